@@ -1,0 +1,167 @@
+"""Sequences to model input, two ways with the same loss: `pack` and `pad`.
+
+`pack` lays several sequences into each row, with segment numbers and no waste; the trainer uses it.
+`pad` is µGATO's form: every leaf of every timestep takes the same number of places, so that the row
+is a flattened (episodes, tokens) grid; the notebook explains it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int, UInt8
+from torch import Tensor
+
+from mugato.sequence import TokenSequence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What the model sees. B rows of L places; segment 0 is padding.
+
+    Attributes:
+        ids, targets, loss_mask, local_positions, intervals: as in `TokenSequence`.
+        positions: index of each token within its sequence.
+        segments: which sequence of its row a token belongs to, from 1; 0 is padding.
+        patch_index: row of `patches`, or -1.
+        patches: the distinct patches of the batch, uint8.
+        sources: number of each token's data source, for metrics.
+    """
+
+    ids: Int[Tensor, "B L"]
+    targets: Int[Tensor, "B L"]
+    loss_mask: Bool[Tensor, "B L"]
+    positions: Int[Tensor, "B L"]
+    segments: Int[Tensor, "B L"]
+    local_positions: Int[Tensor, "B L"]
+    patch_index: Int[Tensor, "B L"]
+    intervals: Int[Tensor, "B L 4"]
+    patches: UInt8[Tensor, "P channels"]
+    sources: Int[Tensor, "B L"]
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Move every tensor."""
+        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
+        return Batch(**moved)
+
+
+def pack(
+    sequences: Sequence[TokenSequence], *, length: int, num_rows: int | None = None
+) -> Batch:
+    """Lay sequences into rows of `length`, first fit.
+
+    Raises:
+        ValueError: if a sequence is longer than a row, or `num_rows` rows cannot hold them all.
+    """
+    rows = RowPacker(length=length, num_rows=num_rows)
+    for s in sequences:
+        if not rows.add(s):
+            raise ValueError(
+                f"a sequence of {len(s)} tokens does not fit: {num_rows} rows of {length}"
+            )
+    return rows.batch()
+
+
+class RowPacker:
+    """First-fit packing, one sequence at a time; `num_rows=None` opens rows as needed."""
+
+    def __init__(self, *, length: int, num_rows: int | None) -> None:
+        self.length = length
+        self.num_rows = num_rows
+        self._rows: list[list[TokenSequence]] = [[] for _ in range(num_rows or 0)]
+        self._free: list[int] = [length] * (num_rows or 0)
+
+    @property
+    def largest_free(self) -> int:
+        return max(self._free, default=0)
+
+    def add(self, s: TokenSequence) -> bool:
+        """Place a sequence in the first row that has room; return whether there was one."""
+        for row, free in enumerate(self._free):
+            if len(s) <= free:
+                self._rows[row].append(s)
+                self._free[row] -= len(s)
+                return True
+        if self.num_rows is None and len(s) <= self.length:
+            self._rows.append([s])
+            self._free.append(self.length - len(s))
+            return True
+        return False
+
+    def batch(self) -> Batch:
+        places = []
+        for row in self._rows:
+            starts = np.cumsum([0, *map(len, row)])
+            places.append(
+                [(s, start + np.arange(len(s))) for s, start in zip(row, starts, strict=False)]
+            )
+        return _assemble(places, self.length)
+
+
+def pad(sequences: Sequence[TokenSequence]) -> Batch:
+    """One sequence a row, every (timestep, leaf) padded to the widest of its kind.
+
+    The rows are µGATO's (episodes, tokens) grids, flattened; the padding has segment 0.
+    """
+    num_slots = 1 + max(int(s.slots.max(initial=0)) for s in sequences)
+    num_steps = 1 + max(int(s.timesteps.max(initial=0)) for s in sequences)
+    widths = np.zeros(num_slots, np.int64)
+    for s in sequences:
+        counts = np.bincount(s.timesteps * num_slots + s.slots, minlength=num_steps * num_slots)
+        widths = np.maximum(widths, counts.reshape(-1, num_slots).max(axis=0))
+    starts = np.concatenate([[0], np.cumsum(widths)])
+    places = []
+    for s in sequences:
+        cell = s.timesteps * num_slots + s.slots
+        within = np.arange(len(s)) - np.searchsorted(cell, cell)
+        places.append([(s, s.timesteps * starts[-1] + starts[s.slots] + within)])
+    return _assemble(places, int(num_steps * starts[-1]))
+
+
+def _assemble(rows: list[list[tuple[TokenSequence, np.ndarray]]], length: int) -> Batch:
+    """Write each sequence's tokens to their places in its row."""
+    shape = (len(rows), length)
+    ids, targets, positions, segments, local, sources = np.zeros((6, *shape), np.int64)
+    loss_mask = np.zeros(shape, np.bool_)
+    patch_index = np.full(shape, -1, np.int64)
+    intervals = np.zeros((*shape, 4), np.int64)
+    patches = _PatchTable()
+    for b, row in enumerate(rows):
+        for segment, (s, at) in enumerate(row, start=1):
+            ids[b, at], targets[b, at], loss_mask[b, at] = s.ids, s.targets, s.loss_mask
+            positions[b, at], segments[b, at] = np.arange(len(s)), segment
+            local[b, at], intervals[b, at], sources[b, at] = s.local_positions, s.intervals, s.source
+            if len(s.patches):
+                table = np.append(patches.add(s.patches), -1)
+                patch_index[b, at] = table[s.patch_index]
+    return Batch(
+        ids=torch.from_numpy(ids),
+        targets=torch.from_numpy(targets),
+        loss_mask=torch.from_numpy(loss_mask),
+        positions=torch.from_numpy(positions),
+        segments=torch.from_numpy(segments),
+        local_positions=torch.from_numpy(local),
+        patch_index=torch.from_numpy(patch_index),
+        intervals=torch.from_numpy(intervals),
+        patches=torch.from_numpy(patches.stacked()),
+        sources=torch.from_numpy(sources),
+    )
+
+
+class _PatchTable:
+    """Distinct patches: a grid world shows the same few dozen over and over."""
+
+    def __init__(self) -> None:
+        self._index: dict[bytes, int] = {}
+        self._channels = 0
+
+    def add(self, patches: np.ndarray) -> np.ndarray:
+        """Return each patch's row in the table."""
+        self._channels = patches.shape[1]
+        index = self._index
+        return np.array([index.setdefault(patch.tobytes(), len(index)) for patch in patches])
+
+    def stacked(self) -> np.ndarray:
+        joined = bytearray(b"".join(self._index))
+        return np.frombuffer(joined, np.uint8).reshape(len(self._index), self._channels)

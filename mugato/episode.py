@@ -1,0 +1,98 @@
+"""One complete run, whatever its modality: T observations and the T actions that answered them.
+
+Text, captions and questions are runs of one timestep: a picture and a question are observed, the
+answer is the action; a document is an action without an observation (Reed et al. 2022, §2.1).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mugato.spec import Leaf, Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """Leaves by path, each with a leading axis of T timesteps (text: an array of str).
+
+    Attributes:
+        observations, actions: path -> array of shape (T, *leaf.shape).
+        rewards: shape (T,); empty where there is no reward (text, pictures).
+        name: where it comes from, for error messages ("mugato/cartpole-v0 episode 3").
+    """
+
+    observations: Mapping[str, np.ndarray]
+    actions: Mapping[str, np.ndarray]
+    rewards: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    name: str = "episode"
+
+    def __len__(self) -> int:
+        return len(next(iter(self.actions.values())))
+
+    @property
+    def episode_return(self) -> float:
+        """Undiscounted sum of rewards."""
+        return float(np.sum(self.rewards))
+
+    def window(self, start: int, stop: int) -> "Episode":
+        """The timesteps from `start` up to `stop`."""
+        return Episode(
+            observations={path: values[start:stop] for path, values in self.observations.items()},
+            actions={path: values[start:stop] for path, values in self.actions.items()},
+            rewards=self.rewards[start:stop],
+            name=self.name,
+        )
+
+
+def validate(episode: Episode, spec: Spec) -> Episode:
+    """Check an episode against its spec, once, where it enters.
+
+    Raises:
+        ValueError: a missing or foreign leaf, unequal lengths, no timestep, a wrong shape, NaN, or a
+            value outside its space, naming the episode, the leaf and the timestep.
+    """
+    for part, values, leaves in (
+        ("observation", episode.observations, spec.observation_leaves),
+        ("action", episode.actions, spec.action_leaves),
+    ):
+        if set(values) != set(leaves):
+            raise ValueError(
+                f"{episode.name}: {part} leaves {sorted(values)}, expected {sorted(leaves)}"
+            )
+        for path, leaf in leaves.items():
+            _check_leaf(f"{episode.name}: {part} {path!r}", values[path], leaf, len(episode))
+    if len(episode) == 0:
+        raise ValueError(f"{episode.name}: no timesteps")
+    return episode
+
+
+def _check_leaf(where: str, values: np.ndarray, leaf: Leaf, timesteps: int) -> None:
+    if len(values) != timesteps:
+        raise ValueError(f"{where}: {len(values)} timesteps, but there are {timesteps} actions")
+    if leaf.kind == "text":
+        _raise_first(where, values, [not isinstance(x, str) for x in values], "is not a string")
+        return
+    if values.shape[1:] != leaf.shape:
+        raise ValueError(f"{where}: shape {values.shape[1:]}, expected {leaf.shape}")
+    if leaf.kind == "image":
+        if values.dtype != np.uint8:
+            raise ValueError(f"{where}: {values.dtype} pixels, expected uint8")
+        return
+    flat = values.reshape(timesteps, -1)
+    if np.issubdtype(values.dtype, np.floating):
+        _raise_first(where, flat, np.isnan(flat).any(axis=1), "holds NaN")
+    if leaf.kind == "discrete" or (leaf.bounded and "action" in where):
+        # Environments clip actions themselves up to rounding; more than that is a fault.
+        slack = 0.0 if leaf.kind == "discrete" else 1e-4 * (1 + np.abs(leaf.high))
+        outside = (flat < np.array(leaf.low) - slack) | (flat > np.array(leaf.high) + slack)
+        bounds = f"is outside [{np.min(leaf.low):g}, {np.max(leaf.high):g}]"
+        _raise_first(where, flat, outside.any(axis=1), bounds)
+
+
+def _raise_first(where: str, values: Any, wrong: Any, what: str) -> None:
+    if np.any(wrong):
+        t = int(np.argmax(wrong))
+        shown = np.array2string(np.asarray(values[t]), threshold=8, precision=4)
+        raise ValueError(f"{where} at timestep {t} {what}: {shown}")

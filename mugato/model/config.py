@@ -1,0 +1,89 @@
+"""Sizes of the model: the paper's three and our own two (Reed et al. 2022, App. C.1)."""
+
+from dataclasses import dataclass, field
+
+from mugato.vocab import Vocab
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatoConfig:
+    """Everything that decides the shape of the weights.
+
+    Attributes:
+        vocab: the token-id ranges; the tied table has one row for each id.
+        width: size of every token's vector.
+        num_layers: transformer blocks.
+        num_heads, head_size: attention heads and the key/value size of each.
+        hidden_size: of the feed-forward layer, both halves of the GEGLU counted.
+        context_length: tokens that the model sees.
+        patch_px: side of an image patch.
+        patch_width: channels inside the ResNet block.
+        dropout: after the embedding and each sub-layer, in training.
+        stochastic_depth: probability of skipping a sub-layer for a row, in training.
+        sequence_model: a name in `mugato.model.sequence_models.SEQUENCE_MODELS`.
+    """
+
+    vocab: Vocab = field(default_factory=Vocab)
+    width: int = 768
+    num_layers: int = 8
+    num_heads: int = 24
+    head_size: int = 32
+    hidden_size: int = 3072
+    context_length: int = 1024
+    patch_px: int = 16
+    patch_width: int = 64
+    dropout: float = 0.1
+    stochastic_depth: float = 0.1
+    sequence_model: str = "rotary"
+
+    def __post_init__(self) -> None:
+        if self.head_size % 2:
+            raise ValueError(f"head_size must be even for rotary positions, got {self.head_size}")
+        if self.patch_width % 32:
+            raise ValueError(f"patch_width must be a multiple of 32 groups, got {self.patch_width}")
+        if self.hidden_size % 2:
+            raise ValueError(f"hidden_size counts two equal halves, got {self.hidden_size}")
+        for name in ("width", "num_layers", "num_heads", "head_size", "context_length"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    @staticmethod
+    def micro(vocab: Vocab = Vocab(num_text=8192)) -> "GatoConfig":
+        """A few million parameters, for CPUs and quick demonstrations."""
+        return GatoConfig(
+            vocab=vocab,
+            width=256,
+            num_layers=4,
+            num_heads=4,
+            head_size=64,
+            hidden_size=1536,
+            context_length=256,
+            dropout=0.0,
+            stochastic_depth=0.0,
+        )
+
+    @staticmethod
+    def mini(vocab: Vocab = Vocab()) -> "GatoConfig":
+        """Between `micro` and the paper's smallest: an afternoon on one GPU."""
+        return GatoConfig(
+            vocab=vocab, width=512, num_layers=6, num_heads=8, head_size=64, hidden_size=2048
+        )
+
+    @staticmethod
+    def small(vocab: Vocab = Vocab()) -> "GatoConfig":
+        """The paper's 79M column."""
+        return GatoConfig(vocab=vocab)
+
+    @staticmethod
+    def baseline(vocab: Vocab = Vocab()) -> "GatoConfig":
+        """The paper's 364M column."""
+        return GatoConfig(
+            vocab=vocab, width=1536, num_layers=12, num_heads=12, head_size=128, hidden_size=6144
+        )
+
+    @staticmethod
+    def large(vocab: Vocab = Vocab()) -> "GatoConfig":
+        """The paper's 1.18B column."""
+        return GatoConfig(
+            vocab=vocab, width=2048, num_layers=24, num_heads=16, head_size=128, hidden_size=8192
+        )

@@ -1,0 +1,184 @@
+"""Observation to action, with memory: the agent as its environment sees it (§2.5).
+
+The same code path as in training turns an observation into tokens; the ids decoded are restricted
+to those legal for each element of the action, so every action lies in its space.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mugato.decoding import Decoder
+from mugato.episode import Episode
+from mugato.sampling import Sampling
+from mugato.sequence import TokenSequence, check_fits, sequence
+from mugato.spec import Leaf, Spec, flatten, unflatten
+from mugato.timesteps import tokenize
+from mugato.training.agent import Agent
+from mugato.training.precision import autocast
+
+MAX_TEXT_TOKENS = 64
+
+
+class Policy:
+    """One task's policy, for one environment or for several that step together.
+
+    >>> policy = Policy.from_pretrained("runs/demo", task="cartpole")  # doctest: +SKIP
+    >>> policy.reset()  # doctest: +SKIP
+    >>> action = policy.select_action(observation)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        *,
+        task: str,
+        num_rows: int = 1,
+        sampling: Sampling = Sampling(),
+        seed: int = 0,
+        precision: str = "auto",
+    ) -> None:
+        self.agent, self.task, self.num_rows, self.sampling = agent, task, num_rows, sampling
+        self.spec: Spec = agent.spec(task)
+        if not self.spec.observation_leaves:
+            raise ValueError(f"{task!r} is plain text: use mugato.generate, there is nothing to observe")
+        self._precision = precision
+        self._device = agent.model.embedding.table.weight.device
+        self._generator = torch.Generator(self._device).manual_seed(seed)
+        self._decoder: Decoder | None = None
+
+    @staticmethod
+    def from_pretrained(
+        folder: str | Path, *, task: str, device: torch.device | str = "cpu", **options: Any
+    ) -> "Policy":
+        """Load an agent for one of the tasks it was trained on; `options` as in `Policy`.
+
+        Raises:
+            ValueError: no checkpoint, a corrupt one, or a task that the agent does not know.
+        """
+        return Policy(Agent.from_pretrained(folder, device=device), task=task, **options)
+
+    def reset(self) -> None:
+        """Forget everything: a new episode begins in every row."""
+        self._decoder = None
+
+    def select_action(self, observation: Any) -> Any:
+        """The action that answers one observation, a value of the task's action space."""
+        return self.select_actions([observation])[0]
+
+    @torch.inference_mode()
+    def select_actions(self, observations: Sequence[Any]) -> list[Any]:
+        """One action for each row's observation.
+
+        Raises:
+            ValueError: an observation that does not fit the task's spec, naming the leaf.
+        """
+        with autocast(self._device, self._precision):
+            if self._decoder is None:
+                self._decoder = Decoder(self.agent.model, num_rows=self.num_rows)
+            if len(observations) != len(self._decoder):
+                raise ValueError(
+                    f"{len(observations)} observations for {len(self._decoder)} running episodes"
+                )
+            self._decoder.read([self._encode(observation) for observation in observations])
+            return self._decode()
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with some of the rows only: the other episodes are over."""
+        if self._decoder is not None:
+            self._decoder.select(rows)
+
+    def _encode(self, observation: Any) -> TokenSequence:
+        """One observation as tokens, separator last."""
+        try:
+            values = flatten(self.spec.observation, observation, "observation")
+        except (KeyError, IndexError, TypeError) as error:
+            raise ValueError(
+                f"{self.task}: the observation does not have the task's structure: {error!r}; "
+                f"expected {sorted(self.spec.observation_leaves)}"
+            ) from None
+        leaves = self.spec.observation_leaves
+        stacked = {path: _stack(self.task, path, leaves[path], v) for path, v in values.items()}
+        timesteps = tokenize(
+            Episode(observations=stacked, actions={}), self.spec, self.agent.tokenizer
+        )
+        encoded = sequence(timesteps, self.agent.tokenizer.vocab)
+        context_length = self.agent.model.config.context_length
+        check_fits(np.array([len(encoded)]), context_length=context_length, name=self.task)
+        return encoded
+
+    def _decode(self) -> list[Any]:
+        """One action for each row."""
+        leaves = self.spec.action_leaves
+        columns = {path: self._decode_leaf(leaf) for path, leaf in leaves.items()}
+        return [
+            unflatten(self.spec.action, {path: column[row] for path, column in columns.items()}, "action")
+            for row in range(len(columns[next(iter(columns))]))
+        ]
+
+    def _decode_leaf(self, leaf: Leaf) -> list[Any]:
+        """One leaf of the action for each row, element by element."""
+        tokenizer, decoder = self.agent.tokenizer, self._decoder
+        assert decoder is not None
+        if leaf.kind == "text":
+            ids = decode_text(decoder, self.agent, self.sampling, self._generator)
+        else:
+            chosen = [
+                decoder.decode(tokenizer.legal_ids(leaf, i), self.sampling, self._generator)
+                for i in range(leaf.size)
+            ]
+            ids = torch.stack(chosen, dim=1).cpu().numpy()
+        values = [tokenizer.decode(leaf, row, is_action=True) for row in ids]
+        return values if leaf.kind == "text" else [_scalar(leaf, value) for value in values]
+
+
+def decode_text(
+    decoder: Decoder,
+    agent: Agent,
+    sampling: Sampling,
+    generator: torch.Generator,
+    *,
+    max_tokens: int = MAX_TEXT_TOKENS,
+) -> list[list[int]]:
+    """Each row's ids up to its end of text."""
+    text = agent.tokenizer.text
+    legal = agent.tokenizer.vocab.text[text.end_of_text :]
+    active = torch.ones(len(decoder), dtype=torch.bool, device=decoder.device)
+    rows: list[list[int]] = [[] for _ in range(len(decoder))]
+    for _ in range(max_tokens):
+        chosen = decoder.decode(legal, sampling, generator, active=active)
+        _append(rows, chosen.tolist(), active.tolist())
+        active = active & (chosen != text.end_of_text)
+        if not active.any():
+            break
+    return rows
+
+
+def _append(rows: list[list[int]], chosen: Iterable[int], active: Iterable[bool]) -> None:
+    for row, token, is_active in zip(rows, chosen, active, strict=True):
+        if is_active:
+            row.append(token)
+
+
+def _stack(task: str, path: str, leaf: Leaf, value: Any) -> np.ndarray:
+    """One value with a leading axis of one timestep, checked against its leaf."""
+    if leaf.kind == "text":
+        if not isinstance(value, str):
+            raise ValueError(f"{task}: observation {path!r} is {type(value).__name__}, expected str")
+        return np.array([value], dtype=object)
+    array = np.asarray(value)
+    if array.shape != leaf.shape:
+        raise ValueError(f"{task}: observation {path!r} has shape {array.shape}, expected {leaf.shape}")
+    if leaf.kind == "image" and array.dtype != np.uint8:
+        raise ValueError(f"{task}: observation {path!r} holds {array.dtype} pixels, expected uint8")
+    if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():
+        raise ValueError(f"{task}: observation {path!r} holds NaN")
+    return array[None]
+
+
+def _scalar(leaf: Leaf, value: np.ndarray) -> Any:
+    """Gymnasium's Discrete takes a NumPy scalar, not an array."""
+    return value[()] if leaf.shape == () else value

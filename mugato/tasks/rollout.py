@@ -1,0 +1,163 @@
+"""Run a policy in an environment for one episode, with or without action noise.
+
+Noise is DART (Laskey et al. 2017): what is recorded is the action that the expert chose, what is
+executed is a perturbed one, so that demonstrations also show states off the expert's path and the
+way back from them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from jaxtyping import Float
+
+from mugato.tasks.conform import conform
+from mugato.tasks.task import Action, ActionFunction, Observation, Task
+
+NOISE_STREAM = 1  # keeps the noise of a seed apart from what the environment draws from it
+RANDOM_STREAM = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """One episode as the environment gave it: T + 1 observations, T actions and rewards.
+
+    Attributes:
+        actions: those that the policy chose; under noise others were executed.
+        terminated: whether the environment ended the episode; otherwise the time was over.
+    """
+
+    seed: int
+    observations: list[Observation]
+    actions: list[Action]
+    rewards: Float[np.ndarray, " timesteps"]
+    terminated: bool
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    @property
+    def episode_return(self) -> float:
+        """Undiscounted sum of rewards."""
+        return float(self.rewards.sum())
+
+
+def run_episode(
+    env: gymnasium.Env,
+    make_policy: Callable[[gymnasium.Env], ActionFunction],
+    *,
+    seed: int,
+    max_episode_steps: int,
+    action_noise: float = 0.0,
+) -> Rollout:
+    """Reset with a seed and act until the end.
+
+    Args:
+        make_policy: called with the environment after its reset.
+        action_noise: for discrete actions the probability of executing a uniformly random one,
+            for continuous ones the standard deviation in units of half their range.
+
+    Raises:
+        NotInSpaceError: if the policy returns what is no element of the action space.
+    """
+    rng = np.random.default_rng([NOISE_STREAM, seed])
+    observation, _ = env.reset(seed=seed)
+    policy = make_policy(env)
+    observations, actions, rewards = [observation], [], []
+    terminated = truncated = False
+    while not (terminated or truncated or len(actions) == max_episode_steps):
+        action = conform(env.action_space, policy(observation), "action")
+        executed = perturb(env.action_space, action, action_noise, rng) if action_noise else action
+        observation, reward, terminated, truncated, _ = env.step(executed)
+        observations.append(observation)
+        actions.append(action)
+        rewards.append(float(reward))
+    return Rollout(
+        seed=seed,
+        observations=observations,
+        actions=actions,
+        rewards=np.array(rewards, np.float64),
+        terminated=bool(terminated),
+    )
+
+
+def random_policy(env: gymnasium.Env, *, seed: int) -> ActionFunction:
+    """Uniformly random actions, the same for the same seed."""
+    rng = np.random.default_rng([RANDOM_STREAM, seed])
+    env.action_space.seed(int(rng.integers(2**31)))
+    return lambda observation: env.action_space.sample()
+
+
+def reference_scores(task: Task, seeds: Sequence[int]) -> dict[str, list[float]]:
+    """Returns of the expert, without noise, and of random actions, one per seed.
+
+    An episode in which the expert raises an error counts as its failure, with return 0.
+    """
+    env = task.make_env()
+    limit = task.max_episode_steps
+    scores: dict[str, list[float]] = {"expert": [], "random": []}
+    try:
+        for seed in seeds:
+            if task.make_expert is not None:
+                expert = run_episode(env, task.make_expert, seed=seed, max_episode_steps=limit)
+                scores["expert"].append(expert.episode_return)
+            chance = run_episode(
+                env,
+                lambda env, seed=seed: random_policy(env, seed=seed),
+                seed=seed,
+                max_episode_steps=limit,
+            )
+            scores["random"].append(chance.episode_return)
+    finally:
+        env.close()
+    return scores
+
+
+@singledispatch
+def perturb(space: spaces.Space, action: Any, noise: float, rng: np.random.Generator) -> Any:
+    """Draw the action to execute in place of `action`; see `run_episode`."""
+    raise ValueError(f"action noise is not defined for {type(space).__name__}; use action_noise=0")
+
+
+@perturb.register
+def _(space: spaces.Dict, action: dict, noise: float, rng: np.random.Generator) -> dict:
+    return {key: perturb(space[key], value, noise, rng) for key, value in action.items()}
+
+
+@perturb.register
+def _(space: spaces.Tuple, action: tuple, noise: float, rng: np.random.Generator) -> tuple:
+    pairs = zip(space.spaces, action, strict=True)
+    return tuple(perturb(child, value, noise, rng) for child, value in pairs)
+
+
+@perturb.register
+def _(space: spaces.Text, action: str, noise: float, rng: np.random.Generator) -> str:
+    return action  # there are no small errors in words
+
+
+@perturb.register(spaces.Discrete)
+@perturb.register(spaces.MultiDiscrete)
+@perturb.register(spaces.MultiBinary)
+def _(space: spaces.Space, action: Any, noise: float, rng: np.random.Generator) -> Any:
+    shape = space.shape
+    start = getattr(space, "start", 0)
+    count = {spaces.Discrete: "n", spaces.MultiDiscrete: "nvec"}.get(type(space))
+    count = 2 if count is None else getattr(space, count)
+    random = rng.integers(start, start + count, size=shape)
+    return np.where(rng.random(shape) < noise, random, action).astype(space.dtype)[()]
+
+
+@perturb.register
+def _(space: spaces.Box, action: np.ndarray, noise: float, rng: np.random.Generator) -> Any:
+    if not np.issubdtype(space.dtype, np.floating):
+        random = rng.integers(space.low, space.high, endpoint=True, size=space.shape)
+        return np.where(rng.random(space.shape) < noise, random, action).astype(space.dtype)
+    if not space.is_bounded():
+        raise ValueError(f"action noise needs bounded actions, but the space is {space}")
+    half_range = (space.high - space.low) / 2
+    noisy = action + noise * half_range * rng.standard_normal(space.shape)
+    return np.clip(noisy, space.low, space.high).astype(space.dtype)

@@ -1,0 +1,82 @@
+"""Gymnasium wrappers that make environments fit: supported spaces, known last action, success.
+
+Each records its arguments, so that Gymnasium can rebuild the whole stack from the environment's
+spec, and with it Minari from a recorded data set.
+"""
+
+import contextlib
+import io
+import string
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.utils import RecordConstructorArgs
+
+TEXT_LENGTH = 1024
+
+
+class SupportedSpaces(gymnasium.ObservationWrapper, RecordConstructorArgs):
+    """Declare text as `spaces.Text` where the environment has its own space of strings.
+
+    MiniGrid's `MissionSpace` says by its dtype that it holds strings, but no library can store it.
+    """
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        RecordConstructorArgs.__init__(self)
+        gymnasium.ObservationWrapper.__init__(self, env)
+        self.observation_space = _with_text(env.observation_space)
+        self.action_space = _with_text(env.action_space)
+
+    def observation(self, observation: Any) -> Any:
+        return observation
+
+
+class LastAction(gymnasium.Wrapper, RecordConstructorArgs):
+    """Remember the executed action, which under action noise is not the expert's."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        RecordConstructorArgs.__init__(self)
+        gymnasium.Wrapper.__init__(self, env)
+        self.last_action: Any = None
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple:
+        self.last_action = None
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple:
+        self.last_action = action
+        return self.env.step(action)
+
+
+class QuietReset(gymnasium.Wrapper, RecordConstructorArgs):
+    """Keep what an environment prints while it resets ("Sampling rejected") from the terminal."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        RecordConstructorArgs.__init__(self)
+        gymnasium.Wrapper.__init__(self, env)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return self.env.reset(seed=seed, options=options)
+
+
+def with_supported_spaces(env: gymnasium.Env) -> gymnasium.Env:
+    """Wrap only where something needs to be replaced."""
+    wanted = _with_text(env.observation_space), _with_text(env.action_space)
+    same = wanted == (env.observation_space, env.action_space)
+    return env if same else SupportedSpaces(env)
+
+
+def _with_text(space: spaces.Space) -> spaces.Space:
+    match space:
+        case spaces.Dict():
+            return spaces.Dict({key: _with_text(child) for key, child in space.spaces.items()})
+        case spaces.Tuple():
+            return spaces.Tuple([_with_text(child) for child in space.spaces])
+        case spaces.Text():
+            return space
+    if space.dtype is not None and np.dtype(space.dtype).kind == "U":
+        return spaces.Text(max_length=TEXT_LENGTH, min_length=0, charset=string.printable)
+    return space

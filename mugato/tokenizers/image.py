@@ -1,0 +1,121 @@
+"""Images to raster-ordered 16x16 patches and back (Reed et al. 2022, §2.1, App. C.3).
+
+Pixels stay uint8 here: the model scales them, on the accelerator. An image whose sides are no
+multiples of 16 is padded with black at the bottom and the right; one with more than `max_patches`
+patches is first shrunk by area averaging, its proportions kept. Grey becomes three equal channels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from einops import rearrange, repeat
+from jaxtyping import Int, UInt8
+from PIL import Image
+
+NUM_LEVELS = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTokenizer:
+    """Cut images into patches.
+
+    Attributes:
+        patch_px: side of a patch.
+        max_patches: shrink images that would need more; None leaves every image at its size.
+    """
+
+    patch_px: int = 16
+    max_patches: int | None = None
+
+    def encode(self, images: UInt8[np.ndarray, "t ..."]) -> UInt8[np.ndarray, "t patches channels"]:
+        """Cut (t, height, width[, 1 or 3]) images into (t, patches, patch_px² · 3).
+
+        >>> ImageTokenizer().encode(np.zeros((2, 56, 64, 3), np.uint8)).shape
+        (2, 16, 768)
+        """
+        images = _to_rgb(images)
+        height, width = self.resized(images.shape[1:3])
+        if (height, width) != images.shape[1:3]:
+            images = np.stack([_shrink(image, height, width) for image in images])
+        p = self.patch_px
+        images = np.pad(images, ((0, 0), (0, -height % p), (0, -width % p), (0, 0)))
+        return rearrange(images, "t (h p) (w q) c -> t (h w) (p q c)", p=p, q=p)
+
+    def decode(
+        self, patches: UInt8[np.ndarray, "t patches channels"], size: tuple[int, int]
+    ) -> UInt8[np.ndarray, "t height width 3"]:
+        """Put patches of images of (height, width) `size` together (at their shrunken size).
+
+        >>> images = np.arange(32 * 20 * 3, dtype=np.uint8).reshape(1, 32, 20, 3)
+        >>> bool((ImageTokenizer().decode(ImageTokenizer().encode(images), (32, 20)) == images).all())
+        True
+        """
+        height, width = self.resized(size)
+        p = self.patch_px
+        w = -(-width // p)
+        images = rearrange(patches, "t (h w) (p q c) -> t (h p) (w q) c", w=w, p=p, q=p, c=3)
+        return images[:, :height, :width]
+
+    def intervals(self, size: tuple[int, int]) -> Int[np.ndarray, "patches 4"]:
+        """Row and column intervals of each patch in 128 levels: row from, to, column from, to.
+
+        >>> rows = ImageTokenizer().intervals((64, 80))
+        >>> rows[::5, :2].tolist()
+        [[0, 32], [32, 64], [64, 96], [96, 128]]
+        >>> [0, *rows[:5, 3].tolist()]
+        [0, 26, 51, 77, 102, 128]
+        """
+        height, width = self.resized(size)
+        rows, columns = _edges(height, self.patch_px), _edges(width, self.patch_px)
+        h, w = len(rows), len(columns)
+        rows = repeat(rows, "h two -> (h w) two", w=w)
+        columns = repeat(columns, "w two -> (h w) two", h=h)
+        return np.concatenate([rows, columns], axis=1)
+
+    def num_patches(self, size: tuple[int, int]) -> int:
+        """Tokens that an image of (height, width) `size` takes.
+
+        >>> ImageTokenizer().num_patches((210, 160)), ImageTokenizer(max_patches=16).num_patches((210, 160))
+        (140, 15)
+        """
+        height, width = self.resized(size)
+        return -(-height // self.patch_px) * -(-width // self.patch_px)
+
+    def resized(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The (height, width) that an image of `size` has before it is cut."""
+        height, width = size
+        p = self.patch_px
+
+        def patches(scale: float) -> int:
+            return -(-max(1, int(height * scale)) // p) * -(-max(1, int(width * scale)) // p)
+
+        if self.max_patches is None or patches(1.0) <= self.max_patches:
+            return height, width
+        # The largest scale, in steps of one patch along either side, that fits.
+        scales = sorted({k * p / side for side in (height, width) for k in range(1, side // p + 1)})
+        fitting = [s for s in scales if patches(s) <= self.max_patches] or [p / max(height, width)]
+        return max(1, int(height * fitting[-1])), max(1, int(width * fitting[-1]))
+
+
+def image_size(shape: tuple[int, ...], *, channels_first: bool) -> tuple[int, int]:
+    """(height, width) of an image leaf's shape."""
+    return (shape[1], shape[2]) if channels_first else (shape[0], shape[1])
+
+
+def _to_rgb(images: np.ndarray) -> np.ndarray:
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise ValueError(f"images must be (t, height, width[, 1 or 3]), got {images.shape}")
+    return np.broadcast_to(images, (*images.shape[:3], 3))
+
+
+def _shrink(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
+
+
+def _edges(side: int, patch_px: int) -> np.ndarray:
+    """Intervals of the patches along one side of the true image, in levels."""
+    starts = np.arange(0, side, patch_px)
+    stops = np.minimum(starts + patch_px, side)
+    return np.round(np.stack([starts, stops], axis=1) / side * NUM_LEVELS).astype(np.int16)

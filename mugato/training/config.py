@@ -1,0 +1,94 @@
+"""Everything that a training run is asked to do. Complete configurations are in `presets.py`."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from mugato.model.config import GatoConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig:
+    """How values become tokens.
+
+    Attributes:
+        text_pieces: train a SentencePiece model of this size on the run's own text; None takes the
+            shipped 32,000 pieces.
+        max_patches: images that need more patches are shrunk; None leaves them at their size.
+    """
+
+    text_pieces: int | None = None
+    max_patches: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW with linear warm-up and cosine decay (App. D).
+
+    Attributes:
+        lr: highest learning rate.
+        warmup_steps: steps from `start_lr` to `lr`.
+        final_fraction: the cosine ends at this share of `lr`.
+        max_norm: gradients are clipped to this norm.
+    """
+
+    lr: float = 1e-4
+    start_lr: float = 1e-7
+    warmup_steps: int = 15_000
+    final_fraction: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = 0.1
+    max_norm: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One run.
+
+    Attributes:
+        run: folder of the run: checkpoint, resolved config, metrics.
+        tasks: control tasks by name, or ids of Gymnasium environments.
+        demonstrations: Minari data set of a task, where it is not the task's own.
+        sources: texts, captions and questions by name.
+        weights: share of the tokens of each task and source; what is not named weighs 1.
+        model: sizes; its vocabulary follows the tokenizer.
+        steps: optimiser updates.
+        max_seconds: the schedule ends at this training time if the steps are not done by then.
+        batch_rows: rows of `model.context_length` tokens in the global batch.
+        batch_parts: the global batch is computed in this many equal parts, dealt to the processes;
+            the result does not depend on how many processes there are.
+        precision: bf16 (autocast), fp32, or auto: bf16 where the processor multiplies it faster.
+        compile: compile the sequence model with torch.compile.
+        seed: of weights, data order and dropout.
+        log_every, save_every: in steps.
+    """
+
+    run: Path = Path("runs/train")
+    tasks: tuple[str, ...] = ()
+    demonstrations: dict[str, str] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    weights: dict[str, float] = field(default_factory=dict)
+    model: GatoConfig = field(default_factory=GatoConfig.micro)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    steps: int = 1000
+    max_seconds: float | None = None
+    batch_rows: int = 32
+    batch_parts: int = 1
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    compile: bool = False
+    seed: int = 0
+    log_every: int = 10
+    save_every: int = 500
+
+    def __post_init__(self) -> None:
+        if not self.tasks and not self.sources:
+            raise ValueError("nothing to train on: name some tasks or sources")
+        names = {*self.tasks, *self.sources}
+        for label, given in (("weights", self.weights), ("demonstrations", self.demonstrations)):
+            if unknown := sorted(set(given) - names):
+                raise ValueError(f"{label} name {unknown}, but the run has {sorted(names)}")
+        for name in ("steps", "batch_rows", "batch_parts", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

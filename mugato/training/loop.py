@@ -1,0 +1,252 @@
+"""The training loop: the same for one process and for many (Reed et al. 2022, §2.3, App. D)."""
+
+import dataclasses
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from mugato.batch import Batch
+from mugato.data.mixture import Mixture, PartState
+from mugato.model.files import write_whole
+from mugato.training.agent import Agent
+from mugato.training.checkpoint import Progress, load_state, save_state
+from mugato.training.config import TrainConfig
+from mugato.training.metrics import MetricsWriter, StepReport
+from mugato.training.optimizer import learning_rate, make_optimizer
+from mugato.training.parallel import Ranks
+from mugato.training.precision import autocast
+
+TRAIN_CONFIG = "train_config.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """Sums over one step and all processes: per source, loss in nats and number of targets."""
+
+    losses: torch.Tensor
+    targets: torch.Tensor
+    tokens: int
+    grad_norm: float
+
+
+def train(
+    config: TrainConfig,
+    agent: Agent,
+    mixture: Mixture,
+    peers: Ranks,
+    *,
+    resume: bool = False,
+    on_report: Callable[[StepReport], None] = lambda report: None,
+) -> Progress:
+    """Train an agent and keep it, with all that is needed to go on, in the run's folder.
+
+    Ctrl-C ends the current step, saves and returns.
+    """
+    model = agent.model.to(peers.device).train()
+    optimizer = make_optimizer(model, config.optimizer)
+    progress = Progress(parts=mixture.start())
+    if resume:
+        progress = load_state(config.run, model, optimizer)
+    elif peers.is_main:
+        start_run(config)
+    if config.compile:
+        model.sequence_model.compile()
+    run = _Run(config, agent, mixture, peers, optimizer)
+    with interruptible() as interrupted:
+        progress = run.steps(progress, interrupted, on_report)
+    run.save(progress)
+    model.eval()
+    return progress
+
+
+class _Run:
+    """One run's parts, and the methods that move it on."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        agent: Agent,
+        mixture: Mixture,
+        peers: Ranks,
+        optimizer: torch.optim.AdamW,
+    ) -> None:
+        self.config, self.agent, self.mixture = config, agent, mixture
+        self.peers, self.optimizer = peers, optimizer
+        self.model = agent.model
+        self.share = peers.share(config.batch_parts)
+
+    def steps(
+        self, progress: Progress, interrupted: Callable[[], bool], on_report: Callable
+    ) -> Progress:
+        """Run until the schedule ends or somebody interrupts."""
+        begun = time.perf_counter() - progress.seconds
+        window = _Window(self.config, self.mixture.names, progress)
+        with ThreadPoolExecutor(1) as pool, closing(self._writer(progress)) as writer:
+            coming = pool.submit(self._batches, progress.parts)
+            while (done := self._fraction(progress)) < 1 and not self.peers.any(interrupted()):
+                batches, parts = coming.result()
+                coming = pool.submit(self._batches, parts)
+                lr = learning_rate(progress.step, done, self.config.optimizer)
+                result = self._step(batches, progress.step, lr)
+                progress = Progress(
+                    step=progress.step + 1,
+                    seconds=time.perf_counter() - begun,
+                    tokens=progress.tokens + result.tokens,
+                    parts=parts,
+                )
+                window.add(result)
+                if progress.step % self.config.log_every == 0 and self.peers.is_main:
+                    report = window.report(progress, lr, self._fraction(progress))
+                    writer.write(report)
+                    on_report(report)
+                if progress.step % self.config.save_every == 0:
+                    self.save(progress)
+        return progress
+
+    def save(self, progress: Progress) -> None:
+        """Write the agent and the run's state, from the main process."""
+        parts = self._all_parts(progress.parts)
+        if self.peers.is_main:
+            progress = dataclasses.replace(progress, parts=parts)
+            save_state(self.config.run, self.model, self.optimizer, progress)
+            self.agent.save_pretrained(self.config.run)
+
+    def _step(self, batches: list[Batch], step: int, lr: float) -> StepResult:
+        """One update from this process's parts of the global batch."""
+        num_sources = len(self.mixture.names)
+        # Sum, then divide by the global target count: ranks hold different numbers of targets.
+        targets = torch.tensor(float(sum(int(b.loss_mask.sum()) for b in batches)))
+        total = self.peers.sum(targets.to(self.peers.device)).clamp(min=1)
+        sums = torch.zeros(2, num_sources, dtype=torch.float64, device=self.peers.device)
+        tokens = torch.zeros((), dtype=torch.int64, device=self.peers.device)
+        self.optimizer.zero_grad(set_to_none=True)
+        for part, batch in zip(self.share, batches, strict=True):
+            # Dropout and patch positions depend on seed, step and part: not on who computes it.
+            torch.manual_seed(hash((self.config.seed, step, part)) % 2**63)
+            batch = batch.to(self.peers.device)
+            with autocast(self.peers.device, self.config.precision):
+                losses = self.model(batch)
+            (losses.values.sum() / total).backward()
+            sums[0].index_add_(0, losses.sources, losses.values.detach().double())
+            sums[1] += torch.bincount(losses.sources, minlength=num_sources)
+            tokens += (batch.segments > 0).sum()
+        self.peers.sum_gradients(self.model.parameters())
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.model.parameters(), self.config.optimizer.max_norm
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        losses, targets = self.peers.sum(sums).cpu()
+        return StepResult(
+            losses=losses, targets=targets, tokens=int(self.peers.sum(tokens)), grad_norm=float(norm)
+        )
+
+    def _batches(self, parts: tuple[PartState, ...]) -> tuple[list[Batch], tuple[PartState, ...]]:
+        """This process's next batches, and the states after them; runs ahead in a thread."""
+        batches, states = [], list(parts)
+        for part in self.share:
+            batch, states[part] = self.mixture.batch(part, parts[part])
+            batches.append(batch)
+        return batches, tuple(states)
+
+    def _all_parts(self, parts: tuple[PartState, ...]) -> tuple[PartState, ...]:
+        """Each part's state from the process that computes it."""
+        if self.peers.world_size == 1:
+            return parts
+        gathered: list[Any] = [None] * self.peers.world_size
+        dist.all_gather_object(gathered, parts)
+        return tuple(gathered[i % self.peers.world_size][i] for i in range(len(parts)))
+
+    def _fraction(self, progress: Progress) -> float:
+        """How much of the schedule is done, by steps or by time, whichever is further."""
+        done = progress.step / self.config.steps
+        if self.config.max_seconds is None:
+            return done
+        clock = torch.tensor(
+            progress.seconds if self.peers.is_main else 0.0, device=self.peers.device
+        )
+        return max(done, float(self.peers.sum(clock)) / self.config.max_seconds)
+
+    def _writer(self, progress: Progress) -> Any:
+        if self.peers.is_main:
+            return MetricsWriter(self.config.run, from_step=progress.step)
+        return closing_nothing()
+
+
+class _Window:
+    """Sums since the last report."""
+
+    def __init__(self, config: TrainConfig, names: list[str], progress: Progress) -> None:
+        self._places = config.batch_rows * config.model.context_length
+        self._names = names
+        self._start, self._results = progress, list[StepResult]()
+
+    def add(self, result: StepResult) -> None:
+        self._results.append(result)
+
+    def report(self, progress: Progress, lr: float, fraction: float) -> StepReport:
+        losses = torch.stack([r.losses for r in self._results]).sum(0)
+        targets = torch.stack([r.targets for r in self._results]).sum(0)
+        tokens = sum(r.tokens for r in self._results)
+        seconds = progress.seconds - self._start.seconds
+        report = StepReport(
+            step=progress.step,
+            loss=float(losses.sum() / targets.sum()),
+            losses={
+                name: float(losses[i] / targets[i])
+                for i, name in enumerate(self._names)
+                if targets[i] > 0
+            },
+            lr=lr,
+            grad_norm=self._results[-1].grad_norm,
+            tokens=progress.tokens,
+            seconds=progress.seconds,
+            tokens_per_s=tokens / seconds,
+            fill=tokens / (len(self._results) * self._places),
+            progress=fraction,
+        )
+        self._start, self._results = progress, []
+        return report
+
+
+def start_run(config: TrainConfig) -> None:
+    """Make the run's folder and keep the resolved config in it."""
+    config.run.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n"
+    write_whole(config.run / TRAIN_CONFIG, lambda path: Path(path).write_text(text))
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C (or SIGTERM) into a flag; a second one interrupts at once."""
+    pressed: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+
+    try:
+        before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: whoever runs us handles signals
+        before = {}
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
+
+
+class closing_nothing:  # noqa: N801
+    """A writer for processes that report nothing."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,37 @@
+"""AdamW and its schedule (Reed et al. 2022, App. D)."""
+
+import math
+
+import torch
+from torch import nn
+
+from mugato.training.config import OptimizerConfig
+
+
+def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+    """AdamW; weight decay on matrices only, not on biases and norms."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True
+    )
+
+
+def learning_rate(step: int, progress: float, config: OptimizerConfig) -> float:
+    """Linear warm-up by steps, then a cosine in the run's `progress` (0 to 1).
+
+    >>> config = OptimizerConfig(lr=1.0, start_lr=0.0, warmup_steps=10)
+    >>> learning_rate(0, 0.0, config), learning_rate(5, 0.0, config)
+    (0.1, 0.6)
+    >>> round(learning_rate(100, 0.5, config), 3), round(learning_rate(200, 1.0, config), 3)
+    (0.55, 0.1)
+    """
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    decayed = config.lr * (config.final_fraction + (1 - config.final_fraction) * cosine)
+    if step >= config.warmup_steps:
+        return decayed
+    warmed = config.start_lr + (config.lr - config.start_lr) * (step + 1) / config.warmup_steps
+    return min(warmed, decayed)

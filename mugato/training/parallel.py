@@ -1,0 +1,77 @@
+"""Several processes, one result: `torchrun` on CPUs (gloo) or GPUs (NCCL).
+
+Each process computes its share of the batch's parts; gradients are summed, never averaged, because
+the loss is divided by the global number of targets beforehand.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """This process among its peers."""
+
+    rank: int = 0
+    world_size: int = 1
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def share(self, num_parts: int) -> range:
+        """The parts of the batch that this process computes.
+
+        Raises:
+            ValueError: if the parts cannot be dealt out evenly.
+        """
+        if num_parts % self.world_size:
+            raise ValueError(
+                f"batch_parts={num_parts} cannot be dealt to {self.world_size} processes; "
+                "make it a multiple"
+            )
+        return range(self.rank, num_parts, self.world_size)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum over all processes, in place."""
+        if self.world_size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Sum all gradients in one message; a part without images gives the patch block none."""
+        if self.world_size == 1:
+            return
+        parameters = [p for p in parameters if p.requires_grad]
+        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
+        dist.all_reduce(flat)
+        for p, grad in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+            p.grad = grad.view_as(p)
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process."""
+        return bool(self.sum(torch.tensor(int(flag), device=self.device)))
+
+
+@contextmanager
+def ranks() -> Iterator[Ranks]:
+    """Join the processes that torchrun started; alone otherwise."""
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    if "RANK" not in os.environ:
+        yield Ranks(device=device)
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Ranks(rank=dist.get_rank(), world_size=dist.get_world_size(), device=device)
+    finally:
+        dist.destroy_process_group()

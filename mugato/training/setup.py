@@ -1,0 +1,111 @@
+"""From a config to what the loop needs: sources, tokenizer, mixture, model."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+import torch
+
+from mugato.data.minari_source import open_minari
+from mugato.data.mixture import Mixture
+from mugato.data.source import Source
+from mugato.data.sources import open_source
+from mugato.data.windows import windows_of
+from mugato.model.gato import Gato
+from mugato.tasks.registry import TASKS
+from mugato.tokenizers.image import ImageTokenizer
+from mugato.tokenizers.text import TextTokenizer
+from mugato.tokenizers.tokenizer import Tokenizer
+from mugato.training.agent import Agent
+from mugato.training.config import TrainConfig
+from mugato.vocab import Vocab
+
+# Strings looked at per source and leaf when a text tokenizer is trained: missions and questions
+# repeat, documents are few and long.
+MAX_TEXTS = 4000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Named:
+    """A source under the name that the run knows it by: a task's name, not its data set's."""
+
+    name: str
+    source: Source
+
+    @property
+    def spec(self):  # noqa: ANN201
+        return self.source.spec
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int):  # noqa: ANN204
+        return self.source[index]
+
+
+def open_sources(config: TrainConfig) -> dict[str, Source]:
+    """Open all demonstrations and named sources of a run, by name."""
+    sources: dict[str, Source] = {}
+    for task in config.tasks:
+        dataset_id = config.demonstrations.get(task)
+        if dataset_id is None:
+            if task not in TASKS:
+                raise ValueError(
+                    f"{task!r} is not one of our tasks: name its data set with --demonstrations"
+                )
+            dataset_id = TASKS[task].dataset_id
+        sources[task] = Named(name=task, source=open_minari(dataset_id))
+    for name in config.sources:
+        sources[name] = Named(name=name, source=open_source(name, "train"))
+    return sources
+
+
+def make_tokenizer(config: TrainConfig, sources: Mapping[str, Source]) -> Tokenizer:
+    """The run's tokenizer: trained on its own text, or the paper's 32,000 pieces."""
+    pieces = config.tokenizer.text_pieces
+    if pieces is None:
+        text = TextTokenizer.paper()
+    else:
+        text = TextTokenizer.train(_texts(sources), num_pieces=pieces)
+    vocab = dataclasses.replace(config.model.vocab, num_text=text.num_pieces)
+    image = ImageTokenizer(
+        patch_px=config.model.patch_px, max_patches=config.tokenizer.max_patches
+    )
+    return Tokenizer(text=text, vocab=vocab, image=image)
+
+
+def make_mixture(
+    config: TrainConfig, sources: Mapping[str, Source], tokenizer: Tokenizer
+) -> Mixture:
+    """The stream of batches."""
+    length = config.model.context_length
+    windows = [
+        windows_of(source, tokenizer, context_length=length, number=number)
+        for number, source in enumerate(sources.values())
+    ]
+    return Mixture(
+        windows,
+        weights={name: config.weights.get(name, 1.0) for name in sources},
+        num_rows=config.batch_rows,
+        row_length=length,
+        num_parts=config.batch_parts,
+        seed=config.seed,
+    )
+
+
+def make_agent(config: TrainConfig, sources: Mapping[str, Source], tokenizer: Tokenizer) -> Agent:
+    """Fresh weights under the run's seed."""
+    torch.manual_seed(config.seed)
+    model = Gato(dataclasses.replace(config.model, vocab=tokenizer.vocab))
+    specs = {name: source.spec for name, source in sources.items()}
+    return Agent(model=model, tokenizer=tokenizer, specs=specs)
+
+
+def _texts(sources: Mapping[str, Source]) -> Iterator[str]:
+    for source in sources.values():
+        leaves = {**source.spec.observation_leaves, **source.spec.action_leaves}
+        paths = [path for path, leaf in leaves.items() if leaf.kind == "text"]
+        step = max(1, len(source) // MAX_TEXTS)
+        for i in range(0, len(source), step) if paths else ():
+            episode = source[i]
+            for path in paths:
+                yield str({**episode.observations, **episode.actions}[path][0])
