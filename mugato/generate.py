@@ -15,7 +15,6 @@ from mugato.training.agent import Agent
 from mugato.training.precision import autocast
 
 
-@torch.inference_mode()
 def continue_text(
     agent: Agent,
     prompt: str,
@@ -34,12 +33,12 @@ def continue_text(
     legal = vocab.text[text.end_of_text :]
     start = list(text.encode(prompt)) or [text.end_of_text]
     ids = [int(i) for i in start]
-    with autocast(device, "auto"):
+    with torch.inference_mode(), autocast(device, "auto"):
         decoder = Decoder(agent.model, num_rows=1)
         decoder.read([sequence(text_timesteps(ids), vocab)])
     shown = len(text.decode(ids))
     for _ in range(max_tokens):
-        with autocast(device, "auto"):
+        with torch.inference_mode(), autocast(device, "auto"):
             chosen = int(decoder.decode(legal, sampling, generator))
         if chosen == text.end_of_text:
             return

@@ -181,4 +181,4 @@ def _stack(task: str, path: str, leaf: Leaf, value: Any) -> np.ndarray:
 
 def _scalar(leaf: Leaf, value: np.ndarray) -> Any:
     """Gymnasium's Discrete takes a NumPy scalar, not an array."""
-    return value[()] if leaf.shape == () else value
+    return value[()] if leaf.kind == "discrete" and leaf.shape == () else value

@@ -10,7 +10,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5s
+from h5py import h5d, h5s  # pyright: ignore[reportAttributeAccessIssue]
 
 from mugato.spec import Tree, flatten
 

@@ -108,7 +108,10 @@ def open_minari(dataset_id: str) -> MinariSource:
 
 
 def episode_of(data: Any, spec: Spec, *, name: str) -> Episode:
-    """Take Minari's nested, stacked values apart; its last observation, which no action answers, is dropped."""
+    """Take nested, stacked values apart, as Minari gives them.
+
+    The last observation, which no action answers, is dropped.
+    """
     timesteps = len(data.rewards)
 
     def leaves(tree: Any, value: Any, root: str) -> dict[str, np.ndarray]:
@@ -205,7 +208,7 @@ class _Hdf5Reader(Reader):
 
 @contextmanager
 def _damage_named(dataset_id: str) -> Iterator[None]:
-    """Turn whatever Minari and HDF5 raise for damaged files into one line that names the data set."""
+    """Turn what Minari and HDF5 raise for damaged files into one line that names the data set."""
     try:
         yield
     except _DAMAGE as error:

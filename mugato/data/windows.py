@@ -5,7 +5,7 @@ is drawn anew each time that it is asked for, with the generator given.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from mugato.timesteps import TokenizedLeaf, Timesteps, tokenize
 from mugato.tokenizers.tokenizer import Tokenizer
 
 
+@runtime_checkable
 class Windows(Protocol):
     """A source cut into about `len` pieces of at most the context's length."""
 

@@ -56,7 +56,7 @@ class GatoConfig:
             num_layers=4,
             num_heads=4,
             head_size=64,
-            hidden_size=1536,
+            hidden_size=1024,
             context_length=256,
             dropout=0.0,
             stochastic_depth=0.0,

@@ -22,18 +22,21 @@ class KeyValueState:
     """Keys and values of the last `max_length` tokens of each row, in a ring.
 
     Attributes:
-        keys, values: (layers, B, H, max_length + 1, head_size); the last place takes the padding.
+        keys, values: of each layer, (B, H, max_length + 1, head_size); the last place takes the
+            padding.
         positions: (B, max_length + 1): position of the token in each place; -1 where there is none.
     """
 
-    keys: Float[Tensor, "layers B H M head"]
-    values: Float[Tensor, "layers B H M head"]
+    keys: tuple[Float[Tensor, "B H M head"], ...]
+    values: tuple[Float[Tensor, "B H M head"], ...]
     positions: Int[Tensor, "B M"]
 
     def select(self, rows: Int[Tensor, " rows"]) -> "KeyValueState":
         """The state of some rows only."""
         return KeyValueState(
-            keys=self.keys[:, rows], values=self.values[:, rows], positions=self.positions[rows]
+            keys=tuple(k[rows] for k in self.keys),
+            values=tuple(v[rows] for v in self.values),
+            positions=self.positions[rows],
         )
 
 
@@ -55,10 +58,15 @@ class Transformer(nn.Module):
         c, device = self.config, self.norm.weight.device
         half = torch.is_autocast_enabled(device.type)
         dtype = torch.get_autocast_dtype(device.type) if half else self.norm.weight.dtype
-        shape = (c.num_layers, batch_size, c.num_heads, max_length + 1, c.head_size)
+        shape = (batch_size, c.num_heads, max_length + 1, c.head_size)
+
+        def empty() -> tuple[Tensor, ...]:
+            layers = range(c.num_layers)
+            return tuple(torch.zeros(shape, device=device, dtype=dtype) for _ in layers)
+
         return KeyValueState(
-            keys=torch.zeros(shape, device=device, dtype=dtype),
-            values=torch.zeros(shape, device=device, dtype=dtype),
+            keys=empty(),
+            values=empty(),
             positions=torch.full((batch_size, max_length + 1), -1, device=device),
         )
 

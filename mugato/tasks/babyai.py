@@ -1,4 +1,4 @@
-"""BabyAI: instructions in language, in grid worlds seen through the agent's own eyes (Chevalier-Boisvert et al. 2019).
+"""BabyAI: instructions in language, in grid worlds (Chevalier-Boisvert et al. 2019).
 
 Observation: a 56x56 picture of the 7x7 cells before the agent, its direction, the mission.
 Expert: the bot that comes with the levels. The return falls with the time used, from 1.

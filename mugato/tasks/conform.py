@@ -18,9 +18,9 @@ class NotInSpaceError(ValueError):
 
 
 def as_array(
-    value: Any, *, dtype: np.typing.DTypeLike, shape: tuple[int, ...], where: str
+    value: Any, *, dtype: np.dtype | None, shape: tuple[int, ...] | None, where: str
 ) -> np.ndarray:
-    """Return `value` as an array of this type and shape, whatever its bounds.
+    """Return `value` as an array of a space's type and shape, whatever its bounds.
 
     Raises:
         NotInSpaceError: wrong shape, or a value that the type cannot hold.
@@ -46,7 +46,7 @@ def conform(space: spaces.Space, value: Any, where: str) -> Any:
     """Return `value` as an element of `space`.
 
     Raises:
-        NotInSpaceError: wrong shape or type, NaN, or out of bounds, naming `where` and the path in it.
+        NotInSpaceError: wrong shape or type, NaN, out of bounds; names `where` and the path in it.
 
     >>> conform(spaces.Box(-1, 1, (2,)), [0, 1], "action")
     array([0., 1.], dtype=float32)
@@ -82,7 +82,7 @@ def _(space: spaces.Text, value: Any, where: str) -> str:
 
 
 @conform.register
-def _(space: spaces.Discrete, value: Any, where: str) -> np.integer:
+def _(space: spaces.Discrete, value: Any, where: str) -> Any:
     array = as_array(value, dtype=space.dtype, shape=space.shape, where=where)
     if not space.start <= array < space.start + space.n:
         raise NotInSpaceError(f"{where} {_shown(value)} is outside {space}")

@@ -27,15 +27,21 @@ class Demonstration:
     Attributes:
         observations: T + 1 of them; text as a list of str.
         actions: T of them.
-        dropped: why the episode is no demonstration; None if it is one.
     """
 
     seed: int
-    observations: Any = None
-    actions: Any = None
-    rewards: Float[np.ndarray, " timesteps"] | None = None
-    terminated: bool = False
-    dropped: str | None = None
+    observations: Any
+    actions: Any
+    rewards: Float[np.ndarray, " timesteps"]
+    terminated: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropped:
+    """A seed whose episode is no demonstration, and why."""
+
+    seed: int
+    reason: str
 
 
 def demonstrate(
@@ -45,7 +51,7 @@ def demonstrate(
     *,
     action_noise: float,
     keep_failures: bool,
-) -> list[Demonstration]:
+) -> list[Demonstration | Dropped]:
     """Let the expert play one episode per seed.
 
     Errors of the expert or the environment in an episode, and a return that is a failure, drop it.
@@ -58,7 +64,7 @@ def demonstrate(
 
 def demonstrate_in_worker(
     pickled_task: bytes, seeds: Sequence[int], *, action_noise: float, keep_failures: bool
-) -> list[Demonstration]:
+) -> list[Demonstration | Dropped]:
     """Do the same in a process that makes the environment once: some take a second to make."""
     task, env = _task_and_env(pickled_task)
     return demonstrate(task, env, seeds, action_noise=action_noise, keep_failures=keep_failures)
@@ -77,7 +83,7 @@ def stack(space: spaces.Space, values: list, where: str) -> Any:
     Raises:
         NotInSpaceError: for values of another shape or type, naming `where` and the path in it.
     """
-    shape = (len(values), *space.shape)
+    shape = (len(values), *(space.shape or ()))
     return as_array(values, dtype=space.dtype, shape=shape, where=where)
 
 
@@ -104,7 +110,8 @@ def _(space: spaces.Text, values: list, where: str) -> list[str]:
 
 def _demonstrate(
     task: Task, env: gymnasium.Env, seed: int, action_noise: float, keep_failures: bool
-) -> Demonstration:
+) -> Demonstration | Dropped:
+    assert task.make_expert is not None, "checked before recording"
     try:
         rollout = run_episode(
             env,
@@ -115,12 +122,12 @@ def _demonstrate(
         )
         if keep_failures or task.succeeded(rollout.episode_return):
             return _stacked(env, rollout)
-        return Demonstration(seed=seed, dropped=f"failed with return {rollout.episode_return:g}")
+        return Dropped(seed=seed, reason=f"failed with return {rollout.episode_return:g}")
     except NotInSpaceError as error:
         raise ValueError(f"{task.name}, seed {seed}: {error}") from error
-    except Exception as error:  # noqa: BLE001 - the expert's and environment's code may raise any
+    except Exception as error:
         reason = " ".join(str(error).split())
-        return Demonstration(seed=seed, dropped=f"{type(error).__name__}: {reason}"[:200])
+        return Dropped(seed=seed, reason=f"{type(error).__name__}: {reason}"[:200])
 
 
 def _stacked(env: gymnasium.Env, rollout: Rollout) -> Demonstration:

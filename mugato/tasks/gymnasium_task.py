@@ -9,6 +9,7 @@ import sys
 from functools import partial
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec
 
 from mugato.spec import spec_of
 from mugato.tasks.task import ActionFunction, Task
@@ -55,9 +56,9 @@ def gymnasium_task(
     )
 
 
-def _find_env(env_id: str) -> gymnasium.envs.registration.EnvSpec:
+def _find_env(env_id: str) -> EnvSpec:
     _search_working_directory()
-    module, colon, _ = env_id.rpartition(":")
+    module, colon, name = env_id.rpartition(":")
     if colon:
         try:
             importlib.import_module(module)
@@ -70,8 +71,8 @@ def _find_env(env_id: str) -> gymnasium.envs.registration.EnvSpec:
             with contextlib.suppress(ImportError), contextlib.redirect_stderr(io.StringIO()):
                 importlib.import_module(provider)
         with contextlib.suppress(gymnasium.error.Error):
-            return gymnasium.spec(env_id)
-    close = difflib.get_close_matches(env_id, gymnasium.registry, n=3)
+            return gymnasium.spec(name)
+    close = difflib.get_close_matches(name, gymnasium.registry, n=3)
     hint = f"; did you mean {', '.join(close)}?" if close else ""
     raise ValueError(
         f"no Gymnasium environment {env_id!r}{hint} (if a package registers it: 'package:Env-v0')"
@@ -80,8 +81,15 @@ def _find_env(env_id: str) -> gymnasium.envs.registration.EnvSpec:
 
 def _make_env(env_id: str, limit: int, *, render_mode: str | None = None) -> gymnasium.Env:
     _find_env(env_id)  # in a new process nothing is registered yet
+    # Environments that draw nothing may not know the argument.
+    rendering = {} if render_mode is None else {"render_mode": render_mode}
     try:
-        env = gymnasium.make(env_id, render_mode=render_mode, max_episode_steps=limit)
+        env = gymnasium.make(
+            env_id,
+            **rendering,
+            max_episode_steps=limit,
+            disable_env_checker=True,  # what is wrong is refused when it is recorded
+        )
     except gymnasium.error.DependencyNotInstalled as error:
         raise ImportError(f"{env_id}: {error}") from error
     return with_supported_spaces(env)

@@ -52,12 +52,14 @@ class GoalFromSeed(gymnasium.Wrapper, RecordConstructorArgs):
         gymnasium.Wrapper.__init__(self, env)
         env.reset()  # sets one of the benchmark's tasks: from here on the goal is observed
         env.get_wrapper_attr("toggle_sample_tasks_on_reset")(False)
-        env.unwrapped._freeze_rand_vec = False
-        env.unwrapped.seeded_rand_vec = True
+        robot: Any = env.unwrapped
+        robot._freeze_rand_vec = False
+        robot.seeded_rand_vec = True
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple:
         if seed is not None:
-            self.unwrapped.seed(seed)  # the environment's own reset ignores its seed
+            robot: Any = self.unwrapped
+            robot.seed(seed)  # the environment's own reset ignores its seed
         return self.env.reset(seed=seed, options=options)
 
 

@@ -6,6 +6,7 @@ opens with plain `minari.load_dataset`.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -27,8 +28,9 @@ from mugato.tasks.demonstrate import Demonstration
 class MinariFile:
     """An open, not yet visible data set; made by `new_minari_file`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._file = h5py.File(folder / HDF5_FILE, "w", libver="latest", track_order=True)
+    def __init__(self, path: Path) -> None:
+        self._disk = _SteadyFile(path)
+        self._file = h5py.File(self._disk, "w", libver="latest", track_order=True)
         self.num_episodes = 0
         self.num_timesteps = 0
 
@@ -44,9 +46,58 @@ class MinariFile:
         )
         self.num_episodes += 1
         self.num_timesteps += len(episode.rewards)
+        self._disk.raise_error()
 
     def close(self) -> None:
         self._file.close()
+        self._disk.close()
+        self._disk.raise_error()
+
+
+class _SteadyFile:
+    """A file that keeps its first error instead of raising it, and only pretends from then on.
+
+    HDF5 cannot close a file that it failed to write: it crashes the process when the disk is full.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w+b")
+        self._error: OSError | None = None
+
+    def raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def write(self, data: Any) -> int:  # Cython's memoryview is not Python's
+        self._try(self._file.write, data)
+        return len(data)
+
+    def read(self, size: int = -1) -> bytes:
+        return self._try(self._file.read, size) or b""
+
+    def readinto(self, buffer: Any) -> int:
+        return self._try(self._file.readinto, buffer) or len(buffer)
+
+    def tell(self) -> int:
+        return self._try(self._file.tell) or 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._try(self._file.seek, offset, whence) or 0
+
+    def truncate(self, size: int) -> int:
+        return self._try(self._file.truncate, size) or 0
+
+    def flush(self) -> None:
+        self._try(self._file.flush)
+
+    def close(self) -> None:
+        self._try(self._file.close)
+
+    def _try(self, operation: Callable, *args: Any) -> Any:
+        try:
+            return operation(*args)
+        except OSError as error:
+            self._error = self._error or error
 
 
 @contextmanager
@@ -73,9 +124,10 @@ def new_minari_file(
     shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
     try:
         (partial / DATA_FOLDER).mkdir(parents=True)
-        with closing(MinariFile(partial / DATA_FOLDER)) as file:
+        path = partial / DATA_FOLDER / HDF5_FILE
+        with closing(MinariFile(path)) as file:
             yield file
-        own = _minari_metadata(dataset_id, env, file, partial / DATA_FOLDER / HDF5_FILE)
+        own = _minari_metadata(dataset_id, env, file, path)
         (partial / DATA_FOLDER / "metadata.json").write_text(json.dumps({**metadata(), **own}))
         _move_into_place(partial, final)
     except OSError as error:
@@ -115,7 +167,7 @@ def _minari_metadata(
 
 
 def _spec_to_json(env_spec: EnvSpec | None) -> str | None:
-    """The environment's spec, unless it cannot be rebuilt from JSON (Meta-World's holds a lambda)."""
+    """The environment's spec, unless JSON cannot hold it (Meta-World's has a lambda)."""
     try:
         return None if env_spec is None else env_spec.to_json()
     except (TypeError, ValueError):

@@ -27,12 +27,14 @@ class PartialView(gymnasium.ObservationWrapper, RecordConstructorArgs):
         RecordConstructorArgs.__init__(self, tile_px=tile_px)
         gymnasium.ObservationWrapper.__init__(self, env)
         self._tile_px = tile_px
-        height, width, _ = env.observation_space["image"].shape
+        symbols: Any = env.observation_space
+        height, width, _ = symbols["image"].shape
         picture = spaces.Box(0, 255, (height * tile_px, width * tile_px, 3), np.uint8)
-        self.observation_space = spaces.Dict({**env.observation_space.spaces, "image": picture})
+        self.observation_space = spaces.Dict({**symbols.spaces, "image": picture})
 
     def observation(self, observation: dict[str, Any]) -> dict[str, Any]:
-        picture = self.unwrapped.get_frame(tile_size=self._tile_px, agent_pov=True)
+        world: Any = self.unwrapped
+        picture = world.get_frame(tile_size=self._tile_px, agent_pov=True)
         return {**observation, "image": picture}
 
 
@@ -68,7 +70,7 @@ def make_bot(env: gymnasium.Env, *, done_means_forward: bool = False) -> ActionF
     BabyAIBot = require("minigrid.utils.baby_ai_bot", extra="babyai").BabyAIBot
     bot = BabyAIBot(env)
     bot.stack = _BoundedPlan(bot.stack)
-    actions = env.unwrapped.actions
+    actions = env.get_wrapper_attr("actions")
 
     def act(observation: dict[str, Any]) -> int:
         bot.stack.budget = MAX_PLANS_PER_STEP
@@ -95,7 +97,7 @@ class _BoundedPlan(list):
 def _make_four_rooms_bot(env: gymnasium.Env) -> ActionFunction:
     """Give the bot the instruction that FourRooms, not being a BabyAI level, does not state."""
     verifier = require("minigrid.envs.babyai.core.verifier", extra="babyai")
-    world = env.unwrapped
+    world: Any = env.unwrapped
     goal = verifier.ObjDesc(None)
     goal.type = "goal"  # the constructor only takes the types that BabyAI has words for
     places = [(i, j) for i in range(world.grid.width) for j in range(world.grid.height)]

@@ -71,7 +71,7 @@ def _make_env(env_id: str, *, render_mode: str | None = None) -> gymnasium.Env:
 
 
 def _make_expert(env: gymnasium.Env) -> ActionFunction:
-    maze = env.unwrapped.maze
+    maze = env.get_wrapper_attr("maze")
     cells = np.argwhere(np.array(maze.maze_map, dtype=object) != 1)
     open_cells = {(int(row), int(column)) for row, column in cells}
 

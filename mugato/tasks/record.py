@@ -16,7 +16,7 @@ import gymnasium
 from mugato.data.minari_source import complete_dataset_id, dataset_folder, episode_of
 from mugato.episode import validate
 from mugato.spec import spec_of
-from mugato.tasks.demonstrate import Demonstration
+from mugato.tasks.demonstrate import Demonstration, Dropped
 from mugato.tasks.minari_file import MinariFile, check_may_write, new_minari_file
 from mugato.tasks.task import DEMONSTRATION_SEEDS, Task
 from mugato.tasks.workers import endless_demonstrations
@@ -89,9 +89,9 @@ def record(
         new_minari_file(dataset_id, env, overwrite=overwrite, metadata=tally.metadata) as file,
         endless_demonstrations(
             task, env, workers=workers, first_seed=first_seed, keep_failures=keep_failures
-        ) as demonstrations,
+        ) as outcomes,
     ):
-        tally.write(demonstrations, file, env)
+        tally.write(outcomes, file, env)
     return tally.report(dataset_id, seconds=time.perf_counter() - started)
 
 
@@ -106,19 +106,20 @@ class _Tally:
     timesteps: int = 0
 
     def write(
-        self, demonstrations: Iterator[Demonstration], file: MinariFile, env: gymnasium.Env
+        self, outcomes: Iterator[Demonstration | Dropped], file: MinariFile, env: gymnasium.Env
     ) -> None:
+        """Keep demonstrations until there are enough."""
         spec = spec_of(env.observation_space, env.action_space)
         while len(self.returns) < self.task.episodes:
-            demonstration = next(demonstrations)
-            if demonstration.dropped is None:
-                name = f"{self.task.name}, seed {demonstration.seed}"
-                validate(episode_of(demonstration, spec, name=name), spec)
-                file.append(demonstration)
-                self.returns.append(float(demonstration.rewards.sum()))
-                self.timesteps += len(demonstration.rewards)
-            else:
-                self._drop(demonstration)
+            match next(outcomes):
+                case Dropped() as outcome:
+                    self._drop(outcome)
+                case Demonstration() as outcome:
+                    name = f"{self.task.name}, seed {outcome.seed}"
+                    validate(episode_of(outcome, spec, name=name), spec)
+                    file.append(outcome)
+                    self.returns.append(float(outcome.rewards.sum()))
+                    self.timesteps += len(outcome.rewards)
             if self.progress is not None:
                 self.progress(len(self.returns), len(self.dropped))
 
@@ -150,13 +151,13 @@ class _Tally:
             },
         }
 
-    def _drop(self, demonstration: Demonstration) -> None:
-        self.dropped[demonstration.seed] = demonstration.dropped
+    def _drop(self, outcome: Dropped) -> None:
+        self.dropped[outcome.seed] = outcome.reason
         if len(self.dropped) >= len(self.returns) + MAX_EXCESS_FAILURES:
             raise ValueError(
                 f"{self.task.name}: the expert failed at {len(self.dropped)} of "
                 f"{len(self.dropped) + len(self.returns)} seeds, so nothing was recorded; "
-                f"the last, seed {demonstration.seed}: {demonstration.dropped}"
+                f"the last, seed {outcome.seed}: {outcome.reason}"
             )
 
 

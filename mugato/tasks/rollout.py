@@ -154,7 +154,8 @@ def _(space: spaces.Space, action: Any, noise: float, rng: np.random.Generator) 
 @perturb.register
 def _(space: spaces.Box, action: np.ndarray, noise: float, rng: np.random.Generator) -> Any:
     if not np.issubdtype(space.dtype, np.floating):
-        random = rng.integers(space.low, space.high, endpoint=True, size=space.shape)
+        low, high = space.low.astype(np.int64), space.high.astype(np.int64)
+        random = rng.integers(low, high, endpoint=True, size=space.shape)
         return np.where(rng.random(space.shape) < noise, random, action).astype(space.dtype)
     if not space.is_bounded():
         raise ValueError(f"action noise needs bounded actions, but the space is {space}")

@@ -5,6 +5,7 @@ evaluation may run in other processes.
 """
 
 import importlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -74,9 +75,11 @@ def require(module: str, *, extra: str) -> ModuleType:
         ImportError: naming the extra that installs it.
     """
     try:
-        return importlib.import_module(module)
+        with warnings.catch_warnings():  # the package's own affair
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
         raise ImportError(
-            f"{package} cannot be imported ({error}); install it with: pip install 'mugato[{extra}]'"
+            f"{package} cannot be imported ({error}); install it: pip install 'mugato[{extra}]'"
         ) from error

@@ -17,7 +17,7 @@ from multiprocessing import get_context
 
 import gymnasium
 
-from mugato.tasks.demonstrate import Demonstration, demonstrate, demonstrate_in_worker
+from mugato.tasks.demonstrate import Demonstration, Dropped, demonstrate, demonstrate_in_worker
 from mugato.tasks.task import Task
 
 SEEDS_PER_JOB = 8
@@ -27,7 +27,7 @@ _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 @contextmanager
 def endless_demonstrations(
     task: Task, env: gymnasium.Env, *, workers: int, first_seed: int, keep_failures: bool
-) -> Iterator[Iterator[Demonstration]]:
+) -> Iterator[Iterator[Demonstration | Dropped]]:
     """Play the seeds from `first_seed` on; processes end with the block.
 
     Args:
@@ -52,7 +52,7 @@ def endless_demonstrations(
 
 def _in_order(
     pool: ProcessPoolExecutor, run: partial, jobs: Iterator[range], *, num_waiting: int
-) -> Iterator[Demonstration]:
+) -> Iterator[Demonstration | Dropped]:
     waiting = deque()
     for seeds in jobs:
         waiting.append(pool.submit(run, seeds))

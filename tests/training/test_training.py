@@ -1,0 +1,132 @@
+"""The loop: learns, resumes to the bit, and does not care how many processes there are."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mugato.training.agent import Agent
+from mugato.training.checkpoint import STATE
+from mugato.training.config import OptimizerConfig, TrainConfig
+from mugato.training.loop import train
+from mugato.training.metrics import read_metrics
+from mugato.training.parallel import Ranks, ranks
+from tests.agents import tiny_agent
+from tests.data.test_mixture import TOKENIZER, control_source, make_windows, text_source
+from mugato.data.mixture import Mixture
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def make_config(run: Path, **changes) -> TrainConfig:
+    return TrainConfig(
+        run=run, tasks=("short", "long"), sources=("text",), steps=6, batch_rows=4, batch_parts=2,
+        optimizer=OptimizerConfig(lr=3e-3, warmup_steps=2), log_every=1, precision="fp32", **changes,
+    )  # fmt: skip
+
+
+def run_training(config: TrainConfig, peers: Ranks = Ranks(), resume: bool = False) -> Agent:
+    sources = [control_source("short", 2, 5), control_source("long", 6, 50), text_source()]
+    specs = {source.name: source.spec for source in sources}
+    agent = tiny_agent(specs, seed=config.seed, dropout=0.1)
+    mixture = Mixture(
+        make_windows(sources), weights={name: 1.0 for name in specs}, num_rows=config.batch_rows,
+        row_length=64, num_parts=config.batch_parts, seed=config.seed,
+    )  # fmt: skip
+    train(config, agent, mixture, peers, resume=resume)
+    return agent
+
+
+def losses(run: Path) -> list[float]:
+    return [record["loss"] for record in read_metrics(run)]
+
+
+def test_a_stopped_run_resumes_to_the_bit(tmp_path):
+    whole = run_training(make_config(tmp_path / "whole"))
+    run_training(dataclasses.replace(make_config(tmp_path / "halves"), max_seconds=None, steps=6, save_every=3))
+    config = make_config(tmp_path / "stopped", save_every=3)
+    _stop_after(config, 3)
+    resumed = run_training(config, resume=True)
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
+def _stop_after(config: TrainConfig, steps: int) -> None:
+    """Run, and interrupt as Ctrl-C does once `steps` are done."""
+    import signal
+
+    sources = [control_source("short", 2, 5), control_source("long", 6, 50), text_source()]
+    specs = {source.name: source.spec for source in sources}
+    agent = tiny_agent(specs, seed=config.seed, dropout=0.1)
+    mixture = Mixture(
+        make_windows(sources), weights={name: 1.0 for name in specs}, num_rows=config.batch_rows,
+        row_length=64, num_parts=config.batch_parts, seed=config.seed,
+    )  # fmt: skip
+
+    def press(report):
+        if report.step == steps:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    progress = train(config, agent, mixture, Ranks(), on_report=press)
+    assert progress.step == steps
+
+
+def test_training_lowers_the_loss(tmp_path):
+    config = dataclasses.replace(make_config(tmp_path), steps=60)
+    run_training(config)
+    history = losses(tmp_path)
+    assert sum(history[-5:]) < 0.8 * sum(history[:5])
+
+
+def test_the_agent_in_the_run_folder_is_the_trained_one(tmp_path):
+    agent = run_training(make_config(tmp_path))
+    loaded = Agent.from_pretrained(tmp_path)
+    assert loaded.specs == agent.specs and loaded.tokenizer == agent.tokenizer
+    for name, value in agent.model.state_dict().items():
+        assert torch.equal(value, loaded.model.state_dict()[name])
+
+
+def test_resuming_nothing_or_a_corrupt_state_is_one_clear_error(tmp_path):
+    with pytest.raises(ValueError, match="nothing to resume"):
+        run_training(make_config(tmp_path), resume=True)
+    (tmp_path / STATE).write_bytes(b"not safetensors")
+    with pytest.raises(ValueError, match="is corrupt"):
+        run_training(make_config(tmp_path), resume=True)
+
+
+def test_parts_that_cannot_be_dealt_out_are_refused():
+    with pytest.raises(ValueError, match="batch_parts=3 cannot be dealt to 2 processes"):
+        Ranks(world_size=2).share(3)
+
+
+def test_two_processes_compute_what_one_does(tmp_path):
+    run_training(make_config(tmp_path / "one"))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    script = f"from tests.training.test_training import distributed; distributed({str(tmp_path / 'two')!r})"
+    (tmp_path / "start.py").write_text(f"import sys; sys.path.insert(0, {str(Path.cwd())!r})\n{script}\n")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    subprocess.run(
+        [*command, str(tmp_path / "start.py")], check=True, env=environment, timeout=120,
+        capture_output=True,
+    )  # fmt: skip
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+    one, two = (json.loads(json.dumps(read_metrics(tmp_path / n)))[-1]["tokens"] for n in ("one", "two"))
+    assert one == two
+
+
+def distributed(run: str) -> None:
+    """What each of two processes does in the test above."""
+    torch.set_num_threads(1)
+    with ranks() as peers:
+        assert peers.world_size == 2
+        run_training(make_config(Path(run)), peers)
+
+
+def test_vocab_of_test_tokenizer_is_used():
+    assert TOKENIZER.vocab.num_text == TOKENIZER.text.num_pieces
