@@ -3,10 +3,6 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# Freed memory stays with the process instead of going back to the system and being cleared anew
-# for each large array: a training step is up to a third faster (docs/performance.md).
-export MALLOC_MMAP_THRESHOLD_ ?= 1073741824
-export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 
 .PHONY: help install demo test check slow bench clean
 

@@ -1,18 +1,38 @@
 """mugato: one sequence model that plays, moves, looks, answers and writes.
 
-The public names; nothing inside the package imports from here.
+The public names, each imported when it is first asked for: recording, for one, needs no PyTorch.
+Nothing inside the package imports from here.
 """
 
-from mugato.batch import Batch, pack, pad
-from mugato.episode import Episode
-from mugato.model.config import GatoConfig
-from mugato.model.gato import Gato
-from mugato.policy import Policy
-from mugato.sequence import TokenSequence
-from mugato.spec import spec_of
-from mugato.tasks.task import Task
-from mugato.timesteps import Timesteps
-from mugato.tokenizers.tokenizer import Tokenizer
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mugato.batch import Batch, pack, pad
+    from mugato.episode import Episode
+    from mugato.model.config import GatoConfig
+    from mugato.model.gato import Gato
+    from mugato.policy import Policy
+    from mugato.sequence import TokenSequence
+    from mugato.spec import spec_of
+    from mugato.tasks.task import Task
+    from mugato.timesteps import Timesteps
+    from mugato.tokenizers.tokenizer import Tokenizer
+
+_MODULES = {
+    "Batch": "mugato.batch",
+    "Episode": "mugato.episode",
+    "Gato": "mugato.model.gato",
+    "GatoConfig": "mugato.model.config",
+    "Policy": "mugato.policy",
+    "Task": "mugato.tasks.task",
+    "TokenSequence": "mugato.sequence",
+    "Timesteps": "mugato.timesteps",
+    "Tokenizer": "mugato.tokenizers.tokenizer",
+    "pack": "mugato.batch",
+    "pad": "mugato.batch",
+    "spec_of": "mugato.spec",
+}
 
 __all__ = [
     "Batch",
@@ -28,3 +48,9 @@ __all__ = [
     "pad",
     "spec_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'mugato' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

@@ -15,6 +15,10 @@ from torch import Tensor
 
 from mugato.sequence import TokenSequence
 
+# The table of distinct patches is filled up to a power of two or a multiple of this: kernels are
+# compiled for each shape anew, and a new shape with every batch would cost more than the batch.
+PATCH_MULTIPLE = 256
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
@@ -25,7 +29,7 @@ class Batch:
         positions: index of each token within its sequence.
         segments: which sequence of its row a token belongs to, from 1; 0 is padding.
         patch_index: row of `patches`, or -1.
-        patches: the distinct patches of the batch, uint8.
+        patches: the distinct patches of the batch, uint8, filled up with black ones.
         sources: number of each token's data source, for metrics.
     """
 
@@ -163,5 +167,19 @@ class _PatchTable:
         return np.array([index.setdefault(patch.tobytes(), len(index)) for patch in patches])
 
     def stacked(self) -> np.ndarray:
-        joined = bytearray(b"".join(self._index))
-        return np.frombuffer(joined, np.uint8).reshape(len(self._index), self._channels)
+        table = np.zeros((_filled(len(self._index)), self._channels), np.uint8)
+        if self._index:
+            joined = np.frombuffer(b"".join(self._index), np.uint8)
+            table[: len(self._index)] = joined.reshape(-1, self._channels)
+        return table
+
+
+def _filled(count: int) -> int:
+    """Round up to one of few sizes.
+
+    >>> [_filled(n) for n in (0, 1, 3, 200, 257)]
+    [0, 1, 4, 256, 512]
+    """
+    if count <= PATCH_MULTIPLE:
+        return 1 << (count - 1).bit_length() if count else 0
+    return -(-count // PATCH_MULTIPLE) * PATCH_MULTIPLE

@@ -99,6 +99,17 @@ def train(arguments: Sequence[str]) -> None:
 
 
 def run_training(config: TrainConfig, *, resume: bool = False) -> None:
+    """Train in as many processes as the machine has cores for, or in this one."""
+    from mugato.training.launch import num_processes, run_in_processes
+
+    count = num_processes(config)
+    if count == 1:
+        _train_here(config, resume)
+    else:
+        run_in_processes(count, _train_here, config, resume)
+
+
+def _train_here(config: TrainConfig, resume: bool) -> None:
     """Open the data, train, and show how it goes."""
     from mugato.training.loop import train as training_loop
     from mugato.training.parallel import ranks

@@ -15,7 +15,7 @@ DEMO_TASKS = (
     "pointmaze-umaze",
     "cartpole",
     "lunar-lander-continuous",
-    "metaworld-drawer-close",
+    "metaworld-coffee-button",
     "metaworld-button-press-topdown",
 )
 
@@ -31,12 +31,12 @@ def demo() -> TrainConfig:
         "pointmaze-umaze": 0.06,
         "cartpole": 0.03,
         "lunar-lander-continuous": 0.08,
-        "metaworld-drawer-close": 0.06,
+        "metaworld-coffee-button": 0.06,
         "metaworld-button-press-topdown": 0.06,
-        "shakespeare": 0.11,
-        "factbook": 0.03,
+        "shakespeare": 0.08,
+        "factbook": 0.02,
         "emoji": 0.04,
-        "easy-vqa": 0.07,
+        "easy-vqa": 0.10,
     }
     return TrainConfig(
         run=Path("runs/demo"),
@@ -45,9 +45,9 @@ def demo() -> TrainConfig:
         weights=weights,
         tokenizer=TokenizerConfig(text_pieces=8192, max_patches=16),
         optimizer=OptimizerConfig(lr=2e-3, warmup_steps=100),
-        steps=1500,
-        max_seconds=660,
-        batch_rows=32,
+        steps=3000,
+        max_seconds=630,
+        batch_rows=16,
     )
 
 
@@ -56,7 +56,7 @@ def environment() -> TrainConfig:
     return TrainConfig(
         run=Path("runs/environment"),
         tasks=("name-it-with-env",),
-        tokenizer=TokenizerConfig(text_pieces=None, max_patches=16),
+        tokenizer=TokenizerConfig(text_pieces=8192, max_patches=16),
         optimizer=OptimizerConfig(lr=1e-3, warmup_steps=100),
         steps=1000,
     )

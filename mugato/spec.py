@@ -124,7 +124,8 @@ def unflatten(tree: Tree, leaves: Mapping[str, Any], root: str) -> Any:
 
 @singledispatch
 def _tree_of(space: spaces.Space, path: str) -> Tree:
-    if space.dtype is str:  # MiniGrid's MissionSpace and the like: a space of strings by its dtype
+    # MiniGrid's MissionSpace and the like: a space of strings by its dtype.
+    if space.dtype is not None and np.dtype(space.dtype).kind == "U":
         return Leaf(kind="text", dtype="str")
     raise ValueError(
         f"{path}: unsupported space {type(space).__name__}; supported are {SUPPORTED}. "

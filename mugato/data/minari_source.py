@@ -24,7 +24,8 @@ from mugato.spec import Spec, flatten, spec_of
 
 DATA_FOLDER = "data"
 HDF5_FILE = "main_data.hdf5"
-_DATASET_ID = re.compile(r"([-\w]+/)*[-\w]+-v\d+")
+# Minari wants a namespace of at least two characters.
+_DATASET_ID = re.compile(r"(?!\w/[^/]*$)([-\w]+/)*[-\w]+-v\d+")
 CACHE_BYTES = 2**31
 # Reading neighbors with an episode saves opening the file again for each.
 MAX_BLOCK_EPISODES = 32

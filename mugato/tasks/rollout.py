@@ -95,7 +95,7 @@ def random_policy(env: gymnasium.Env, *, seed: int) -> ActionFunction:
 def reference_scores(task: Task, seeds: Sequence[int]) -> dict[str, list[float]]:
     """Returns of the expert, without noise, and of random actions, one per seed.
 
-    An episode in which the expert raises an error counts as its failure, with return 0.
+    Without an expert its list is empty.
     """
     env = task.make_env()
     limit = task.max_episode_steps

@@ -58,6 +58,8 @@ class TrainConfig:
         batch_rows: rows of `model.context_length` tokens in the global batch.
         batch_parts: the global batch is computed in this many equal parts, dealt to the processes;
             the result does not depend on how many processes there are.
+        processes: training processes on a CPU; None starts one for each core, as far as the parts
+            can be dealt out evenly. Ignored on GPUs and under torchrun.
         precision: bf16 (autocast), fp32, or auto: bf16 where the processor multiplies it faster.
         compile: compile the sequence model with torch.compile.
         seed: of weights, data order and dropout.
@@ -75,7 +77,8 @@ class TrainConfig:
     steps: int = 1000
     max_seconds: float | None = None
     batch_rows: int = 32
-    batch_parts: int = 1
+    batch_parts: int = 2
+    processes: int | None = None
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     compile: bool = False
     seed: int = 0

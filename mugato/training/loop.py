@@ -91,7 +91,8 @@ class _Run:
         window = _Window(self.config, self.mixture.names, progress)
         with ThreadPoolExecutor(1) as pool, closing(self._writer(progress)) as writer:
             coming = pool.submit(self._batches, progress.parts)
-            while (done := self._fraction(progress)) < 1 and not self.peers.any(interrupted()):
+            done = self._fraction(progress)
+            while done < 1 and not self.peers.any(interrupted()):
                 batches, parts = coming.result()
                 coming = pool.submit(self._batches, parts)
                 lr = learning_rate(progress.step, done, self.config.optimizer)
@@ -102,9 +103,10 @@ class _Run:
                     tokens=progress.tokens + result.tokens,
                     parts=parts,
                 )
+                done = self._fraction(progress)
                 window.add(result)
                 if progress.step % self.config.log_every == 0 and self.peers.is_main:
-                    report = window.report(progress, lr, self._fraction(progress))
+                    report = window.report(progress, lr, done)
                     writer.write(report)
                     on_report(report)
                 if progress.step % self.config.save_every == 0:

@@ -10,7 +10,9 @@ from mugato.data.mixture import Mixture
 from mugato.data.source import Source
 from mugato.data.sources import open_source
 from mugato.data.windows import windows_of
+from mugato.episode import Episode
 from mugato.model.gato import Gato
+from mugato.spec import Spec
 from mugato.tasks.registry import TASKS
 from mugato.tokenizers.image import ImageTokenizer
 from mugato.tokenizers.text import TextTokenizer
@@ -22,6 +24,8 @@ from mugato.vocab import Vocab
 # Strings looked at per source and leaf when a text tokenizer is trained: missions and questions
 # repeat, documents are few and long.
 MAX_TEXTS = 4000
+# Three marks, 256 bytes and one character: what a run without any text needs.
+MIN_PIECES = 260
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,13 +36,13 @@ class Named:
     source: Source
 
     @property
-    def spec(self):  # noqa: ANN201
+    def spec(self) -> Spec:
         return self.source.spec
 
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, index: int):  # noqa: ANN204
+    def __getitem__(self, index: int) -> Episode:
         return self.source[index]
 
 
@@ -65,7 +69,7 @@ def make_tokenizer(config: TrainConfig, sources: Mapping[str, Source]) -> Tokeni
     if pieces is None:
         text = TextTokenizer.paper()
     else:
-        text = TextTokenizer.train(_texts(sources), num_pieces=pieces)
+        text = _train_text(list(_texts(sources)), pieces)
     vocab = dataclasses.replace(config.model.vocab, num_text=text.num_pieces)
     image = ImageTokenizer(
         patch_px=config.model.patch_px, max_patches=config.tokenizer.max_patches
@@ -98,6 +102,17 @@ def make_agent(config: TrainConfig, sources: Mapping[str, Source], tokenizer: To
     model = Gato(dataclasses.replace(config.model, vocab=tokenizer.vocab))
     specs = {name: source.spec for name, source in sources.items()}
     return Agent(model=model, tokenizer=tokenizer, specs=specs)
+
+
+def _train_text(texts: list[str], num_pieces: int) -> TextTokenizer:
+    """Pieces learned from the run's own text; fewer where it is too little for so many."""
+    texts = texts or ["a"]
+    while num_pieces > MIN_PIECES:
+        try:
+            return TextTokenizer.train(texts, num_pieces=num_pieces)
+        except ValueError:
+            num_pieces //= 2
+    return TextTokenizer.train(texts, num_pieces=MIN_PIECES)
 
 
 def _texts(sources: Mapping[str, Source]) -> Iterator[str]:

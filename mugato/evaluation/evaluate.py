@@ -1,0 +1,119 @@
+"""Evaluate a run: every task, question, caption and text, then `report.json`, `.md` and `.html`."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mugato.evaluation.findings import Findings, Plan, collect, plan_jobs
+from mugato.evaluation.report import report_data, write_report
+from mugato.evaluation.rollouts import Acting, load_agent
+from mugato.evaluation.tasks import chosen_tasks, run_contents
+from mugato.evaluation.videos import rendering_variables
+from mugato.evaluation.workers import Job, run_jobs
+from mugato.sampling import Sampling
+from mugato.tasks.task import DEMONSTRATION_SEEDS, EVALUATION_SEEDS
+
+Progress = Callable[[str, int, int], None]  # called with (what is at work, done, of how many)
+
+
+def evaluate(
+    run: Path,
+    *,
+    command: str,
+    episodes: int = 50,
+    tasks: Sequence[str] | None = None,
+    workers: int = 2,
+    started: float | None = None,
+    progress: Progress = lambda what, done, total: None,
+    sampling: Sampling = Sampling(),
+    seed: int = 0,
+    first_seed: int = EVALUATION_SEEDS.start,
+    videos: bool = True,
+) -> dict[str, Any]:
+    """Score the agent in a run's folder and write the report there; return what `report.json` says.
+
+    A task that fails leaves the others as they are; the report says why it has no score.
+
+    Args:
+        tasks: only these; all that the agent was trained on where None.
+        workers: processes of one thread each.
+        started: when the whole undertaking began, in seconds since 1970.
+        progress: called with (what is at work, percent done, 100).
+
+    Raises:
+        ValueError: no agent in `run`, an unknown task, seeds that demonstrations may have used.
+    """
+    begun = time.time()
+    plan = _plan(Path(run), tasks, episodes, first_seed, _acting(sampling, seed), videos)
+    findings = find_out(plan, workers=workers, progress=progress)
+    data = report_data(
+        plan,
+        findings,
+        command=command,
+        workers=workers,
+        seconds=time.time() - begun,
+        total_seconds=time.time() - (begun if started is None else started),
+    )
+    write_report(plan.run, data, findings)
+    return data
+
+
+def find_out(
+    plan: Plan, *, workers: int = 2, progress: Progress = lambda what, done, total: None
+) -> Findings:
+    """Run all the plan's jobs, the longest first."""
+    jobs, problems = plan_jobs(plan)
+    environment = rendering_variables() if plan.videos and plan.names else {}
+    outcomes = run_jobs(
+        jobs, workers=workers, environment=environment, progress=_percent(jobs, progress)
+    )
+    return collect(outcomes, problems)
+
+
+def _plan(
+    run: Path,
+    tasks: Sequence[str] | None,
+    episodes: int,
+    first_seed: int,
+    acting: Acting,
+    videos: bool,
+) -> Plan:
+    if episodes < 1:
+        raise ValueError(f"episodes must be at least 1, got {episodes}")
+    if first_seed < DEMONSTRATION_SEEDS.stop:
+        raise ValueError(
+            f"seeds below {DEMONSTRATION_SEEDS.stop} are for demonstrations, got {first_seed}"
+        )
+    contents = run_contents(run, load_agent(str(run), acting.device))
+    return Plan(
+        run=run,
+        names=chosen_tasks(contents, tasks),
+        contents=contents,
+        episodes=episodes,
+        first_seed=first_seed,
+        acting=acting,
+        videos=videos,
+    )
+
+
+def _acting(sampling: Sampling, seed: int) -> Acting:
+    """In full precision on processors, so that equal seeds give equal actions anywhere."""
+    if torch.cuda.is_available():
+        return Acting(sampling=sampling, seed=seed, device="cuda", precision="bf16")
+    return Acting(sampling=sampling, seed=seed)
+
+
+def _percent(jobs: Sequence[Job], progress: Progress) -> Progress:
+    """Progress over all jobs, each weighing what it costs."""
+    costs = {job.name: job.cost for job in jobs}
+    shares = dict.fromkeys(costs, 0.0)
+
+    def advance(name: str, done: int, total: int) -> None:
+        shares[name] = done / total
+        whole = sum(costs[job] * share for job, share in shares.items()) / sum(costs.values())
+        progress(name, round(100 * whole), 100)
+
+    return advance

@@ -1,0 +1,151 @@
+"""The report of a run: one dictionary of numbers, written as JSON, Markdown and a page to look at."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mugato.evaluation.findings import CAPTIONS, QUESTIONS, TEXT, Findings, Plan
+from mugato.evaluation.machine import describe_machine, git_commit, package_versions
+from mugato.evaluation.report_html import report_html
+from mugato.evaluation.report_markdown import report_markdown
+from mugato.evaluation.rollouts import load_agent
+from mugato.evaluation.scores import TaskScores, mean, summary
+from mugato.model.files import write_whole
+from mugato.training.metrics import read_metrics
+
+JSON, MARKDOWN, HTML = "report.json", "report.md", "report.html"
+
+
+def report_data(
+    plan: Plan,
+    findings: Findings,
+    *,
+    command: str,
+    workers: int,
+    seconds: float,
+    total_seconds: float,
+) -> dict[str, Any]:
+    """All numbers of the report. A part that the run has no source for is left out, and named."""
+    problems = dict(findings.problems)
+    tasks = {name: _task_row(scores, problems) for name, scores in findings.tasks.items()}
+    for name, video in findings.videos.items():
+        if name in tasks:
+            path = str(video.path.relative_to(plan.run))
+            tasks[name]["video"] = {
+                "path": path, "seed": video.seed, "return": video.episode_return,
+                "length": video.length, "texts": list(video.texts),
+            }  # fmt: skip
+    scored = {
+        n: row["normalized_score"]
+        for n, row in tasks.items()
+        if row["normalized_score"] is not None
+    }
+    data: dict[str, Any] = {"tasks": tasks, "summary": summary(scored)}
+    if findings.questions is not None:
+        data["vqa"] = findings.questions.scores
+    if findings.captions is not None:
+        data["caption"] = findings.captions.scores
+    if findings.text is not None:
+        data["text"] = {
+            **findings.text.scores,
+            "continuations": [vars(c) for c in findings.text.continuations],
+        }
+    data["train"] = _training(plan)
+    data["missing"] = _missing(plan)
+    data["problems"] = problems
+    data["evaluation"] = _evaluation(plan, findings, workers=workers, seconds=seconds)
+    data["machine"] = describe_machine()
+    data["versions"] = package_versions()
+    data["commit"] = git_commit()
+    data["command"] = command
+    data["date"] = datetime.now(UTC).isoformat(timespec="seconds")
+    data["total_seconds"] = total_seconds
+    return data
+
+
+def write_report(run: Path, data: Mapping[str, Any], findings: Findings) -> None:
+    """Write the three files, each whole or not at all; the numbers last.
+
+    Raises:
+        OSError: naming the file that could not be written.
+    """
+    page = report_html(data, findings, read_metrics(run))
+    text = report_markdown(data)
+    numbers = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    for name, content in ((HTML, page), (MARKDOWN, text), (JSON, numbers)):
+        write_whole(run / name, lambda path, content=content: path.write_text(content, "utf-8"))
+
+
+def _task_row(scores: TaskScores, problems: dict[str, str]) -> dict[str, Any]:
+    """One task's numbers; without a score where the references allow none."""
+    try:
+        score, ci95 = scores.normalized()
+    except ValueError as error:
+        problems[scores.name] = str(error)
+        score, ci95 = None, None
+    episodes = len(scores.returns)
+    return {
+        "domain": scores.domain,
+        "return_mean": mean(scores.returns),
+        "return_std": float(np.std(scores.returns)),
+        "expert": mean(scores.expert),
+        "expert_is": scores.expert_is,
+        "random": mean(scores.random),
+        "normalized_score": score,
+        "ci95": None if ci95 is None else list(ci95),
+        "episodes": episodes,
+        "seeds": [scores.first_seed, scores.first_seed + episodes - 1],
+        "length_mean": mean(scores.lengths),
+        "max_episode_steps": scores.max_episode_steps,
+        "returns": list(scores.returns),
+    }
+
+
+def _training(plan: Plan) -> dict[str, Any]:
+    """How the agent came to be; time and tokens as of the last logged step."""
+    model = load_agent(str(plan.run), plan.acting.device).model
+    metrics = read_metrics(plan.run)
+    last = metrics[-1] if metrics else {}
+    return {
+        "seconds": last.get("seconds"),
+        "tokens": last.get("tokens"),
+        "steps": last.get("step"),
+        "parameters": model.num_parameters,
+        "context_length": model.config.context_length,
+        "tasks": list(plan.contents.tasks),
+        "sources": list(plan.contents.sources),
+    }
+
+
+def _missing(plan: Plan) -> list[str]:
+    """The parts that this run cannot have."""
+    parts = {
+        QUESTIONS: "no questions were asked",
+        CAPTIONS: "no pictures were named",
+        TEXT: "no bits per byte were measured",
+    }
+    known = plan.contents.sources
+    missing = [
+        f"not trained on {name}: {part}" for name, part in parts.items() if name not in known
+    ]
+    if left_out := [name for name in plan.contents.tasks if name not in plan.names]:
+        missing.append(f"tasks left out on request: {', '.join(left_out)}")
+    return missing if plan.names else ["no control tasks", *missing]
+
+
+def _evaluation(plan: Plan, findings: Findings, *, workers: int, seconds: float) -> dict[str, Any]:
+    return {
+        "seconds": seconds,
+        "episodes": plan.episodes,
+        "seeds": [plan.first_seed, plan.first_seed + plan.episodes - 1],
+        "sampling": vars(plan.acting.sampling),
+        "sampling_seed": plan.acting.seed,
+        "precision": plan.acting.precision,
+        "device": plan.acting.device,
+        "workers": workers,
+        "job_seconds": {name: round(s, 1) for name, s in findings.seconds.items()},
+    }

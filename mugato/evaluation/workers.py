@@ -1,0 +1,204 @@
+"""Jobs side by side in processes of one thread each; a process that dies takes only its job along.
+
+Every job ends in an `Outcome`, a result or the reason why there is none. It knows nothing of what
+the jobs do.
+"""
+
+import os
+import signal
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+JobProgress = Callable[[int, int], None]  # called with (done, of how many)
+Progress = Callable[[str, int, int], None]  # called with (name of the job, done, of how many)
+
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Something to do.
+
+    Attributes:
+        run: called as `run(progress=...)`; it and its result travel between processes.
+        cost: how long it takes compared to the others; the longest go first.
+    """
+
+    name: str
+    run: Callable[..., Any]
+    cost: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a job: `result`, or where that failed one line in `error`."""
+
+    name: str
+    result: Any = None
+    error: str | None = None
+    seconds: float = 0.0
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    *,
+    workers: int,
+    environment: Mapping[str, str],
+    progress: Progress = lambda name, done, total: None,
+) -> list[Outcome]:
+    """Run all jobs; outcomes come in the order of `jobs`.
+
+    Args:
+        workers: processes; with 1 everything happens in this one.
+        environment: variables that are set meanwhile, in this process and the others.
+    """
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    ordered = sorted(jobs, key=lambda job: -job.cost)
+    threads = dict.fromkeys(_ONE_THREAD, "1") if workers > 1 else {}
+    with _variables({**threads, **environment}):
+        if workers == 1:
+            outcomes = [_run(job, progress) for job in ordered]
+        else:
+            outcomes = _run_in_processes(ordered, workers, progress)
+    by_name = {outcome.name: outcome for outcome in outcomes}
+    return [by_name[job.name] for job in jobs]
+
+
+def _run(job: Job, progress: Progress) -> Outcome:
+    started = time.perf_counter()
+    fields: dict[str, Any] = {}
+    try:
+        fields["result"] = job.run(progress=lambda done, total: progress(job.name, done, total))
+    except Exception as error:  # noqa: BLE001 - environments raise what they like
+        fields["error"] = _one_line(error)
+    return Outcome(name=job.name, seconds=time.perf_counter() - started, **fields)
+
+
+class _Worker:
+    """A process, our end of the pipe to it, and the job that it is at."""
+
+    def __init__(self) -> None:
+        context = get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(target=_work, args=(theirs,), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.job: Job | None = None
+        self.started = 0.0
+
+    def give(self, job: Job) -> None:
+        self.job, self.started = job, time.perf_counter()
+        with suppress(OSError):  # it died in the meantime: its end of the pipe will say so
+            self.connection.send(job)
+
+    def outcome_of_death(self) -> Outcome:
+        self.process.join()
+        assert self.job is not None
+        code = self.process.exitcode
+        reason = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
+        hint = " (out of memory?)" if code == -signal.SIGKILL else ""
+        return Outcome(
+            name=self.job.name,
+            error=f"its process died with {reason}{hint}",
+            seconds=time.perf_counter() - self.started,
+        )
+
+    def end(self) -> None:
+        self.connection.close()
+        if self.job is not None:  # only when the whole run is given up
+            self.process.terminate()
+        self.process.join()
+
+
+def _run_in_processes(jobs: list[Job], workers: int, progress: Progress) -> list[Outcome]:
+    waiting, outcomes = list(jobs), list[Outcome]()
+    pool: dict[Connection, _Worker] = {}
+    try:
+        while waiting or any(worker.job for worker in pool.values()):
+            while waiting and len(pool) < workers:
+                worker = _Worker()
+                pool[worker.connection] = worker
+                _give_next(worker, waiting, outcomes)
+            for connection in wait([c for c, worker in pool.items() if worker.job is not None]):
+                assert isinstance(connection, Connection)
+                worker = pool[connection]
+                try:
+                    message = connection.recv()
+                except (EOFError, OSError):
+                    outcomes.append(worker.outcome_of_death())
+                    worker.job = None
+                    del pool[connection]
+                    worker.end()
+                    continue
+                if isinstance(message, Outcome):
+                    outcomes.append(message)
+                    worker.job = None
+                    _give_next(worker, waiting, outcomes)
+                else:
+                    progress(*message)
+    finally:
+        for worker in pool.values():
+            worker.end()
+    return outcomes
+
+
+def _give_next(worker: _Worker, waiting: list[Job], outcomes: list[Outcome]) -> None:
+    """Hand the next job over; those that cannot travel have failed already."""
+    while waiting and worker.job is None:
+        job = waiting.pop(0)
+        try:
+            worker.give(job)
+        except (AttributeError, TypeError, ValueError) as error:  # what pickle raises
+            worker.job = None
+            reason = f"cannot be sent to another process ({_one_line(error)}); use workers=1"
+            outcomes.append(Outcome(name=job.name, error=reason))
+
+
+def _work(connection: Connection) -> None:
+    """The other process: job after job until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started us
+    warnings.simplefilter("ignore")  # of environments; they would break into the progress display
+    import torch
+
+    torch.set_num_threads(1)
+    while True:
+        try:
+            job = connection.recv()
+        except EOFError:
+            break
+        connection.send(_run(job, lambda *message: connection.send(message)))
+    # MuJoCo's contexts complain when the interpreter takes them apart at its end.
+    os._exit(0)
+
+
+@contextmanager
+def _variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for processes started within the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, (ValueError, ImportError, OSError)) and text:
+        return text
+    where = traceback.extract_tb(error.__traceback__)
+    place = f" ({os.path.basename(where[-1].filename)}:{where[-1].lineno})" if where else ""
+    return f"{type(error).__name__}: {text}{place}"
