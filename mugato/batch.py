@@ -50,9 +50,7 @@ class Batch:
         return Batch(**moved)
 
 
-def pack(
-    sequences: Sequence[TokenSequence], *, length: int, num_rows: int | None = None
-) -> Batch:
+def pack(sequences: Sequence[TokenSequence], *, length: int, num_rows: int | None = None) -> Batch:
     """Lay sequences into rows of `length`, first fit.
 
     Raises:
@@ -135,7 +133,11 @@ def _assemble(rows: list[list[tuple[TokenSequence, np.ndarray]]], length: int) -
         for segment, (s, at) in enumerate(row, start=1):
             ids[b, at], targets[b, at], loss_mask[b, at] = s.ids, s.targets, s.loss_mask
             positions[b, at], segments[b, at] = np.arange(len(s)), segment
-            local[b, at], intervals[b, at], sources[b, at] = s.local_positions, s.intervals, s.source
+            local[b, at], intervals[b, at], sources[b, at] = (
+                s.local_positions,
+                s.intervals,
+                s.source,
+            )
             if len(s.patches):
                 table = np.append(patches.add(s.patches), -1)
                 patch_index[b, at] = table[s.patch_index]

@@ -264,7 +264,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             tyro.cli(COMMANDS[name], args=rest, prog=f"mugato {name}")
     except (ValueError, ImportError, OSError) as error:
-        Console(stderr=True).print(f"[red]mugato {name}:[/red] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(
+            f"[red]mugato {name}:[/red] {error}", highlight=False, soft_wrap=True
+        )
         sys.exit(1)
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted")

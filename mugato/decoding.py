@@ -118,5 +118,3 @@ def _columns(batch: Batch, columns: slice) -> Batch:
         if f.name != "patches"
     }
     return Batch(**fields, patches=batch.patches)
-
-

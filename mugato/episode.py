@@ -50,8 +50,8 @@ def validate(episode: Episode, spec: Spec) -> Episode:
     """Check an episode against its spec, once, where it enters.
 
     Raises:
-        ValueError: a missing or foreign leaf, unequal lengths, no timestep, a wrong shape, NaN, or a
-            value outside its space, naming the episode, the leaf and the timestep.
+        ValueError: a missing or foreign leaf, unequal lengths, no timestep, a wrong shape, NaN, or
+            a value outside its space, naming the episode, the leaf and the timestep.
     """
     for part, values, leaves in (
         ("observation", episode.observations, spec.observation_leaves),

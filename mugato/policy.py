@@ -18,7 +18,7 @@ from mugato.sequence import TokenSequence, check_fits, sequence
 from mugato.spec import Leaf, Spec, flatten, unflatten
 from mugato.timesteps import tokenize
 from mugato.training.agent import Agent
-from mugato.training.precision import autocast
+from mugato.training.precision import Precision, autocast
 
 MAX_TEXT_TOKENS = 64
 
@@ -39,12 +39,14 @@ class Policy:
         num_rows: int = 1,
         sampling: Sampling = Sampling(),
         seed: int = 0,
-        precision: str = "auto",
+        precision: Precision = "auto",
     ) -> None:
         self.agent, self.task, self.num_rows, self.sampling = agent, task, num_rows, sampling
         self.spec: Spec = agent.spec(task)
         if not self.spec.observation_leaves:
-            raise ValueError(f"{task!r} is plain text: use mugato.generate, there is nothing to observe")
+            raise ValueError(
+                f"{task!r} is plain text: use mugato.generate, there is nothing to observe"
+            )
         self._precision = precision
         self._device = agent.model.embedding.table.weight.device
         self._generator = torch.Generator(self._device).manual_seed(seed)
@@ -115,7 +117,9 @@ class Policy:
         leaves = self.spec.action_leaves
         columns = {path: self._decode_leaf(leaf) for path, leaf in leaves.items()}
         return [
-            unflatten(self.spec.action, {path: column[row] for path, column in columns.items()}, "action")
+            unflatten(
+                self.spec.action, {path: column[row] for path, column in columns.items()}, "action"
+            )
             for row in range(len(columns[next(iter(columns))]))
         ]
 
@@ -124,15 +128,14 @@ class Policy:
         tokenizer, decoder = self.agent.tokenizer, self._decoder
         assert decoder is not None
         if leaf.kind == "text":
-            ids = decode_text(decoder, self.agent, self.sampling, self._generator)
-        else:
-            chosen = [
-                decoder.decode(tokenizer.legal_ids(leaf, i), self.sampling, self._generator)
-                for i in range(leaf.size)
-            ]
-            ids = torch.stack(chosen, dim=1).cpu().numpy()
-        values = [tokenizer.decode(leaf, row, is_action=True) for row in ids]
-        return values if leaf.kind == "text" else [_scalar(leaf, value) for value in values]
+            texts = decode_text(decoder, self.agent, self.sampling, self._generator)
+            return [tokenizer.decode(leaf, np.array(ids), is_action=True) for ids in texts]
+        chosen = [
+            decoder.decode(tokenizer.legal_ids(leaf, i), self.sampling, self._generator)
+            for i in range(leaf.size)
+        ]
+        ids = torch.stack(chosen, dim=1).cpu().numpy()
+        return [_scalar(leaf, tokenizer.decode(leaf, row, is_action=True)) for row in ids]
 
 
 def decode_text(
@@ -167,11 +170,15 @@ def _stack(task: str, path: str, leaf: Leaf, value: Any) -> np.ndarray:
     """One value with a leading axis of one timestep, checked against its leaf."""
     if leaf.kind == "text":
         if not isinstance(value, str):
-            raise ValueError(f"{task}: observation {path!r} is {type(value).__name__}, expected str")
+            raise ValueError(
+                f"{task}: observation {path!r} is {type(value).__name__}, expected str"
+            )
         return np.array([value], dtype=object)
     array = np.asarray(value)
     if array.shape != leaf.shape:
-        raise ValueError(f"{task}: observation {path!r} has shape {array.shape}, expected {leaf.shape}")
+        raise ValueError(
+            f"{task}: observation {path!r} has shape {array.shape}, expected {leaf.shape}"
+        )
     if leaf.kind == "image" and array.dtype != np.uint8:
         raise ValueError(f"{task}: observation {path!r} holds {array.dtype} pixels, expected uint8")
     if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():

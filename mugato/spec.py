@@ -16,7 +16,7 @@ from gymnasium import spaces
 Kind = Literal["text", "image", "discrete", "continuous"]
 Tree = Any  # Leaf | dict[str, Tree] | tuple[Tree, ...]
 
-# Smaller integer boxes (MiniGrid's 7x7x3 codes) are grids of symbols, not pictures: one patch is 16.
+# Smaller integer boxes (MiniGrid's 7x7x3 codes) are grids of symbols, not pictures.
 MIN_IMAGE_PX = 16
 MAX_DISCRETE = 1024
 SUPPORTED = "Box, Discrete, MultiDiscrete, MultiBinary, Text, Dict, Tuple"
@@ -55,14 +55,14 @@ class Leaf:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What a task shows and what it takes; either part may be empty (plain text has no observation)."""
+    """What a task shows and what it takes; either may be empty (plain text has no observation)."""
 
     observation: Tree
     action: Tree
 
     @property
     def observation_leaves(self) -> dict[str, Leaf]:
-        """Leaves by path, in the paper's order: text, images, then tensors; lexicographical within."""
+        """Leaves by path, in the paper's order: text, images, tensors; lexicographical within."""
         return _in_order(self.observation, root="observation")
 
     @property
@@ -71,7 +71,10 @@ class Spec:
         return _in_order(self.action, root="action")
 
     def to_json(self) -> dict:
-        return {"observation": _tree_to_json(self.observation), "action": _tree_to_json(self.action)}
+        return {
+            "observation": _tree_to_json(self.observation),
+            "action": _tree_to_json(self.action),
+        }
 
     @staticmethod
     def from_json(data: Mapping) -> "Spec":
@@ -197,8 +200,8 @@ def _is_image(shape: tuple[int, ...]) -> bool:
 def _discrete(shape: tuple, dtype: Any, low: np.ndarray, high: np.ndarray, path: str) -> Leaf:
     if (high - low >= MAX_DISCRETE).any():
         raise ValueError(
-            f"{path}: {int((high - low).max()) + 1} discrete values, but at most {MAX_DISCRETE} have "
-            "token ids; split the value over several smaller ones with a wrapper"
+            f"{path}: {int((high - low).max()) + 1} discrete values, but at most {MAX_DISCRETE} "
+            "have token ids; split the value over several smaller ones with a wrapper"
         )
     return Leaf(
         kind="discrete",

@@ -67,7 +67,9 @@ def test_rows_together_act_as_each_alone():
     runs = [[OBSERVATION.sample() for _ in range(30)] for _ in range(3)]
     action_space = spaces.MultiDiscrete([7, 7])
     together = make_policy(OBSERVATION, action_space, num_rows=3)
-    batched = [together.select_actions(list(observations)) for observations in zip(*runs, strict=True)]
+    batched = [
+        together.select_actions(list(observations)) for observations in zip(*runs, strict=True)
+    ]
     for row, run in enumerate(runs):
         alone = make_policy(OBSERVATION, action_space)
         for t, observation in enumerate(run):
@@ -121,7 +123,9 @@ def test_an_unknown_task_lists_the_known():
 def test_text_goes_on_deterministically_under_a_seed():
     spec = Spec(observation={}, action={"text": Leaf(kind="text", dtype="str")})
     agent = tiny_agent({"prose": spec})
-    first, second = ("".join(continue_text(agent, "go to", max_tokens=90, seed=4)) for _ in range(2))
+    first, second = (
+        "".join(continue_text(agent, "go to", max_tokens=90, seed=4)) for _ in range(2)
+    )
     assert first == second != "".join(continue_text(agent, "go to", max_tokens=90, seed=5))
 
 

@@ -71,7 +71,9 @@ def test_every_space_can_be_an_action_and_decodes_back(name):
             again = TOKENIZER.decode(leaf, ids, is_action=True)
             if leaf.kind == "continuous":
                 bound = 2e-3 * np.abs(np.asarray(value)).max() + 5e-3
-                np.testing.assert_allclose(again, value, atol=max(bound, 0.02 * np.abs(value).max()))
+                np.testing.assert_allclose(
+                    again, value, atol=max(bound, 0.02 * np.abs(value).max())
+                )
             else:
                 np.testing.assert_array_equal(again, value)
             if leaf.kind != "text":

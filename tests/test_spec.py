@@ -1,4 +1,4 @@
-"""Any Gymnasium space becomes leaves and comes back; the shared list of spaces is in `spaces_list`."""
+"""Any Gymnasium space becomes leaves and comes back."""
 
 import json
 

@@ -8,6 +8,7 @@ same rows, and no two parts see the same draw.
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class Mixture:
         return self._stream[number * self.num_parts + part]
 
 
-def _stream(windows: Sequence[Windows], weights: Sequence[float], seed: int):  # noqa: ANN202
+def _stream(windows: Sequence[Windows], weights: Sequence[float], seed: int) -> Any:
     """An endless Grain dataset of token sequences, addressed by number."""
     logging.getLogger("absl").setLevel(logging.ERROR)  # Grain looks for JAX and warns without it
     from grain import MapDataset

@@ -12,7 +12,7 @@ import numpy as np
 from mugato.data.source import Source
 from mugato.episode import Episode
 from mugato.sequence import TokenSequence, check_fits, sequence
-from mugato.timesteps import TokenizedLeaf, Timesteps, tokenize
+from mugato.timesteps import Timesteps, TokenizedLeaf, tokenize
 from mugato.tokenizers.tokenizer import Tokenizer
 
 
@@ -49,7 +49,9 @@ class EpisodeWindows:
         self.name = source.name
         self._source, self._tokenizer = source, tokenizer
         self._context_length, self._number = context_length, number
-        self._texts = [p for p, leaf in source.spec.observation_leaves.items() if leaf.kind == "text"]
+        self._texts = [
+            p for p, leaf in source.spec.observation_leaves.items() if leaf.kind == "text"
+        ]
         self._per_timestep = 1 + sum(
             tokenizer.num_tokens(leaf) or 0
             for leaves in (source.spec.observation_leaves, source.spec.action_leaves)

@@ -64,7 +64,8 @@ def _bar(bar: Bar, top: int, x: Callable[[float], float]) -> str:
         f'<g><title>{title}</title><text class="name" x="{LABEL_WIDTH - 10}" y="{middle + 4}" '
         f'text-anchor="end">{name}</text><rect class="bar {grade}" x="{left}" y="{top + 7}" '
         f'width="{max(length, 1.5):.1f}" height="{ROW_HEIGHT - 14}" rx="3"/>{extra}'
-        f'<text class="value" x="{right}" y="{middle + 4}" text-anchor="end">{bar.value:.0%}</text></g>'
+        f'<text class="value" x="{right}" y="{middle + 4}" text-anchor="end">{bar.value:.0%}</text>'
+        "</g>"
     )
 
 

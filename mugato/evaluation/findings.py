@@ -21,7 +21,7 @@ from mugato.tasks.task import Task
 # How the part of the report is called that a source makes possible.
 QUESTIONS, CAPTIONS, TEXT = "easy-vqa", "emoji", "shakespeare"
 # Episodes of 50 that take about as long as the job, for the order and for the progress bar.
-PICTURES_COST, TEXT_COST, VIDEO_COST = 25, 15, 1
+PICTURES_COST, TEXT_COST, VIDEO_COST = 25.0, 15.0, 1.0
 CONTINUED_TOKENS = 100
 PROMPT_CHARACTERS = 160
 # Where in the held-out play the prompts begin.

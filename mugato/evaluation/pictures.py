@@ -126,18 +126,7 @@ def evaluate_captions(
         def advance(done: int, _: int, before: int = before) -> None:
             progress(before + done, total)
 
-        names = decode_texts(
-            agent, task, source, shown[split], precision=precision, progress=advance
-        )
-        named = [
-            Sample(
-                image=source[i].observations["image"][0],
-                label="seen in training" if split == "train" else "never seen",
-                expected=str(source[i].actions["caption"][0]),
-                given=name,
-            )
-            for i, name in zip(shown[split], names, strict=True)
-        ]
+        named = _named(agent, task, source, shown[split], split, precision, advance)
         scores[split] = float(np.mean([sample.given == sample.expected for sample in named]))
         samples += [named[i] for i in spread(len(named), SHOWN_CAPTIONS[split])]
         before += len(named)
@@ -184,6 +173,28 @@ def spread(total: int, count: int | None) -> list[int]:
     if count is None or count >= total:
         return list(range(total))
     return [i * total // count for i in range(count)]
+
+
+def _named(
+    agent: Agent,
+    task: str,
+    source: Source,
+    indices: Sequence[int],
+    split: str,
+    precision: str,
+    progress: Advance,
+) -> list[Sample]:
+    """Each picture with its name and the agent's."""
+    names = decode_texts(agent, task, source, indices, precision=precision, progress=progress)
+    return [
+        Sample(
+            image=source[i].observations["image"][0],
+            label="seen in training" if split == "train" else "never seen",
+            expected=str(source[i].actions["caption"][0]),
+            given=name,
+        )
+        for i, name in zip(indices, names, strict=True)
+    ]
 
 
 def _answer_samples(source: EasyVqa, asked: Sequence[int], answers: Sequence[str]) -> list[Sample]:

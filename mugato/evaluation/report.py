@@ -1,4 +1,4 @@
-"""The report of a run: one dictionary of numbers, written as JSON, Markdown and a page to look at."""
+"""The report of a run: one dictionary of numbers, written as JSON, Markdown and a page."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mugato.evaluation.findings import CAPTIONS, QUESTIONS, TEXT, Findings, Plan
+from mugato.evaluation.findings import CAPTIONS, QUESTIONS, TEXT, Findings, Plan, Video
 from mugato.evaluation.machine import describe_machine, git_commit, package_versions
 from mugato.evaluation.report_html import report_html
 from mugato.evaluation.report_markdown import report_markdown
@@ -34,26 +34,10 @@ def report_data(
     tasks = {name: _task_row(scores, problems) for name, scores in findings.tasks.items()}
     for name, video in findings.videos.items():
         if name in tasks:
-            path = str(video.path.relative_to(plan.run))
-            tasks[name]["video"] = {
-                "path": path, "seed": video.seed, "return": video.episode_return,
-                "length": video.length, "texts": list(video.texts),
-            }  # fmt: skip
-    scored = {
-        n: row["normalized_score"]
-        for n, row in tasks.items()
-        if row["normalized_score"] is not None
-    }
-    data: dict[str, Any] = {"tasks": tasks, "summary": summary(scored)}
-    if findings.questions is not None:
-        data["vqa"] = findings.questions.scores
-    if findings.captions is not None:
-        data["caption"] = findings.captions.scores
-    if findings.text is not None:
-        data["text"] = {
-            **findings.text.scores,
-            "continuations": [vars(c) for c in findings.text.continuations],
-        }
+            tasks[name]["video"] = _video_row(video, plan.run)
+    scores = {name: row["normalized_score"] for name, row in tasks.items()}
+    scored = {name: score for name, score in scores.items() if score is not None}
+    data = {"tasks": tasks, "summary": summary(scored), **_language(findings)}
     data["train"] = _training(plan)
     data["missing"] = _missing(plan)
     data["problems"] = problems
@@ -103,6 +87,29 @@ def _task_row(scores: TaskScores, problems: dict[str, str]) -> dict[str, Any]:
         "max_episode_steps": scores.max_episode_steps,
         "returns": list(scores.returns),
     }
+
+
+def _video_row(video: Video, run: Path) -> dict[str, Any]:
+    return {
+        "path": str(video.path.relative_to(run)),
+        "seed": video.seed,
+        "return": video.episode_return,
+        "length": video.length,
+        "texts": list(video.texts),
+    }
+
+
+def _language(findings: Findings) -> dict[str, Any]:
+    """Questions, captions and text, as far as there are any."""
+    parts: dict[str, Any] = {}
+    if findings.questions is not None:
+        parts["vqa"] = findings.questions.scores
+    if findings.captions is not None:
+        parts["caption"] = findings.captions.scores
+    if findings.text is not None:
+        continuations = [vars(sample) for sample in findings.text.continuations]
+        parts["text"] = {**findings.text.scores, "continuations": continuations}
+    return parts
 
 
 def _training(plan: Plan) -> dict[str, Any]:

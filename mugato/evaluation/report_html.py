@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from mugato.evaluation.charts import Bar, bar_chart, curves
 from mugato.evaluation.findings import Findings
 from mugato.evaluation.pictures import Sample
-from mugato.evaluation.report_markdown import (
+from mugato.evaluation.report_rows import (
     TASK_HEADER,
     TYPE_HEADER,
     facts,
@@ -27,7 +27,7 @@ from mugato.evaluation.report_markdown import (
 def report_html(
     data: Mapping[str, Any], findings: Findings, metrics: Sequence[Mapping[str, Any]]
 ) -> str:
-    """Write `report_data`'s dictionary as a page, with the findings' pictures, videos and curves."""
+    """Write `report_data`'s dictionary as a page with the findings' pictures and videos."""
     style = files("mugato.evaluation").joinpath("report.css").read_text("utf-8")
     body = "\n".join(_sections(data, findings, metrics))
     return (
@@ -43,8 +43,8 @@ def _sections(
 ) -> Iterator[str]:
     names = [*data["train"]["tasks"], *data["train"]["sources"]]
     yield "<header><h1>What the agent can do</h1>"
-    yield f"<p>One set of weights, {data['train']['parameters'] / 1e6:.1f} M parameters, trained on "
-    yield f"{len(names)} tasks and sources. {escape(data['date'][:10])}</p></header>"
+    yield f"<p>One set of weights, {data['train']['parameters'] / 1e6:.1f} M parameters, trained "
+    yield f"on {len(names)} tasks and sources. {escape(data['date'][:10])}</p></header>"
     yield f'<div class="cards">{"".join(_card(*entry) for entry in headline(data))}</div>'
     yield from _remarks("What failed", [f"{n}: {why}" for n, why in data["problems"].items()])
     if data["tasks"]:
@@ -59,11 +59,12 @@ def _sections(
     if findings.captions is not None:
         yield "<section><h2>Pictures named</h2><p>Exact captions of pictures seen in training are "
         yield "memory; those of pictures never seen are guesses.</p>"
-        yield f'<div class="pictures">{"".join(map(_figure, findings.captions.samples))}</div></section>'
+        yield f"{_pictures(findings.captions.samples)}</section>"
     if findings.text is not None:
         yield from _text(data["text"])
     if metrics:
-        yield '<section><h2>How it learned</h2><p>Loss in nats per target, over the steps.</p><div class="curves">'
+        yield "<section><h2>How it learned</h2><p>Loss in nats per target, over the steps.</p>"
+        yield '<div class="curves">'
         yield from (_curve(name, chart) for name, chart in curves(metrics))
         yield "</div></section>"
     yield from _remarks("What this run does not have", data["missing"])
@@ -106,14 +107,15 @@ def _questions(vqa: Mapping[str, Any], samples: Iterable[Sample]) -> Iterator[st
         ]
     )
     yield _table(TYPE_HEADER, (type_cells(*entry) for entry in vqa["per_type"].items()))
-    yield f'<div class="pictures">{"".join(map(_figure, samples))}</div></section>'
+    yield f"{_pictures(samples)}</section>"
 
 
 def _text(text: Mapping[str, Any]) -> Iterator[str]:
     yield f"<section><h2>Text continued</h2><p>Prompts from {escape(text['text'])}; "
     yield "what follows in color is the agent's.</p>"
     for sample in text["continuations"]:
-        yield f"<blockquote>{escape(sample['prompt'])}<em>{escape(sample['written'])}</em></blockquote>"
+        written = f"<em>{escape(sample['written'])}</em>"
+        yield f"<blockquote>{escape(sample['prompt'])}{written}</blockquote>"
     yield "</section>"
 
 
@@ -128,14 +130,19 @@ def _video(name: str, video: Any, row: Mapping[str, Any] | None) -> str:
     )
 
 
+def _pictures(samples: Iterable[Sample]) -> str:
+    return f'<div class="pictures">{"".join(map(_figure, samples))}</div>'
+
+
 def _figure(sample: Sample) -> str:
     right = sample.given == sample.expected
     mark = "right" if right else "wrong"
     asked = f"<div>{escape(sample.question)}</div>" if sample.question else ""
     instead = "" if right else f'<div class="expected">{escape(sample.expected)}</div>'
+    picture = data_uri(_png(sample.image), "image/png")
     return (
-        f'<figure><img src="{data_uri(_png(sample.image), "image/png")}" alt="{escape(sample.expected)}">'
-        f'<figcaption>{asked}<div class="{mark}">{escape(sample.given) or "nothing"}</div>{instead}'
+        f'<figure><img src="{picture}" alt="{escape(sample.expected)}"><figcaption>'
+        f'{asked}<div class="{mark}">{escape(sample.given) or "nothing"}</div>{instead}'
         f'<div class="label">{escape(sample.label)}</div></figcaption></figure>'
     )
 
@@ -155,7 +162,8 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide">{table}</div>'
 
 
 def data_uri(content: bytes, media_type: str) -> str:

@@ -4,13 +4,14 @@ One batched policy acts in as many copies of the environment as run at once; row
 when their episodes end. Everything depends on the seeds alone.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 
@@ -38,10 +39,10 @@ class Acting:
         precision: fp32 gives the same actions on every machine and in every batch; see `autocast`.
     """
 
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0
     device: str = "cpu"
-    precision: str = "fp32"
+    precision: Literal["auto", "bf16", "fp32"] = "fp32"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +114,11 @@ def play_episodes(
             closing.callback(envs[-1].close)
         for start in range(0, len(seeds), max_envs):
             wave = seeds[start : start + max_envs]
-            before = len(played)
-            played += _play_wave(
-                agent, task, envs, wave, acting, lambda done: progress(before + done, len(seeds))
-            )
+
+            def advance(done: int, before: int = start) -> None:
+                progress(before + done, len(seeds))
+
+            played += _play_wave(agent, task, envs, wave, acting, advance)
     return played
 
 
@@ -165,6 +167,8 @@ class _Episode:
         with named_failures(self.task.name, self.seed):
             action = conform(self.env.action_space, action, "the agent's action")
             self.observation, reward, terminated, truncated, _ = self.env.step(action)
+            if not math.isfinite(reward):
+                raise ValueError(f"the reward is {reward}")
         self.episode_return += float(reward)
         self.length += 1
         self.over = bool(terminated or truncated or self.length == self.task.max_episode_steps)

@@ -9,6 +9,7 @@ import bz2
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ def bits_per_byte(
     agent: Agent,
     text: str,
     *,
-    precision: str = "fp32",
+    precision: Literal["auto", "bf16", "fp32"] = "fp32",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> float:
     """The agent's code length for a text, end-of-text not counted.

@@ -124,7 +124,7 @@ def write_mp4(film: Film, path: Path) -> None:
             (width, height),
             fps=fps,
             codec="libx264",
-            quality=None,
+            quality=None,  # type: ignore[arg-type]  # the rate follows -crf
             macro_block_size=2,
             output_params=["-crf", "27", "-preset", "fast", "-movflags", "+faststart", "-f", "mp4"],
         )

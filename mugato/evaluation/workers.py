@@ -78,7 +78,7 @@ def _run(job: Job, progress: Progress) -> Outcome:
     fields: dict[str, Any] = {}
     try:
         fields["result"] = job.run(progress=lambda done, total: progress(job.name, done, total))
-    except Exception as error:  # noqa: BLE001 - environments raise what they like
+    except Exception as error:  # environments raise what they like
         fields["error"] = _one_line(error)
     return Outcome(name=job.name, seconds=time.perf_counter() - started, **fields)
 

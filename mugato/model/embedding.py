@@ -43,7 +43,7 @@ class ResidualEmbedding(nn.Module):
     """One vector per patch: one v2 ResNet block with GroupNorm(32) and GELU (App. C.2).
 
     How a patch is widened and reduced around the block is left open by the paper: here a 4x4
-    convolution with stride 4 widens it, and a linear layer over the block's whole output reduces it.
+    convolution with stride 4 widens it, and a linear layer over the block's output reduces it.
     """
 
     def __init__(self, *, patch_px: int, channels: int, width: int) -> None:
@@ -73,8 +73,8 @@ class ResidualEmbedding(nn.Module):
 class PatchPositionEncoding(nn.Module):
     """Adds a row and a column vector to each patch (App. C.3).
 
-    In training an index is drawn uniformly from the patch's interval; in evaluation its rounded mean
-    is taken.
+    In training an index is drawn uniformly from the patch's interval; in evaluation its rounded
+    mean is taken.
     """
 
     def __init__(self, width: int) -> None:

@@ -72,7 +72,7 @@ class Gato(nn.Module):
 
     def init_state(self, batch_size: int, max_length: int) -> Any:
         """An empty state of the sequence model."""
-        return self.sequence_model.init_state(batch_size, max_length)
+        return self.sequence_model.init_state(batch_size, max_length)  # pyright: ignore[reportCallIssue]
 
     def logits(self, hidden: Float[Tensor, "... width"], ids: range) -> Float[Tensor, "... ids"]:
         """Scores of some ids only: the head's other rows are never read."""
@@ -82,7 +82,9 @@ class Gato(nn.Module):
     def num_parameters(self) -> int:
         return sum(p.numel() for p in self.parameters())
 
-    def save_pretrained(self, folder: str | Path, *, extra: Mapping[str, Any] | None = None) -> None:
+    def save_pretrained(
+        self, folder: str | Path, *, extra: Mapping[str, Any] | None = None
+    ) -> None:
         """Write `model.safetensors` and `config.json`; `extra` joins the config.
 
         Nothing is left half-written: files are written beside and renamed.

@@ -1,4 +1,4 @@
-"""Cross-entropy of the next token, on text targets and actions only (Reed et al. 2022, §2.3, eq. 2).
+"""Cross-entropy of the next token, on text targets and actions only (Reed et al. 2022, §2.3).
 
 Logits are computed only where the loss mask is set (on control data one token in 25), and a few
 hundred rows at a time: the whole table of targets x vocabulary never exists.
@@ -41,9 +41,7 @@ def target_losses(
 ) -> TargetLosses:
     """Score each target that counts against the whole vocabulary, through the tied table."""
     rows = torch.nonzero(batch.loss_mask.flatten()).squeeze(1)
-    values = linear_cross_entropy(
-        hidden.flatten(0, 1)[rows], table, batch.targets.flatten()[rows]
-    )
+    values = linear_cross_entropy(hidden.flatten(0, 1)[rows], table, batch.targets.flatten()[rows])
     return TargetLosses(values=values, sources=batch.sources.flatten()[rows])
 
 

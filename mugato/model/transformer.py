@@ -53,7 +53,7 @@ class Transformer(nn.Module):
         """An empty state for rows that will be read from their first token.
 
         To see the whole context at every token, `max_length` must be at least the context's length
-        plus the number of tokens read at once. Under autocast keys and values are kept in its dtype.
+        plus the number of tokens read at once. Under autocast keys and values have its dtype.
         """
         c, device = self.config, self.norm.weight.device
         half = torch.is_autocast_enabled(device.type)

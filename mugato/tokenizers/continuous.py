@@ -1,8 +1,8 @@
 """Continuous values to bins and back (Reed et al. 2022, §2.1, App. B).
 
-Observations are squashed by the µ-law and then cut into uniform bins. Actions with finite bounds are
-mapped affinely to [-1, 1] instead, where the paper finds them already. Bins are numbered from 0;
-`vocab.py` turns them into token ids.
+Observations are squashed by the µ-law and then cut into uniform bins. Actions with finite bounds
+are mapped affinely to [-1, 1] instead, where the paper finds them already. Bins are numbered from
+0; `vocab.py` turns them into token ids.
 """
 
 from dataclasses import dataclass
@@ -82,7 +82,8 @@ class BoundedValueTokenizer:
     def encode(self, values: Float[np.ndarray, "... n"]) -> Int[np.ndarray, "... n"]:
         """Map [low, high] to bins.
 
-        >>> BoundedValueTokenizer(low=(0.0,), high=(2.0,)).encode(np.array([0.0, 1.0, 2.0])[:, None]).T
+        >>> tokenizer = BoundedValueTokenizer(low=(0.0,), high=(2.0,))
+        >>> tokenizer.encode(np.array([[0.0], [1.0], [2.0]])).T
         array([[   0,  512, 1023]], dtype=int32)
         """
         low, high = np.array(self.low), np.array(self.high)
@@ -92,7 +93,8 @@ class BoundedValueTokenizer:
     def decode(self, bins: Int[np.ndarray, "... n"]) -> Float[np.ndarray, "... n"]:
         """Return bin centres, which always lie within the bounds.
 
-        >>> BoundedValueTokenizer(num_bins=2, low=(0.0,), high=(2.0,)).decode(np.array([[0], [1]])).T
+        >>> tokenizer = BoundedValueTokenizer(num_bins=2, low=(0.0,), high=(2.0,))
+        >>> tokenizer.decode(np.array([[0], [1]])).T
         array([[0.5, 1.5]])
         """
         low, high = np.array(self.low), np.array(self.high)

@@ -26,7 +26,8 @@ class DiscreteValueTokenizer:
         values = np.asarray(values).astype(np.int64)
         if (values < low).any() or (values > high).any():
             raise ValueError(
-                f"discrete values {values.min()}..{values.max()} outside [{low.min()}, {high.max()}]"
+                f"discrete values {values.min()}..{values.max()} "
+                f"outside [{low.min()}, {high.max()}]"
             )
         return (values - low).astype(np.int32)
 

@@ -47,7 +47,8 @@ class ImageTokenizer:
         """Put patches of images of (height, width) `size` together (at their shrunken size).
 
         >>> images = np.arange(32 * 20 * 3, dtype=np.uint8).reshape(1, 32, 20, 3)
-        >>> bool((ImageTokenizer().decode(ImageTokenizer().encode(images), (32, 20)) == images).all())
+        >>> tokenizer = ImageTokenizer()
+        >>> bool((tokenizer.decode(tokenizer.encode(images), (32, 20)) == images).all())
         True
         """
         height, width = self.resized(size)
@@ -75,8 +76,8 @@ class ImageTokenizer:
     def num_patches(self, size: tuple[int, int]) -> int:
         """Tokens that an image of (height, width) `size` takes.
 
-        >>> ImageTokenizer().num_patches((210, 160)), ImageTokenizer(max_patches=16).num_patches((210, 160))
-        (140, 15)
+        >>> [ImageTokenizer(max_patches=n).num_patches((210, 160)) for n in (None, 16)]
+        [140, 15]
         """
         height, width = self.resized(size)
         return -(-height // self.patch_px) * -(-width // self.patch_px)

@@ -67,7 +67,7 @@ class TextTokenizer:
         lacks the space it may have begun with; models from `train` have no such rule.
         """
         package = importlib.util.find_spec("mistral_common")
-        if package is None:
+        if package is None or package.origin is None:
             raise ModuleNotFoundError(
                 f"the 32,000 text pieces are missing: {PAPER_INSTALL}", name="mistral_common"
             )

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from mugato.model.config import GatoConfig
+from mugato.training.precision import Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ class TrainConfig:
     batch_rows: int = 32
     batch_parts: int = 2
     processes: int | None = None
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    precision: Precision = "auto"
     compile: bool = False
     seed: int = 0
     log_every: int = 10

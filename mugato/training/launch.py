@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
 from typing import Any
@@ -27,11 +27,14 @@ def num_processes(config: TrainConfig) -> int:
     """
     if "RANK" in os.environ or torch.cuda.is_available():
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     wanted = cores if config.processes is None else config.processes
     if config.processes is not None and config.batch_parts % wanted:
         raise ValueError(
-            f"batch_parts={config.batch_parts} cannot be dealt to {wanted} processes; make it a multiple"
+            f"batch_parts={config.batch_parts} cannot be dealt to {wanted} processes; "
+            "make it a multiple"
         )
     return max(n for n in range(1, max(1, wanted) + 1) if config.batch_parts % n == 0)
 
@@ -82,7 +85,7 @@ def _child(
         os._exit(1)  # the others wait for this one: nothing is left to tidy up
 
 
-def _wait(children: list[BaseProcess]) -> None:
+def _wait(children: Sequence[BaseProcess]) -> None:
     """Until all have ended; when one fails the others cannot go on and are ended too."""
     while any(child.is_alive() for child in children):
         for child in children:
@@ -92,7 +95,7 @@ def _wait(children: list[BaseProcess]) -> None:
                 child.kill()
 
 
-def _forward_to(children: list[BaseProcess]) -> Callable:
+def _forward_to(children: Sequence[BaseProcess]) -> Callable:
     def forward(number: int, frame: Any) -> None:
         for child in children:
             if child.pid and child.is_alive():

@@ -149,7 +149,10 @@ class _Run:
         self.optimizer.step()
         losses, targets = self.peers.sum(sums).cpu()
         return StepResult(
-            losses=losses, targets=targets, tokens=int(self.peers.sum(tokens)), grad_norm=float(norm)
+            losses=losses,
+            targets=targets,
+            tokens=int(self.peers.sum(tokens)),
+            grad_norm=float(norm),
         )
 
     def _batches(self, parts: tuple[PartState, ...]) -> tuple[list[Batch], tuple[PartState, ...]]:

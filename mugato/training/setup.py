@@ -1,7 +1,7 @@
 """From a config to what the loop needs: sources, tokenizer, mixture, model."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 
@@ -19,7 +19,6 @@ from mugato.tokenizers.text import TextTokenizer
 from mugato.tokenizers.tokenizer import Tokenizer
 from mugato.training.agent import Agent
 from mugato.training.config import TrainConfig
-from mugato.vocab import Vocab
 
 # Strings looked at per source and leaf when a text tokenizer is trained: missions and questions
 # repeat, documents are few and long.
@@ -66,14 +65,9 @@ def open_sources(config: TrainConfig) -> dict[str, Source]:
 def make_tokenizer(config: TrainConfig, sources: Mapping[str, Source]) -> Tokenizer:
     """The run's tokenizer: trained on its own text, or the paper's 32,000 pieces."""
     pieces = config.tokenizer.text_pieces
-    if pieces is None:
-        text = TextTokenizer.paper()
-    else:
-        text = _train_text(list(_texts(sources)), pieces)
+    text = TextTokenizer.paper() if pieces is None else _train_text(_texts(sources), pieces)
     vocab = dataclasses.replace(config.model.vocab, num_text=text.num_pieces)
-    image = ImageTokenizer(
-        patch_px=config.model.patch_px, max_patches=config.tokenizer.max_patches
-    )
+    image = ImageTokenizer(patch_px=config.model.patch_px, max_patches=config.tokenizer.max_patches)
     return Tokenizer(text=text, vocab=vocab, image=image)
 
 
@@ -104,9 +98,9 @@ def make_agent(config: TrainConfig, sources: Mapping[str, Source], tokenizer: To
     return Agent(model=model, tokenizer=tokenizer, specs=specs)
 
 
-def _train_text(texts: list[str], num_pieces: int) -> TextTokenizer:
+def _train_text(texts: Iterable[str], num_pieces: int) -> TextTokenizer:
     """Pieces learned from the run's own text; fewer where it is too little for so many."""
-    texts = texts or ["a"]
+    texts = list(texts) or ["a"]
     while num_pieces > MIN_PIECES:
         try:
             return TextTokenizer.train(texts, num_pieces=num_pieces)

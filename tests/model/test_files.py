@@ -68,7 +68,8 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "millions"), [("micro", 6), ("mini", 30), ("small", 80), ("baseline", 310), ("large", 1000)]
+    ("name", "millions"),
+    [("micro", 6), ("mini", 30), ("small", 80), ("baseline", 310), ("large", 1000)],
 )
 def test_presets_build(name, millions):
     with torch.device("meta"):

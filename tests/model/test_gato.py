@@ -42,7 +42,10 @@ def test_chunked_loss_and_gradients_equal_the_naive_ones():
     x, table = torch.randn(600, 16), torch.randn(70, 16)
     targets, weights = torch.randint(0, 70, (600,)), torch.rand(600)
     results = []
-    for function in (linear_cross_entropy, lambda x, t, y: F.cross_entropy(x @ t.T, y, reduction="none")):
+    for function in (
+        linear_cross_entropy,
+        lambda x, t, y: F.cross_entropy(x @ t.T, y, reduction="none"),
+    ):
         a, b = x.clone().requires_grad_(), table.clone().requires_grad_()
         losses = function(a, b, targets)
         (losses * weights).sum().backward()

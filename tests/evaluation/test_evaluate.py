@@ -1,0 +1,187 @@
+"""The whole evaluation of a tiny run, and the three files that come of it."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from mugato.data.easy_vqa import open_easy_vqa
+from mugato.data.emoji import open_emoji
+from mugato.data.shakespeare import SPEC as PROSE
+from mugato.evaluation import findings, pictures, report
+from mugato.evaluation.evaluate import evaluate
+from mugato.evaluation.report_html import report_html
+from mugato.evaluation.rollouts import load_agent
+from mugato.evaluation.tasks import TASKS as OUR_TASKS
+from mugato.spec import spec_of
+from mugato.tasks.registry import TASKS
+from tests.agents import tiny_agent
+from tests.evaluation.environments import Guess, guess_task
+
+METRICS = [
+    {"step": i, "loss": 9.0 / i, "losses": {"cartpole": 8.0 / i, "emoji": 7.0 / i}, "lr": 1e-3,
+     "grad_norm": 1.0, "tokens": 100 * i, "seconds": 2.0 * i, "tokens_per_s": 50.0, "fill": 1.0,
+     "progress": i / 9}
+    for i in range(1, 10)
+]  # fmt: skip
+OPTIONS = {"command": "mugato evaluate <run> & more", "episodes": 3, "started": None}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run on CartPole, a guessing game and captions, a few pictures only."""
+    env = TASKS["cartpole"].make_env()
+    specs = {
+        "cartpole": spec_of(env.observation_space, env.action_space),
+        "guess": spec_of(Guess.observation_space, Guess.action_space),
+        "emoji": open_emoji("test").spec,
+    }
+    folder = tmp_path / "run"
+    tiny_agent(specs).save_pretrained(folder)
+    write_config(folder, ["cartpole", "guess"], ["emoji"])
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in METRICS))
+    load_agent.cache_clear()
+    monkeypatch.setitem(OUR_TASKS, "guess", guess_task())
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    monkeypatch.setattr(findings, "evaluate_captions", few_captions)
+    return folder
+
+
+def few_captions(agent, **options):
+    return pictures.evaluate_captions(agent, max_pictures=5, **options)
+
+
+def write_config(folder, tasks, sources):
+    config = {"tasks": tasks, "sources": sources, "demonstrations": {}}
+    (folder / "train_config.json").write_text(json.dumps(config))
+
+
+def test_the_report_has_its_keys_and_is_what_was_returned(run):
+    seen = []
+    returned = evaluate(run, workers=1, progress=lambda *now: seen.append(now), **OPTIONS)
+    data = json.loads((run / "report.json").read_text())
+    assert data == returned
+    assert set(data["tasks"]) == {"cartpole", "guess"}
+    for row in data["tasks"].values():
+        assert {"return_mean", "expert", "random", "normalized_score", "ci95", "episodes"} <= set(
+            row
+        )
+        assert row["episodes"] == len(row["returns"]) == 3
+        assert row["seeds"] == [2_000_000, 2_000_002]
+        assert row["ci95"][0] <= row["normalized_score"] <= row["ci95"][1]
+        assert row["video"]["seed"] == 2_000_003
+    assert data["tasks"]["cartpole"]["expert"] == 500.0
+    assert data["caption"]["exact_match"] == 0.0 and data["caption"]["pictures"] == 5
+    parameters = load_agent(str(run), "cpu").model.num_parameters
+    assert {k: data["train"][k] for k in ("seconds", "tokens", "parameters")} == {
+        "seconds": 18.0, "tokens": 900, "parameters": parameters,
+    }  # fmt: skip
+    assert data["total_seconds"] >= data["evaluation"]["seconds"] - 1 > 0
+    assert "vqa" not in data and "text" not in data
+    assert any("easy-vqa" in line for line in data["missing"])
+    assert data["problems"] == {}
+    assert seen[-1][1:] == (100, 100) and all(0 <= done <= 100 for _, done, _ in seen)
+
+
+def test_the_page_needs_nothing_from_elsewhere(run):
+    evaluate(run, workers=1, **OPTIONS)
+    page = (run / "report.html").read_text()
+    outside = [a for a in addresses(page) if not a.startswith("data:")]
+    assert not outside
+    assert "http://" not in page and "https://" not in page
+    assert "<script" not in page and "@import" not in page and "url(" not in page
+    assert page.count("data:video/mp4;base64,") == 2
+    assert page.count("data:image/png;base64,") == 10
+    assert page.count('<svg class="curve"') == 3
+    assert "mugato evaluate &lt;run&gt; &amp; more" in page
+    assert sorted(path.name for path in (run / "videos").iterdir()) == ["cartpole.mp4", "guess.mp4"]
+    text = (run / "report.md").read_text()
+    assert "| cartpole |" in text and "mugato evaluate <run> & more" in text
+
+
+def addresses(page):
+    found = []
+
+    class Parser(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            names = ("src", "href", "poster", "data", "srcset", "xlink:href")
+            found.extend(value for name, value in attributes if name in names)
+
+    Parser().feed(page)
+    return found
+
+
+def test_a_failing_task_and_a_degenerate_one_do_not_hide_the_others(run, monkeypatch):
+    monkeypatch.setitem(OUR_TASKS, "guess", guess_task(fault="error"))
+    data = evaluate(run, workers=1, videos=False, **OPTIONS)
+    assert "guess, seed 2000000: RuntimeError: the motor is on fire" in data["problems"]["guess"]
+    assert set(data["tasks"]) == {"cartpole"}
+    clumsy = type(guess_task())(**{**vars(guess_task()), "make_expert": lambda env: lambda o: 0})
+    monkeypatch.setitem(OUR_TASKS, "guess", clumsy)
+    monkeypatch.setattr("mugato.evaluation.rollouts.reference_scores", lambda task, seeds: {
+        "expert": [1.0] * 3, "random": [1.0] * 3})  # fmt: skip
+    data = evaluate(run, workers=1, tasks=["guess"], videos=False, **OPTIONS)
+    row = data["tasks"]["guess"]
+    assert row["normalized_score"] is None and row["ci95"] is None
+    assert data["problems"]["guess"].startswith("guess: the expert's mean return 1 is not above")
+    assert "guess: the expert" in (run / "report.html").read_text()
+
+
+def test_a_task_whose_process_dies_does_not_lose_the_others(run, monkeypatch):
+    monkeypatch.setitem(OUR_TASKS, "guess", guess_task(fault="death"))
+    write_config(run, ["cartpole", "guess"], [])
+    data = evaluate(run, workers=2, videos=False, **OPTIONS)
+    assert data["problems"] == {"guess": "its process died with exit status 7"}
+    assert data["tasks"]["cartpole"]["episodes"] == 3
+
+
+def test_several_workers_find_what_one_finds(run):
+    write_config(run, ["cartpole", "guess"], [])
+    one, two = (evaluate(run, workers=n, videos=False, **OPTIONS)["tasks"] for n in (1, 2))
+    assert one == two
+
+
+def test_files_are_written_whole_or_not_at_all(run, monkeypatch):
+    evaluate(run, workers=1, videos=False, **OPTIONS)
+    before = {
+        name: (run / name).read_bytes() for name in ("report.json", "report.md", "report.html")
+    }
+    monkeypatch.setattr(report, "report_html", lambda *parts: report_html(*parts) + "\ud800")
+    with pytest.raises(UnicodeEncodeError):
+        evaluate(run, workers=1, videos=False, **OPTIONS)
+    assert before == {name: (run / name).read_bytes() for name in before}
+    assert not [path for path in run.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tasks": ["walk"]}, r"the run has no task \['walk'\], only \['cartpole', 'guess'\]"),
+        ({"episodes": 0}, "episodes must be at least 1, got 0"),
+        ({"first_seed": 7}, "seeds below 1000000 are for demonstrations, got 7"),
+        ({"workers": 0}, "workers must be at least 1"),
+    ],
+)
+def test_bad_requests_are_refused(run, options, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(run, **{**OPTIONS, **options})
+
+
+def test_a_folder_without_an_agent_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no mugato checkpoint"):
+        evaluate(tmp_path, **OPTIONS)
+
+
+@pytest.mark.slow
+def test_questions_and_text_of_a_whole_run(tmp_path):
+    folder = tmp_path / "run"
+    specs = {"easy-vqa": open_easy_vqa("test").spec, "shakespeare": PROSE}
+    tiny_agent(specs).save_pretrained(folder)
+    data = evaluate(folder, workers=2, **OPTIONS)
+    assert data["vqa"]["questions"] == 9673
+    assert len(data["vqa"]["per_type"]) == 6
+    text = data["text"]
+    assert text["bz2_bits_per_byte"] < text["unigram_bits_per_byte"] < text["bits_per_byte"]
+    assert len(text["continuations"]) == 3
+    assert re.search(r"<blockquote>.+<em>", (folder / "report.html").read_text(), re.DOTALL)
