@@ -7,7 +7,7 @@ the environment, and it travels inside the checkpoint as JSON. It knows nothing 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import singledispatch
+from functools import cached_property, singledispatch
 from typing import Any, Literal
 
 import numpy as np
@@ -60,12 +60,12 @@ class Spec:
     observation: Tree
     action: Tree
 
-    @property
+    @cached_property
     def observation_leaves(self) -> dict[str, Leaf]:
         """Leaves by path, in the paper's order: text, images, tensors; lexicographical within."""
         return _in_order(self.observation, root="observation")
 
-    @property
+    @cached_property
     def action_leaves(self) -> dict[str, Leaf]:
         """Leaves by path, in the same order."""
         return _in_order(self.action, root="action")

@@ -24,7 +24,7 @@ class Bar:
         return (self.value, *(self.interval or ()), *(() if self.mark is None else (self.mark,)))
 
 
-def bar_chart(bars: Sequence[Bar], *, lines: Sequence[float] = (0.5, 1.0)) -> str:
+def bar_chart(bars: Sequence[Bar], *, lines: Sequence[float | int] = (0.5, 1.0)) -> str:
     """Horizontal bars in the order given, with intervals as whiskers and lines at some values."""
     highest = max([1.0, *(max(bar.extent) for bar in bars)])
     lowest = min([0.0, *(min(bar.extent) for bar in bars)])
@@ -58,7 +58,7 @@ def _bar(bar: Bar, top: int, x: Callable[[float], float]) -> str:
         title += f", to compare {bar.mark:.1%}"
         extra += f'<path class="mark" d="M{x(bar.mark)} {top + 4}v{ROW_HEIGHT - 8}"/>'
     grade = "good" if bar.value >= 0.8 else "fair" if bar.value >= 0.5 else "poor"
-    left, length = min(x(0), x(bar.value)), abs(x(bar.value) - x(0))
+    left, length = min(x(0.0), x(bar.value)), abs(x(bar.value) - x(0.0))
     right = LABEL_WIDTH + BAR_WIDTH + VALUE_WIDTH
     return (
         f'<g><title>{title}</title><text class="name" x="{LABEL_WIDTH - 10}" y="{middle + 4}" '
@@ -79,13 +79,13 @@ def curves(metrics: Sequence[Mapping]) -> list[tuple[str, str]]:
     return charts
 
 
-def curve(steps: Sequence[float], values: Sequence[float]) -> str:
+def curve(steps: Sequence[float | int], values: Sequence[float | int]) -> str:
     """A line from (step, value) points, the axes from 0; a moving mean lies over the raw values."""
     stride = -(-len(steps) // NUM_POINTS)
     steps, values, smooth = steps[::stride], values[::stride], _smooth(values)[::stride]
     left, bottom, last, highest = 30, CURVE_HEIGHT - 16, max([*steps, 1]), max([*values, 1e-9])
 
-    def path(ys: Sequence[float]) -> str:
+    def path(ys: Sequence[float | int]) -> str:
         xs = [left + (CURVE_WIDTH - left - 4) * step / last for step in steps]
         heights = [bottom - (bottom - 6) * y / highest for y in ys]
         return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in zip(xs, heights, strict=True))
@@ -103,7 +103,7 @@ def curve(steps: Sequence[float], values: Sequence[float]) -> str:
     )
 
 
-def _smooth(values: Sequence[float], *, share: float = 0.04) -> list[float]:
+def _smooth(values: Sequence[float | int], *, share: float = 0.04) -> list[float]:
     """A centered moving mean over a share of the points.
 
     >>> _smooth([0.0, 3.0, 0.0], share=1.0)

@@ -96,7 +96,7 @@ def facts(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def duration(seconds: float) -> str:
     """Seconds in words.
 
-    >>> duration(59.6), duration(754)
+    >>> duration(59.6), duration(754.0)
     ('59.6 s', '12 min 34 s')
     """
     if seconds < 60:

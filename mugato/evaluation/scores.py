@@ -110,6 +110,6 @@ def summary(scores: Mapping[str, float]) -> dict[str, float | int | dict[str, in
     }
 
 
-def mean(values: Sequence[float]) -> float:
+def mean(values: Sequence[float | int]) -> float:
     """The mean of at least one value."""
     return float(np.mean(values))

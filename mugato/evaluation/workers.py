@@ -66,7 +66,10 @@ def run_jobs(
     threads = dict.fromkeys(_ONE_THREAD, "1") if workers > 1 else {}
     with _variables({**threads, **environment}):
         if workers == 1:
-            outcomes = [_run(job, progress) for job in ordered]
+            outcomes = []
+            for job in ordered:
+                outcomes.append(_run(job, progress))
+                progress(job.name, 1, 1)
         else:
             outcomes = _run_in_processes(ordered, workers, progress)
     by_name = {outcome.name: outcome for outcome in outcomes}
@@ -135,12 +138,14 @@ def _run_in_processes(jobs: list[Job], workers: int, progress: Progress) -> list
                     message = connection.recv()
                 except (EOFError, OSError):
                     outcomes.append(worker.outcome_of_death())
+                    progress(outcomes[-1].name, 1, 1)
                     worker.job = None
                     del pool[connection]
                     worker.end()
                     continue
                 if isinstance(message, Outcome):
                     outcomes.append(message)
+                    progress(message.name, 1, 1)
                     worker.job = None
                     _give_next(worker, waiting, outcomes)
                 else:

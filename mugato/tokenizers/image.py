@@ -6,6 +6,7 @@ patches is first shrunk by area averaging, its proportions kept. Grey becomes th
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from einops import rearrange, repeat
@@ -38,7 +39,8 @@ class ImageTokenizer:
         if (height, width) != images.shape[1:3]:
             images = np.stack([_shrink(image, height, width) for image in images])
         p = self.patch_px
-        images = np.pad(images, ((0, 0), (0, -height % p), (0, -width % p), (0, 0)))
+        if height % p or width % p:
+            images = np.pad(images, ((0, 0), (0, -height % p), (0, -width % p), (0, 0)))
         return rearrange(images, "t (h p) (w q) c -> t (h w) (p q c)", p=p, q=p)
 
     def decode(
@@ -66,12 +68,7 @@ class ImageTokenizer:
         >>> [0, *rows[:5, 3].tolist()]
         [0, 26, 51, 77, 102, 128]
         """
-        height, width = self.resized(size)
-        rows, columns = _edges(height, self.patch_px), _edges(width, self.patch_px)
-        h, w = len(rows), len(columns)
-        rows = repeat(rows, "h two -> (h w) two", w=w)
-        columns = repeat(columns, "w two -> (h w) two", h=h)
-        return np.concatenate([rows, columns], axis=1)
+        return _intervals(*self.resized(size), self.patch_px)
 
     def num_patches(self, size: tuple[int, int]) -> int:
         """Tokens that an image of (height, width) `size` takes.
@@ -113,6 +110,15 @@ def _to_rgb(images: np.ndarray) -> np.ndarray:
 
 def _shrink(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
+
+
+@lru_cache(maxsize=256)
+def _intervals(height: int, width: int, patch_px: int) -> np.ndarray:
+    rows, columns = _edges(height, patch_px), _edges(width, patch_px)
+    h, w = len(rows), len(columns)
+    rows = repeat(rows, "h two -> (h w) two", w=w)
+    columns = repeat(columns, "w two -> (h w) two", h=h)
+    return np.concatenate([rows, columns], axis=1)
 
 
 def _edges(side: int, patch_px: int) -> np.ndarray:

@@ -105,7 +105,7 @@ def _train_text(texts: Iterable[str], num_pieces: int) -> TextTokenizer:
         try:
             return TextTokenizer.train(texts, num_pieces=num_pieces)
         except ValueError:
-            num_pieces //= 2
+            num_pieces = int(0.95 * num_pieces)
     return TextTokenizer.train(texts, num_pieces=MIN_PIECES)
 
 

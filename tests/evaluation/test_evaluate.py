@@ -28,6 +28,10 @@ METRICS = [
 OPTIONS = {"command": "mugato evaluate <run> & more", "episodes": 3, "started": None}
 
 
+KEYS = {"return_mean", "expert", "random", "normalized_score", "ci95", "episodes"}
+FILES = ("report.json", "report.md", "report.html")
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """A run on CartPole, a guessing game and captions, a few pictures only."""
@@ -64,9 +68,7 @@ def test_the_report_has_its_keys_and_is_what_was_returned(run):
     assert data == returned
     assert set(data["tasks"]) == {"cartpole", "guess"}
     for row in data["tasks"].values():
-        assert {"return_mean", "expert", "random", "normalized_score", "ci95", "episodes"} <= set(
-            row
-        )
+        assert set(row) >= KEYS
         assert row["episodes"] == len(row["returns"]) == 3
         assert row["seeds"] == [2_000_000, 2_000_002]
         assert row["ci95"][0] <= row["normalized_score"] <= row["ci95"][1]
@@ -144,9 +146,7 @@ def test_several_workers_find_what_one_finds(run):
 
 def test_files_are_written_whole_or_not_at_all(run, monkeypatch):
     evaluate(run, workers=1, videos=False, **OPTIONS)
-    before = {
-        name: (run / name).read_bytes() for name in ("report.json", "report.md", "report.html")
-    }
+    before = {name: (run / name).read_bytes() for name in FILES}
     monkeypatch.setattr(report, "report_html", lambda *parts: report_html(*parts) + "\ud800")
     with pytest.raises(UnicodeEncodeError):
         evaluate(run, workers=1, videos=False, **OPTIONS)

@@ -113,7 +113,7 @@ def test_no_episodes_are_refused(folder):
 
 
 def test_every_action_is_checked(agent):
-    with pytest.raises(ValueError, match="seed 2000000: the agent's action .* is outside"):
+    with pytest.raises(ValueError, match=r"seed 2000000: the agent's action .* is outside"):
         task = guess_task()
         env = task.make_env()
         env.action_space = type(env.action_space)(1, start=9)

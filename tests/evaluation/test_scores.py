@@ -15,7 +15,7 @@ def scores_of(returns, *, expert, random, name="walk"):
 
 @pytest.mark.parametrize(
     ("episode_return", "expected"),
-    [(20.0, 0.0), (120.0, 1.0), (95.0, 0.75), (-5.0, -0.25), (170, 1.5)],
+    [(20.0, 0.0), (120.0, 1.0), (95.0, 0.75), (-5.0, -0.25), (170.0, 1.5)],
 )
 def test_a_score_is_the_share_of_the_way_from_random_to_expert(episode_return, expected):
     assert normalized_score(episode_return, expert=120.0, random=20.0, task="walk") == expected
@@ -31,7 +31,7 @@ def test_the_score_of_a_task_is_that_of_its_mean_return():
 
 @pytest.mark.parametrize(("expert", "random"), [(1.0, 1.0), (0.0, 0.5), (float("nan"), 0.0)])
 def test_a_degenerate_reference_is_refused_by_name(expert, random):
-    with pytest.raises(ValueError, match="walk: the expert's mean return .* no normalized score"):
+    with pytest.raises(ValueError, match=r"walk: the expert's mean return .* no normalized score"):
         normalized_score(1.0, expert=expert, random=random, task="walk")
     with pytest.raises(ValueError, match="walk"):
         scores_of([1.0, 0.0], expert=[expert], random=[random]).normalized()

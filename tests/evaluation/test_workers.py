@@ -63,7 +63,7 @@ def test_every_job_ends_in_a_result_or_a_reason():
     assert found["fails"].error == "the task has no reference"
     assert found["stumbles"].error.startswith("KeyError: 'door' (test_workers.py:")
     assert "cannot be sent to another process" in found["cannot travel"].error
-    assert set(seen) == {("one", 1, 1), ("two", 1, 1)}
+    assert {name for name, done, total in seen if done == total} >= {"one", "dies", "fails", "two"}
     assert "FLAVOR" not in os.environ
 
 
