@@ -14,9 +14,8 @@ import torch
 from mugato.decoding import Decoder
 from mugato.episode import Episode
 from mugato.sampling import Sampling
-from mugato.sequence import TokenSequence, check_fits, sequence
+from mugato.sequence import TokenSequence, check_fits, encode
 from mugato.spec import Leaf, Spec, flatten, unflatten
-from mugato.timesteps import tokenize
 from mugato.training.agent import Agent
 from mugato.training.precision import Precision, autocast
 
@@ -104,10 +103,8 @@ class Policy:
             ) from None
         leaves = self.spec.observation_leaves
         stacked = {path: _stack(self.task, path, leaves[path], v) for path, v in values.items()}
-        timesteps = tokenize(
-            Episode(observations=stacked, actions={}), self.spec, self.agent.tokenizer
-        )
-        encoded = sequence(timesteps, self.agent.tokenizer.vocab)
+        episode = Episode(observations=stacked, actions={})
+        encoded = encode(episode, self.spec, self.agent.tokenizer)
         context_length = self.agent.model.config.context_length
         check_fits(np.array([len(encoded)]), context_length=context_length, name=self.task)
         return encoded

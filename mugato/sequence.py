@@ -11,7 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from mugato.timesteps import Timesteps, TokenizedLeaf
+from mugato.episode import Episode
+from mugato.spec import Spec
+from mugato.timesteps import Timesteps, TokenizedLeaf, tokenize
+from mugato.tokenizers.tokenizer import Tokenizer
 from mugato.vocab import Vocab
 
 NUM_LOCAL_POSITIONS = 512
@@ -82,6 +85,11 @@ def sequence(timesteps: Timesteps, vocab: Vocab, *, source: int = 0) -> TokenSeq
         slots=np.concatenate([np.full(len(b.ids), i) for i, b in enumerate(blocks)])[order],
         source=source,
     )
+
+
+def encode(episode: Episode, spec: Spec, tokenizer: Tokenizer, *, source: int = 0) -> TokenSequence:
+    """An episode (or an observation to act on) as one sequence: `tokenize`, then `sequence`."""
+    return sequence(tokenize(episode, spec, tokenizer), tokenizer.vocab, source=source)
 
 
 def check_fits(counts: Int[np.ndarray, " t"], *, context_length: int, name: str) -> None:

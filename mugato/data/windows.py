@@ -11,7 +11,7 @@ import numpy as np
 
 from mugato.data.source import Source
 from mugato.episode import Episode
-from mugato.sequence import TokenSequence, check_fits, sequence
+from mugato.sequence import TokenSequence, check_fits, encode, sequence
 from mugato.timesteps import Timesteps, TokenizedLeaf, tokenize
 from mugato.tokenizers.tokenizer import Tokenizer
 
@@ -77,8 +77,8 @@ class EpisodeWindows:
         start = int(generator.integers(last + 1))
         before = ends[start] - counts[start]
         stop = int(np.searchsorted(ends, before + self._context_length, side="right"))
-        timesteps = tokenize(episode.window(start, stop), self._source.spec, self._tokenizer)
-        return sequence(timesteps, self._tokenizer.vocab, source=self._number)
+        window = episode.window(start, stop)
+        return encode(window, self._source.spec, self._tokenizer, source=self._number)
 
     def _counts(self, episode: Episode) -> np.ndarray:
         """Tokens of each timestep."""

@@ -17,6 +17,7 @@ import gymnasium
 
 from mugato.data.minari_source import open_minari
 from mugato.evaluation.scores import TaskScores
+from mugato.model.files import CONFIG, WEIGHTS
 from mugato.policy import Policy
 from mugato.sampling import Sampling
 from mugato.tasks.conform import conform
@@ -137,10 +138,11 @@ def demonstrated_returns(task: Task, demonstrations: str | None) -> list[float]:
     return [float(r.sum()) for r in rewards if r is not None]
 
 
-@lru_cache(maxsize=1)
 def load_agent(folder: str | Path, device: str) -> Agent:
-    """Read an agent once per process; evaluation leaves it as it is."""
-    return Agent.from_pretrained(folder, device=device)
+    """Read an agent, once per process as long as its files stay the same."""
+    paths = [Path(folder) / name for name in (WEIGHTS, CONFIG)]
+    written = tuple(path.stat().st_mtime_ns for path in paths if path.is_file())
+    return _load_agent(str(folder), device, written)
 
 
 @contextmanager
@@ -152,6 +154,11 @@ def named_failures(task: str, seed: int) -> Iterator[None]:
         reason = " ".join(str(error).split())
         kind = "" if isinstance(error, ValueError) and reason else f"{type(error).__name__}: "
         raise ValueError(f"{task}, seed {seed}: {kind}{reason}") from error
+
+
+@lru_cache(maxsize=1)
+def _load_agent(folder: str, device: str, written: tuple[int, ...]) -> Agent:
+    return Agent.from_pretrained(folder, device=device)
 
 
 class _Episode:

@@ -175,12 +175,11 @@ def _work(connection: Connection) -> None:
     import torch
 
     torch.set_num_threads(1)
-    while True:
-        try:
+    # When the pipe closes, there is no more to do, or nobody left to do it for.
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
             job = connection.recv()
-        except EOFError:
-            break
-        connection.send(_run(job, lambda *message: connection.send(message)))
+            connection.send(_run(job, lambda *message: connection.send(message)))
     # MuJoCo's contexts complain when the interpreter takes them apart at its end.
     os._exit(0)
 

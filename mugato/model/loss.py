@@ -21,7 +21,7 @@ CHUNK_ROWS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class TargetLosses:
-    """The loss of each target of a batch.
+    """The loss of each target of a batch; `.mean()` is all that a simple loop needs.
 
     Attributes:
         values: (N,): cross-entropy in nats.

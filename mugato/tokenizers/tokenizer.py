@@ -92,7 +92,7 @@ class Tokenizer:
                 )
         return leaf.size
 
-    def legal_ids(self, leaf: Leaf, element: int) -> range:
+    def legal_ids(self, leaf: Leaf, element: int = 0) -> range:
         """The ids that may stand at place `element` of an action leaf."""
         match leaf.kind:
             case "text":

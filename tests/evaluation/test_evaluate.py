@@ -45,7 +45,6 @@ def run(tmp_path, monkeypatch):
     tiny_agent(specs).save_pretrained(folder)
     write_config(folder, ["cartpole", "guess"], ["emoji"])
     (folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in METRICS))
-    load_agent.cache_clear()
     monkeypatch.setitem(OUR_TASKS, "guess", guess_task())
     monkeypatch.setenv("MUJOCO_GL", "egl")
     monkeypatch.setattr(findings, "evaluate_captions", few_captions)

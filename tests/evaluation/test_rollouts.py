@@ -29,7 +29,6 @@ def agent():
 @pytest.fixture
 def folder(agent, tmp_path):
     agent.save_pretrained(tmp_path / "agent")
-    load_agent.cache_clear()
     return tmp_path / "agent"
 
 
@@ -120,3 +119,10 @@ def test_every_action_is_checked(agent):
         narrowed = type(task)(**{**vars(task), "make_env": lambda: env})
         play_episodes(agent, narrowed, SEEDS[:1])
     assert np.all([Guess.action_space.contains(i) for i in range(4)])
+
+
+def test_an_agent_is_read_again_when_it_was_trained_further(agent, folder):
+    first = load_agent(folder, "cpu")
+    assert load_agent(folder, "cpu") is first
+    agent.save_pretrained(folder)
+    assert load_agent(folder, "cpu") is not first

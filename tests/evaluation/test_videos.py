@@ -27,7 +27,6 @@ def folder(tmp_path):
         "guess": spec_of(Guess.observation_space, Guess.action_space),
     }
     tiny_agent(specs, seed=3).save_pretrained(tmp_path)
-    load_agent.cache_clear()
     return tmp_path
 
 

@@ -1,0 +1,87 @@
+"""The command line as a user meets it: their own environment from expert to score, and clear errors."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from mugato import cli
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+FAST = [
+    "--steps", "3", "--batch-rows", "2", "--batch-parts", "1", "--log-every", "1",
+    "--model.width", "32", "--model.num-layers", "1", "--model.num-heads", "1",
+    "--model.head-size", "32", "--model.hidden-size", "32",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder with an expert in it, and data sets of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parent / "tasks")])
+    (tmp_path / "my_expert.py").write_text("def policy(observation):\n    return 1\n")
+    return tmp_path
+
+
+def run(*arguments: str) -> None:
+    cli.main(list(arguments))
+
+
+def fails(capsys: pytest.CaptureFixture, *arguments: str) -> str:
+    """The one line that a failing command prints."""
+    with pytest.raises(SystemExit) as ended:
+        run(*arguments)
+    assert ended.value.code == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_a_users_environment_from_expert_to_score_and_video(working_folder):
+    run("record", "--env", "CartPole-v1", "--expert", "my_expert:policy", "--episodes", "4",
+        "--dataset", "mine", "--workers", "1")  # fmt: skip
+    run("train", "--env", "CartPole-v1", "--demonstrations", "mine", "--run", "agent", *FAST)
+    run("evaluate", "agent", "--episodes", "2", "--workers", "1")
+    report = json.loads((working_folder / "agent" / "report.json").read_text())
+    assert report["train"]["tokens"] > 0
+    assert "CartPole-v1" in json.dumps(report)
+    run("play", "CartPole-v1", "--agent", "agent", "--out", "film.mp4")
+    assert (working_folder / "film.mp4").stat().st_size > 1000
+
+
+def test_an_unknown_data_set_is_one_line(capsys):
+    line = fails(capsys, "train", "--env", "CartPole-v1", "--demonstrations", "nothing-there")
+    assert "no Minari data set 'nothing-there-v0'" in line
+
+
+def test_an_unknown_preset_lists_the_presets(capsys):
+    assert "there are demo," in fails(capsys, "train", "--preset", "demmo")
+
+
+def test_a_folder_without_agent_is_one_line(capsys, tmp_path):
+    assert "no mugato checkpoint" in fails(capsys, "generate", "hello", "--agent", str(tmp_path))
+
+
+def test_an_unknown_task_names_close_ones(capsys):
+    assert "cartpole" in fails(capsys, "record", "cartpol")
+
+
+def test_env_without_expert_says_what_is_missing(capsys):
+    assert "--expert" in fails(capsys, "record", "--env", "CartPole-v1")
+
+
+def test_an_unknown_flag_is_refused(capsys):
+    with pytest.raises(SystemExit) as ended:
+        run("train", "--preset", "demo", "--model.widht", "3")
+    assert ended.value.code == 2
+    assert "--model.widht" in capsys.readouterr().err
+
+
+def test_without_a_command_all_are_listed(capsys):
+    with pytest.raises(SystemExit):
+        run()
+    shown = capsys.readouterr().out
+    assert all(f"mugato {name}" in shown for name in cli.COMMANDS)
