@@ -130,9 +130,11 @@ def _assemble(rows: list[list[tuple[TokenSequence, np.ndarray]]], length: int) -
     intervals = np.zeros((*shape, 4), np.int64)
     patches = _PatchTable()
     for b, row in enumerate(rows):
-        for segment, (s, at) in enumerate(row, start=1):
+        segment = 1
+        for s, at in row:
             ids[b, at], targets[b, at], loss_mask[b, at] = s.ids, s.targets, s.loss_mask
-            positions[b, at], segments[b, at] = np.arange(len(s)), segment
+            positions[b, at], segments[b, at] = s.positions, segment + s.segments
+            segment = int(segments[b].max()) + 1
             local[b, at], intervals[b, at], sources[b, at] = (
                 s.local_positions,
                 s.intervals,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mugato.batch import pad
 from mugato.decoding import Decoder
 from mugato.episode import Episode
 from mugato.sampling import Sampling
@@ -50,6 +51,7 @@ class Policy:
         self._device = agent.model.embedding.table.weight.device
         self._generator = torch.Generator(self._device).manual_seed(seed)
         self._decoder: Decoder | None = None
+        self.reset()
 
     @staticmethod
     def from_pretrained(
@@ -65,6 +67,8 @@ class Policy:
     def reset(self) -> None:
         """Forget everything: a new episode begins in every row."""
         self._decoder = None
+        self._timestep = 0
+        self._num_running = self.num_rows
 
     def select_action(self, observation: Any) -> Any:
         """The action that answers one observation, a value of the task's action space."""
@@ -77,20 +81,32 @@ class Policy:
         Raises:
             ValueError: an observation that does not fit the task's spec, naming the leaf.
         """
+        if len(observations) != self._num_running:
+            raise ValueError(
+                f"{len(observations)} observations for {self._num_running} running episodes"
+            )
+        encoded = [self._encode(observation) for observation in observations]
         with autocast(self._device, self._precision):
-            if self._decoder is None:
-                self._decoder = Decoder(self.agent.model, num_rows=self.num_rows)
-            if len(observations) != len(self._decoder):
-                raise ValueError(
-                    f"{len(observations)} observations for {len(self._decoder)} running episodes"
-                )
-            self._decoder.read([self._encode(observation) for observation in observations])
+            if self._decoder is None or self._timestep == self.spec.history:
+                self._decoder = self._fresh_decoder(encoded)
+                self._timestep = 0
+            self._timestep += 1
+            self._decoder.read(encoded)
             return self._decode()
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with some of the rows only: the other episodes are over."""
+        self._num_running = len(rows)
         if self._decoder is not None:
             self._decoder.select(rows)
+
+    def _fresh_decoder(self, encoded: Sequence[TokenSequence]) -> Decoder:
+        """One that remembers no more than will be asked of it."""
+        leaves = self.spec.action_leaves.values()
+        max_length = None
+        if self.spec.history == 1 and all(leaf.kind != "text" for leaf in leaves):
+            max_length = pad(encoded).ids.shape[1] + sum(leaf.size for leaf in leaves)
+        return Decoder(self.agent.model, num_rows=len(encoded), max_length=max_length)
 
     def _encode(self, observation: Any) -> TokenSequence:
         """One observation as tokens, separator last."""

@@ -35,6 +35,9 @@ class TokenSequence:
         intervals: (L, 4): row and column interval of each patch, in 128 levels; 0 elsewhere.
         local_positions: (L,): place within the timestep's observation, or ACTION_POSITION.
         timesteps: (L,): which timestep a token belongs to.
+        segments: (L,): tokens see only those of their own segment; one segment unless the spec
+            limits the history.
+        positions: (L,): index of each token within its segment.
         slots: (L,): which leaf, counted in the order above (separator and actions included).
         source: number of the data source, for metrics.
     """
@@ -47,6 +50,8 @@ class TokenSequence:
     intervals: Int[np.ndarray, "L 4"]
     local_positions: Int[np.ndarray, " L"]
     timesteps: Int[np.ndarray, " L"]
+    segments: Int[np.ndarray, " L"]
+    positions: Int[np.ndarray, " L"]
     slots: Int[np.ndarray, " L"]
     source: int = 0
 
@@ -54,8 +59,10 @@ class TokenSequence:
         return len(self.ids)
 
 
-def sequence(timesteps: Timesteps, vocab: Vocab, *, source: int = 0) -> TokenSequence:
-    """Flatten timesteps into one sequence.
+def sequence(
+    timesteps: Timesteps, vocab: Vocab, *, history: int | None = None, source: int = 0
+) -> TokenSequence:
+    """Flatten timesteps into one sequence, cut into segments of `history` timesteps.
 
     Without actions (an observation to act on) the sequence ends with the separator.
 
@@ -73,6 +80,7 @@ def sequence(timesteps: Timesteps, vocab: Vocab, *, source: int = 0) -> TokenSeq
     is_action = np.concatenate([np.full(len(b.ids), b.is_action) for b in blocks])[order]
     steps = np.concatenate([b.timesteps for b in blocks])[order]
     patches, patch_index = _gather_patches(blocks, order)
+    segments = steps // (history or len(timesteps))
     return TokenSequence(
         ids=ids,
         targets=np.append(ids[1:], 0).astype(np.int32),
@@ -82,6 +90,8 @@ def sequence(timesteps: Timesteps, vocab: Vocab, *, source: int = 0) -> TokenSeq
         intervals=np.concatenate([b.intervals for b in blocks])[order],
         local_positions=_local_positions(steps, is_action),
         timesteps=steps,
+        segments=segments,
+        positions=np.arange(len(ids)) - np.searchsorted(segments, segments),
         slots=np.concatenate([np.full(len(b.ids), i) for i, b in enumerate(blocks)])[order],
         source=source,
     )
@@ -89,7 +99,8 @@ def sequence(timesteps: Timesteps, vocab: Vocab, *, source: int = 0) -> TokenSeq
 
 def encode(episode: Episode, spec: Spec, tokenizer: Tokenizer, *, source: int = 0) -> TokenSequence:
     """An episode (or an observation to act on) as one sequence: `tokenize`, then `sequence`."""
-    return sequence(tokenize(episode, spec, tokenizer), tokenizer.vocab, source=source)
+    timesteps = tokenize(episode, spec, tokenizer)
+    return sequence(timesteps, tokenizer.vocab, history=spec.history, source=source)
 
 
 def check_fits(counts: Int[np.ndarray, " t"], *, context_length: int, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: their own environment from expert to score, and clear errors."""
+"""The command line as users meet it: from their own expert to a score; clear errors."""
 
 import json
 import sys

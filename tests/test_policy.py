@@ -1,5 +1,7 @@
 """Acting: legal whatever the weights, equal to a full pass, clear about wrong observations."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -112,6 +114,16 @@ def test_reset_forgets():
 def test_wrong_observations_are_named(observation, message):
     with pytest.raises(ValueError, match=message):
         make_policy(OBSERVATION, spaces.Discrete(2)).select_action(observation)
+
+
+def test_a_history_of_one_timestep_forgets_the_last():
+    spec = dataclasses.replace(spec_of(OBSERVATION, spaces.Box(-1, 1, (2,))), history=1)
+    policy = Policy(tiny_agent({"task": spec}), task="task", precision="fp32")
+    OBSERVATION.seed(3)
+    first, second = OBSERVATION.sample(), OBSERVATION.sample()
+    alone = policy.select_action(first)
+    policy.select_action(second)
+    np.testing.assert_array_equal(policy.select_action(first), alone)
 
 
 def test_an_unknown_task_lists_the_known():

@@ -1,5 +1,7 @@
 """Order, targets and masks of the one sequence; `pack` and `pad` say the same."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from mugato.batch import pack, pad
 from mugato.episode import validate
 from mugato.model.gato import Gato
 from mugato.sequence import ACTION_POSITION, check_fits, sequence
+from mugato.sequence import encode as encode_episode
 from mugato.timesteps import tokenize
 from tests.agents import random_episode, tiny_config, tiny_tokenizer
 from tests.spaces_list import IMAGES, SPACES
@@ -115,3 +118,25 @@ def test_identical_patches_are_stored_once():
     s = encode(spaces.Box(0, 0, (32, 32, 3), np.uint8), spaces.Discrete(2), timesteps=5)
     batch = pack([s, s], length=64)
     assert batch.patch_index.max() == 0 and (batch.patch_index >= 0).sum() == 40
+
+
+def test_a_limited_history_cuts_the_sequence_into_segments():
+    episode, spec = random_episode(SCENE, ACTION, 5)
+    short = dataclasses.replace(spec, history=2)
+    s = encode_episode(episode, short, TOKENIZER)
+    assert s.segments.tolist() == (s.timesteps // 2).tolist()
+    starts = np.flatnonzero(np.diff(s.segments, prepend=-1))
+    assert (s.positions[starts] == 0).all() and len(starts) == 3
+    batch = pack([s, s], length=2 * len(s))
+    assert len(batch.segments.unique()) == 6
+    torch.manual_seed(0)
+    model = Gato(tiny_config(TOKENIZER.vocab, context_length=512)).eval()
+    alone = [
+        encode_episode(episode.window(t, t + 2), spec, TOKENIZER) for t in (0, 2, 4)
+    ]
+    torch.testing.assert_close(
+        model(pack([s], length=len(s))).values,
+        torch.cat([model(pack([a], length=len(a))).values for a in alone]),
+        rtol=1e-4,
+        atol=1e-5,
+    )

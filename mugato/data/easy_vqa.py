@@ -9,7 +9,8 @@ those about a color's presence: report accuracy per type, beside that baseline.
 
 import json
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -26,6 +27,9 @@ PICTURES = {"train": range(3600), "validation": range(3600, 4000), "test": range
 SHAPES = ("circle", "rectangle", "triangle")
 COLORS = ("black", "blue", "brown", "gray", "green", "red", "teal", "yellow")
 ANSWERS = (*SHAPES, *COLORS, "yes", "no")
+
+
+Question = tuple[str, str, int]  # question, answer, number of the picture
 
 
 class QuestionType(StrEnum):
@@ -51,7 +55,7 @@ class EasyVqa:
 
     name: str
     split: str
-    questions: tuple[tuple[str, str, int], ...] = field(repr=False)
+    questions: tuple[Question, ...] = field(repr=False)
     folder: Path
     size_px: int
     _pictures: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
@@ -85,8 +89,15 @@ class EasyVqa:
 
 
 def open_easy_vqa(split: str, *, size_px: int = 32) -> EasyVqa:
-    """Open a split; every question is one episode of one timestep."""
-    check_split("easy-vqa", split, tuple(PICTURES))
+    """Open a split; every question is one episode of one timestep.
+
+    "balanced" is the train split with every type of question, and every answer to it, equally
+    often: as published, an agent that never looks is right about most of them.
+    """
+    check_split("easy-vqa", split, (*PICTURES, "balanced"))
+    if split == "balanced":
+        train = open_easy_vqa("train", size_px=size_px)
+        return replace(train, split=split, questions=_balanced(train.questions))
     folder = package_path("easy_vqa", "data") / ("test" if split == "test" else "train")
     questions = json.loads((folder / "questions.json").read_text(encoding="utf-8"))
     pictures = PICTURES[split]
@@ -96,6 +107,20 @@ def open_easy_vqa(split: str, *, size_px: int = 32) -> EasyVqa:
         questions=tuple(tuple(entry) for entry in questions if entry[2] in pictures),
         folder=folder / "images",
         size_px=size_px,
+    )
+
+
+def _balanced(questions: Sequence[Question]) -> tuple[Question, ...]:
+    """As many questions as before, rare ones repeated and common ones left out."""
+    groups: dict[QuestionType, dict[str, list[Question]]] = {}
+    for entry in questions:
+        groups.setdefault(question_type(entry[0]), {}).setdefault(entry[1], []).append(entry)
+    per_type = len(questions) // len(groups)
+    return tuple(
+        same[i % len(same)]
+        for answers in groups.values()
+        for same in answers.values()
+        for i in range(per_type // len(answers))
     )
 
 

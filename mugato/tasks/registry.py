@@ -13,8 +13,8 @@ from mugato.tasks.task import Task
 _TASKS = (
     babyai("babyai-go-to-red-ball-no-dists", "BabyAI-GoToRedBallNoDists-v0", max_episode_steps=64),
     babyai("babyai-go-to-obj", "BabyAI-GoToObj-v0", max_episode_steps=64),
-    babyai("babyai-go-to-local", "BabyAI-GoToLocal-v0", max_episode_steps=64, episodes=4000),
-    babyai("babyai-open-door", "BabyAI-OpenDoor-v0", max_episode_steps=441),
+    babyai("babyai-go-to-local", "BabyAI-GoToLocal-v0", max_episode_steps=64, episodes=8000),
+    babyai("babyai-open-door", "BabyAI-OpenDoor-v0", max_episode_steps=441, episodes=3000),
     four_rooms("minigrid-four-rooms"),
     pointmaze("pointmaze-umaze", "PointMaze_UMaze-v3", max_episode_steps=300),
     cartpole("cartpole"),

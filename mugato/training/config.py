@@ -51,7 +51,10 @@ class TrainConfig:
         tasks: control tasks by name, or ids of Gymnasium environments.
         demonstrations: Minari data set of a task, where it is not the task's own.
         sources: texts, captions and questions by name.
+        splits: which split of a source to train on, where it is not "train".
         weights: share of the tokens of each task and source; what is not named weighs 1.
+        history: timesteps after which the agent forgets everything, per task (see `Spec`); for the
+            others it sees as far back as its context reaches.
         model: sizes; its vocabulary follows the tokenizer.
         steps: optimiser updates.
         max_seconds: the schedule ends at this training time if the steps are not done by then.
@@ -70,7 +73,9 @@ class TrainConfig:
     tasks: tuple[str, ...] = ()
     demonstrations: dict[str, str] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
+    splits: dict[str, str] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
+    history: dict[str, int] = field(default_factory=dict)
     model: GatoConfig = field(default_factory=GatoConfig.micro)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -89,8 +94,8 @@ class TrainConfig:
         if not self.tasks and not self.sources:
             raise ValueError("nothing to train on: name some tasks or sources")
         names = {*self.tasks, *self.sources}
-        for label, given in (("weights", self.weights), ("demonstrations", self.demonstrations)):
-            if unknown := sorted(set(given) - names):
+        for label in ("weights", "demonstrations", "history", "splits"):
+            if unknown := sorted(set(getattr(self, label)) - names):
                 raise ValueError(f"{label} name {unknown}, but the run has {sorted(names)}")
         for name in ("steps", "batch_rows", "batch_parts", "log_every", "save_every"):
             if getattr(self, name) < 1:

@@ -33,10 +33,7 @@ class Named:
 
     name: str
     source: Source
-
-    @property
-    def spec(self) -> Spec:
-        return self.source.spec
+    spec: Spec
 
     def __len__(self) -> int:
         return len(self.source)
@@ -56,9 +53,11 @@ def open_sources(config: TrainConfig) -> dict[str, Source]:
                     f"{task!r} is not one of our tasks: name its data set with --demonstrations"
                 )
             dataset_id = TASKS[task].dataset_id
-        sources[task] = Named(name=task, source=open_minari(dataset_id))
+        source = open_minari(dataset_id)
+        spec = dataclasses.replace(source.spec, history=config.history.get(task))
+        sources[task] = Named(name=task, source=source, spec=spec)
     for name in config.sources:
-        sources[name] = Named(name=name, source=open_source(name, "train"))
+        sources[name] = open_source(name, config.splits.get(name, "train"))
     return sources
 
 

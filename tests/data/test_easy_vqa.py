@@ -97,3 +97,13 @@ def test_a_picture_is_decoded_once():
 def test_other_sizes_and_processes():
     source = pickle.loads(pickle.dumps(open_easy_vqa("test", size_px=64)))
     assert source[0].observations["image"].shape == (1, 64, 64, 3)
+
+
+def test_balanced_training_asks_every_type_and_answer_equally_often():
+    source = open_easy_vqa("balanced")
+    counts = Counter((question_type(q), a) for q, a, _ in source.questions)
+    totals = Counter(kind for kind, _ in counts.elements())
+    assert max(totals.values()) - min(totals.values()) < 20
+    yes, no = (counts[QuestionType.HAS_COLOR, answer] for answer in ("yes", "no"))
+    assert yes == no
+    assert {n for *_, n in source.questions} <= set(PICTURES["train"])
