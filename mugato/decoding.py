@@ -17,17 +17,16 @@ from mugato.sampling import Sampling, sample
 from mugato.sequence import ACTION_POSITION, TokenSequence
 
 # Tokens that are read in one forward pass; more are read in several.
-CHUNK = 512
+CHUNK = 64
 
 
 class Decoder:
     """A batch of sequences that grow together; each keeps the last `context_length` tokens."""
 
-    def __init__(self, model: Gato, *, num_rows: int, max_length: int | None = None) -> None:
-        """`max_length`: tokens that a row will ever hold, if they are few; None for no limit."""
+    def __init__(self, model: Gato, *, num_rows: int) -> None:
         self.model = model
         self.device = model.embedding.table.weight.device
-        self._state = model.init_state(num_rows, max_length or model.config.context_length + CHUNK)
+        self._state = model.init_state(num_rows, model.config.context_length + CHUNK)
         self._positions = torch.zeros(num_rows, dtype=torch.int64, device=self.device)
         # Ids decoded but not yet read: they join the next forward pass.
         self._pending = torch.zeros((num_rows, 0), dtype=torch.int64, device=self.device)

@@ -152,9 +152,10 @@ def _print_line(report: "StepReport", config: "TrainConfig") -> None:
 def _scores(report: Mapping[str, Any]) -> Table:
     table = Table("task", "return", "expert", "random", "normalized", "95 % interval", box=None)
     for name, row in report.get("tasks", {}).items():
-        low, high = row["ci95"]
+        low, high = row["ci95"] or (float("nan"), float("nan"))
+        score = "none" if row["normalized_score"] is None else f"{row['normalized_score']:.2f}"
         table.add_row(
             name, f"{row['return_mean']:.2f}", f"{row['expert']:.2f}", f"{row['random']:.2f}",
-            f"{row['normalized_score']:.2f}", f"{low:.2f} to {high:.2f}",
+            score, f"{low:.2f} to {high:.2f}",
         )  # fmt: skip
     return table

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from mugato.batch import pad
 from mugato.decoding import Decoder
 from mugato.episode import Episode
 from mugato.sampling import Sampling
@@ -88,7 +87,7 @@ class Policy:
         encoded = [self._encode(observation) for observation in observations]
         with autocast(self._device, self._precision):
             if self._decoder is None or self._timestep == self.spec.history:
-                self._decoder = self._fresh_decoder(encoded)
+                self._decoder = Decoder(self.agent.model, num_rows=len(encoded))
                 self._timestep = 0
             self._timestep += 1
             self._decoder.read(encoded)
@@ -99,14 +98,6 @@ class Policy:
         self._num_running = len(rows)
         if self._decoder is not None:
             self._decoder.select(rows)
-
-    def _fresh_decoder(self, encoded: Sequence[TokenSequence]) -> Decoder:
-        """One that remembers no more than will be asked of it."""
-        leaves = self.spec.action_leaves.values()
-        max_length = None
-        if self.spec.history == 1 and all(leaf.kind != "text" for leaf in leaves):
-            max_length = pad(encoded).ids.shape[1] + sum(leaf.size for leaf in leaves)
-        return Decoder(self.agent.model, num_rows=len(encoded), max_length=max_length)
 
     def _encode(self, observation: Any) -> TokenSequence:
         """One observation as tokens, separator last."""

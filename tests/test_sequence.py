@@ -131,9 +131,7 @@ def test_a_limited_history_cuts_the_sequence_into_segments():
     assert len(batch.segments.unique()) == 6
     torch.manual_seed(0)
     model = Gato(tiny_config(TOKENIZER.vocab, context_length=512)).eval()
-    alone = [
-        encode_episode(episode.window(t, t + 2), spec, TOKENIZER) for t in (0, 2, 4)
-    ]
+    alone = [encode_episode(episode.window(t, t + 2), spec, TOKENIZER) for t in (0, 2, 4)]
     torch.testing.assert_close(
         model(pack([s], length=len(s))).values,
         torch.cat([model(pack([a], length=len(a))).values for a in alone]),

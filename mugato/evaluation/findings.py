@@ -196,13 +196,15 @@ def _text(run: str, acting: Acting, progress: JobProgress) -> TextFindings:
     places = [int(len(play) * place) for place in PROMPT_PLACES]
     return TextFindings(
         scores=scores,
-        continuations=tuple(_continue(agent, play, place, acting.seed) for place in places),
+        continuations=tuple(
+            _continue(agent, play, place, acting.seed + i) for i, place in enumerate(places)
+        ),
     )
 
 
 def _continue(agent: Any, play: str, place: int, seed: int) -> Continuation:
-    start = play.index("\n", place) + 1
-    stop = start + PROMPT_CHARACTERS
+    start = play.index("\n\n", place) + 2
+    stop = play.index("\n", start + PROMPT_CHARACTERS) + 1
     prompt = play[start:stop]
     pieces = continue_text(
         agent, prompt, max_tokens=CONTINUED_TOKENS, sampling=CONTINUATION, seed=seed

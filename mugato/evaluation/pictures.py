@@ -13,6 +13,7 @@ from mugato.data.emoji import open_emoji
 from mugato.data.source import Source
 from mugato.policy import Policy
 from mugato.training.agent import Agent
+from mugato.training.precision import Precision
 
 ROWS = 256
 ANSWERS_PER_TYPE = 2
@@ -45,7 +46,7 @@ def evaluate_questions(
     *,
     task: str = "easy-vqa",
     max_questions: int | None = None,
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     progress: Advance = lambda done, total: None,
 ) -> Answers:
     """Accuracy on easy-vqa's published test questions, beside always giving the commonest answer.
@@ -109,7 +110,7 @@ def evaluate_captions(
     *,
     task: str = "emoji",
     max_pictures: int | None = None,
-    precision: str = "fp32",
+    precision: Precision = "fp32",
     progress: Advance = lambda done, total: None,
 ) -> Answers:
     """Share of pictures named exactly: those of training (memory), and those held out.
@@ -147,7 +148,7 @@ def decode_texts(
     source: Source,
     indices: Sequence[int],
     *,
-    precision: str,
+    precision: Precision,
     progress: Advance,
 ) -> list[str]:
     """The agent's likeliest text for some of a source's episodes of one timestep."""
@@ -181,7 +182,7 @@ def _named(
     source: Source,
     indices: Sequence[int],
     split: str,
-    precision: str,
+    precision: Precision,
     progress: Advance,
 ) -> list[Sample]:
     """Each picture with its name and the agent's."""
@@ -199,8 +200,10 @@ def _named(
 
 def _answer_samples(source: EasyVqa, asked: Sequence[int], answers: Sequence[str]) -> list[Sample]:
     samples = []
-    for kind in QuestionType:
+    for number, kind in enumerate(QuestionType):
         rows = [row for row, i in enumerate(asked) if source.question_type(i) is kind]
+        # One picture has questions of all types: begin elsewhere in each.
+        rows = rows[number * len(rows) // (ANSWERS_PER_TYPE * len(QuestionType)) :]
         for row in (rows[i] for i in spread(len(rows), ANSWERS_PER_TYPE)):
             question, expected, picture = source.questions[asked[row]]
             samples.append(

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium
 
@@ -24,6 +24,7 @@ from mugato.tasks.conform import conform
 from mugato.tasks.rollout import reference_scores
 from mugato.tasks.task import EVALUATION_SEEDS, Task
 from mugato.training.agent import Agent
+from mugato.training.precision import Precision
 
 # Environments that step together. More gain little speed, and some take a second each to make.
 MAX_ENVS = 25
@@ -37,13 +38,13 @@ class Acting:
 
     Attributes:
         seed: of the sampling; the environments have their own seeds.
-        precision: fp32 gives the same actions on every machine and in every batch; see `autocast`.
+        precision: "auto" would depend on what is faster at the moment; see `autocast`.
     """
 
     sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0
     device: str = "cpu"
-    precision: Literal["auto", "bf16", "fp32"] = "fp32"
+    precision: Precision = "fp32"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,6 @@ import bz2
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from mugato.data.windows import text_timesteps
 from mugato.sequence import TokenSequence, sequence
 from mugato.tokenizers.text import TextTokenizer
 from mugato.training.agent import Agent
-from mugato.training.precision import autocast
+from mugato.training.precision import Precision, autocast
 
 ROWS = 8
 
@@ -30,7 +29,7 @@ def bits_per_byte(
     agent: Agent,
     text: str,
     *,
-    precision: Literal["auto", "bf16", "fp32"] = "fp32",
+    precision: Precision = "fp32",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> float:
     """The agent's code length for a text, end-of-text not counted.

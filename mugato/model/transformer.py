@@ -5,6 +5,7 @@ The contract of every sequence model: `init_state(batch_size, max_length)` and
 rows; with one it reads some more tokens of running episodes. The model itself remembers nothing.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -16,20 +17,27 @@ from torch.nn import functional as F
 from mugato.model.attention import attend
 from mugato.model.config import GatoConfig
 
+# Tokens of each row that a state has room for at first: attention over a long and nearly empty
+# state would cost as much as over a full one.
+FIRST_LENGTH = 64
+
 
 @dataclass(frozen=True, kw_only=True)
 class KeyValueState:
     """Keys and values of the last `max_length` tokens of each row, in a ring.
 
+    The ring grows with the rows until it holds `max_length` tokens; then it goes round.
+
     Attributes:
-        keys, values: of each layer, (B, H, max_length + 1, head_size); the last place takes the
-            padding.
-        positions: (B, max_length + 1): position of the token in each place; -1 where there is none.
+        keys, values: of each layer, (B, H, M, head_size), one place more than the ring has: the last
+            takes the padding.
+        positions: (B, M): position of the token in each place; -1 where there is none.
     """
 
     keys: tuple[Float[Tensor, "B H M head"], ...]
     values: tuple[Float[Tensor, "B H M head"], ...]
     positions: Int[Tensor, "B M"]
+    max_length: int
 
     def select(self, rows: Int[Tensor, " rows"]) -> "KeyValueState":
         """The state of some rows only."""
@@ -37,6 +45,24 @@ class KeyValueState:
             keys=tuple(k[rows] for k in self.keys),
             values=tuple(v[rows] for v in self.values),
             positions=self.positions[rows],
+            max_length=self.max_length,
+        )
+
+    def with_room(self, num_tokens: int) -> "KeyValueState":
+        """The same tokens, with room for so many or for `max_length` of each row."""
+        length = self.positions.shape[1] - 1
+        wanted = length
+        while wanted < min(num_tokens, self.max_length):
+            wanted = min(2 * wanted, self.max_length)
+        if wanted == length:
+            return self
+        # What the padding left in the last place is of no use any more.
+        padding = (0, 0, 0, wanted - length)
+        return KeyValueState(
+            keys=tuple(F.pad(k, padding) for k in self.keys),
+            values=tuple(F.pad(v, padding) for v in self.values),
+            positions=F.pad(self.positions, (0, wanted - length), value=-1),
+            max_length=self.max_length,
         )
 
 
@@ -58,7 +84,8 @@ class Transformer(nn.Module):
         c, device = self.config, self.norm.weight.device
         half = torch.is_autocast_enabled(device.type)
         dtype = torch.get_autocast_dtype(device.type) if half else self.norm.weight.dtype
-        shape = (batch_size, c.num_heads, max_length + 1, c.head_size)
+        length = min(FIRST_LENGTH, max_length)
+        shape = (batch_size, c.num_heads, length + 1, c.head_size)
 
         def empty() -> tuple[Tensor, ...]:
             layers = range(c.num_layers)
@@ -67,7 +94,8 @@ class Transformer(nn.Module):
         return KeyValueState(
             keys=empty(),
             values=empty(),
-            positions=torch.full((batch_size, max_length + 1), -1, device=device),
+            positions=torch.full((batch_size, length + 1), -1, device=device),
+            max_length=max_length,
         )
 
     def forward(
@@ -98,13 +126,16 @@ class Transformer(nn.Module):
         self, state: KeyValueState, positions: Tensor, segments: Tensor
     ) -> tuple[KeyValueState, Tensor, Tensor]:
         """Give the new tokens their places in a fresh copy of the ring."""
-        max_length = state.positions.shape[1] - 1
-        if positions.shape[1] > max_length:
-            raise ValueError(f"{positions.shape[1]} tokens at once, the state holds {max_length}")
-        places = torch.where(segments > 0, positions % max_length, max_length)
+        if positions.shape[1] > state.max_length:
+            raise ValueError(
+                f"{positions.shape[1]} tokens at once, the state holds {state.max_length}"
+            )
+        state = state.with_room(int(positions.max()) + 1)
+        length = state.positions.shape[1] - 1
+        places = torch.where(segments > 0, positions % length, length)
         held = state.positions.scatter(1, places, positions)
-        held[:, max_length] = -1
-        state = KeyValueState(keys=state.keys, values=state.values, positions=held)
+        held[:, length] = -1
+        state = dataclasses.replace(state, positions=held)
         return state, places, _mask(positions, held, self.config.context_length)
 
 
