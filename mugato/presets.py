@@ -16,27 +16,27 @@ DEMO_TASKS = (
     "cartpole",
     "lunar-lander-continuous",
     "metaworld-coffee-button",
-    "metaworld-button-press-topdown",
+    "metaworld-drawer-close",
 )
 
 
 def demo() -> TrainConfig:
     """One micro agent on everything that installs with pip: minutes on two CPU cores."""
     weights = {
-        "babyai-go-to-red-ball-no-dists": 0.04,
-        "babyai-go-to-obj": 0.05,
-        "babyai-go-to-local": 0.20,
-        "babyai-open-door": 0.11,
-        "minigrid-four-rooms": 0.12,
+        "babyai-go-to-red-ball-no-dists": 0.03,
+        "babyai-go-to-obj": 0.04,
+        "babyai-go-to-local": 0.19,
+        "babyai-open-door": 0.10,
+        "minigrid-four-rooms": 0.11,
         "pointmaze-umaze": 0.05,
         "cartpole": 0.02,
-        "lunar-lander-continuous": 0.06,
-        "metaworld-coffee-button": 0.03,
-        "metaworld-button-press-topdown": 0.04,
-        "shakespeare": 0.07,
+        "lunar-lander-continuous": 0.13,
+        "metaworld-coffee-button": 0.05,
+        "metaworld-drawer-close": 0.03,
+        "shakespeare": 0.05,
         "factbook": 0.01,
-        "emoji": 0.06,
-        "easy-vqa": 0.14,
+        "emoji": 0.03,
+        "easy-vqa": 0.16,
     }
     return TrainConfig(
         run=Path("runs/demo"),
@@ -50,12 +50,12 @@ def demo() -> TrainConfig:
             "cartpole": 1,
             "lunar-lander-continuous": 1,
             "metaworld-coffee-button": 1,
-            "metaworld-button-press-topdown": 1,
+            "metaworld-drawer-close": 1,
         },
         tokenizer=TokenizerConfig(text_pieces=8192, max_patches=16),
         optimizer=OptimizerConfig(lr=1e-3, warmup_steps=100),
-        steps=3000,
-        max_seconds=630,
+        steps=4000,
+        max_seconds=690,
         batch_rows=16,
     )
 

@@ -29,7 +29,7 @@ class KeyValueState:
     The ring grows with the rows until it holds `max_length` tokens; then it goes round.
 
     Attributes:
-        keys, values: of each layer, (B, H, M, head_size), one place more than the ring has: the last
+        keys, values: of each layer, (B, H, M, head_size): one place more than the ring, the last
             takes the padding.
         positions: (B, M): position of the token in each place; -1 where there is none.
     """
