@@ -46,7 +46,7 @@ class Policy:
             raise ValueError(
                 f"{task!r} is plain text: use mugato.generate, there is nothing to observe"
             )
-        self._precision = precision
+        self._precision: Precision = precision
         self._device = agent.model.embedding.table.weight.device
         self._generator = torch.Generator(self._device).manual_seed(seed)
         self._decoder: Decoder | None = None

@@ -55,7 +55,7 @@ def demo() -> TrainConfig:
         tokenizer=TokenizerConfig(text_pieces=8192, max_patches=16),
         optimizer=OptimizerConfig(lr=1e-3, warmup_steps=100),
         steps=4000,
-        max_seconds=690,
+        max_seconds=690.0,
         batch_rows=16,
     )
 

@@ -27,7 +27,7 @@ def package_path(module: str, relative: str) -> Path:
     """
     install = f"pip install {REQUIREMENTS[module]}"
     spec = importlib.util.find_spec(module)
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(f"the data package {module!r} is missing: {install}", name=module)
     path = Path(spec.submodule_search_locations[0]) / relative
     if not path.exists():

@@ -74,7 +74,7 @@ class ImageTokenizer:
         """Tokens that an image of (height, width) `size` takes.
 
         >>> [ImageTokenizer(max_patches=n).num_patches((210, 160)) for n in (None, 16)]
-        [140, 15]
+        [140, 12]
         """
         height, width = self.resized(size)
         return -(-height // self.patch_px) * -(-width // self.patch_px)

@@ -23,8 +23,9 @@ from mugato.training.config import TrainConfig
 # Strings looked at per source and leaf when a text tokenizer is trained: missions and questions
 # repeat, documents are few and long.
 MAX_TEXTS = 4000
-# Three marks, 256 bytes and one character: what a run without any text needs.
-MIN_PIECES = 260
+# A run without any text gets a tokenizer of its bytes and of the letters in this.
+SOME_TEXT = "the quick brown fox jumps over the lazy dog"
+MIN_PIECES = 290
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,13 +100,14 @@ def make_agent(config: TrainConfig, sources: Mapping[str, Source], tokenizer: To
 
 def _train_text(texts: Iterable[str], num_pieces: int) -> TextTokenizer:
     """Pieces learned from the run's own text; fewer where it is too little for so many."""
-    texts = list(texts) or ["a"]
-    while num_pieces > MIN_PIECES:
+    texts = [*texts, SOME_TEXT]
+    while True:
         try:
             return TextTokenizer.train(texts, num_pieces=num_pieces)
         except ValueError:
-            num_pieces = int(0.95 * num_pieces)
-    return TextTokenizer.train(texts, num_pieces=MIN_PIECES)
+            if num_pieces <= MIN_PIECES:
+                raise
+            num_pieces = max(MIN_PIECES, int(0.95 * num_pieces))
 
 
 def _texts(sources: Mapping[str, Source]) -> Iterator[str]:
