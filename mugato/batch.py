@@ -1,8 +1,9 @@
 """Sequences to model input, two ways with the same loss: `pack` and `pad`.
 
-`pack` lays several sequences into each row, with segment numbers and no waste; the trainer uses it.
-`pad` is µGATO's form: every leaf of every timestep takes the same number of places, so that the row
-is a flattened (episodes, tokens) grid; the notebook explains it.
+`pack` lays several sequences into each row, with segment numbers and no waste; the trainer does the
+same one sequence at a time (`RowPacker`). `pad` is µGATO's form: every leaf of every timestep takes
+the same number of places, so that the row is a flattened (episodes, tokens) grid; acting uses it,
+one row for each environment.
 """
 
 from collections.abc import Sequence
@@ -26,8 +27,8 @@ class Batch:
 
     Attributes:
         ids, targets, loss_mask, local_positions, intervals: as in `TokenSequence`.
-        positions: index of each token within its sequence.
-        segments: which sequence of its row a token belongs to, from 1; 0 is padding.
+        positions: index of each token within its segment.
+        segments: tokens see their own segment only; counted from 1 in each row, 0 is padding.
         patch_index: row of `patches`, or -1.
         patches: the distinct patches of the batch, uint8, filled up with black ones.
         sources: number of each token's data source, for metrics.

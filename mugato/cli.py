@@ -1,6 +1,7 @@
 """The command line: `mugato record | train | evaluate | play | generate | demo`."""
 
 import dataclasses
+import itertools
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -82,12 +83,19 @@ def train(arguments: Sequence[str]) -> None:
         raise ValueError("--env needs --demonstrations NAME, a Minari data set")
     base = preset(name or ("environment" if env else "demo"))
     if env and demonstrations:
-        base = dataclasses.replace(base, tasks=(env,), demonstrations={env: demonstrations})
+        base = _narrowed(base, tasks=(env,), sources=() if name is None else base.sources)
+        base = dataclasses.replace(base, demonstrations={env: demonstrations})
+    tasks, chosen = _values(arguments, "--tasks"), _values(arguments, "--sources")
+    base = _narrowed(
+        base,
+        tasks=base.tasks if tasks is None else tasks,
+        sources=base.sources if chosen is None else chosen,
+    )
     config = tyro.cli(
         TrainConfig,
         default=base,
         args=arguments,
-        prog=f"mugato train --preset {name or 'demo'}",
+        prog="mugato train",
         description=(
             "Train an agent. --preset NAME chooses a complete configuration "
             f"({', '.join(PRESETS)}), the flags below change it. --env ID --demonstrations NAME "
@@ -202,9 +210,9 @@ def generate(
         seed: of the sampling.
     """
     from mugato import generate as generation
+    from mugato.agent import Agent
     from mugato.data.pictures import read_picture
     from mugato.sampling import Sampling
-    from mugato.training.agent import Agent
 
     loaded = Agent.from_pretrained(agent)
     if image is None:
@@ -283,6 +291,29 @@ def _unrecorded(presets: Mapping[str, Callable[[], TrainConfig]], name: str) -> 
     config = presets[name]()
     tasks = [get_task(task) for task in config.tasks if task not in config.demonstrations]
     return [task for task in tasks if not dataset_folder(task.dataset_id).exists()]
+
+
+def _narrowed(
+    config: TrainConfig, *, tasks: tuple[str, ...], sources: tuple[str, ...]
+) -> TrainConfig:
+    """The same run with other tasks and sources: what was said of the missing ones is dropped."""
+
+    def kept(settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in settings.items() if name in {*tasks, *sources}}
+
+    return dataclasses.replace(
+        config, tasks=tasks, sources=sources, weights=kept(config.weights),
+        history=kept(config.history), splits=kept(config.splits),
+        demonstrations=kept(config.demonstrations),
+    )  # fmt: skip
+
+
+def _values(arguments: Sequence[str], flag: str) -> tuple[str, ...] | None:
+    """The values that follow a flag, if it is there."""
+    if flag not in arguments:
+        return None
+    rest = arguments[arguments.index(flag) + 1 :]
+    return tuple(itertools.takewhile(lambda value: not value.startswith("--"), rest))
 
 
 def _take(arguments: list[str], flag: str) -> str | None:

@@ -11,8 +11,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from mugato.agent import Agent
     from mugato.tasks.task import Task
-    from mugato.training.agent import Agent
     from mugato.training.checkpoint import Progress as RunProgress
     from mugato.training.config import TrainConfig
     from mugato.training.metrics import StepReport

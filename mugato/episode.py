@@ -50,8 +50,9 @@ def validate(episode: Episode, spec: Spec) -> Episode:
     """Check an episode against its spec, once, where it enters.
 
     Raises:
-        ValueError: a missing or foreign leaf, unequal lengths, no timestep, a wrong shape, NaN, or
-            a value outside its space, naming the episode, the leaf and the timestep.
+        ValueError: a missing or foreign leaf, unequal lengths, no timestep, a wrong shape, NaN, a
+            discrete value or a bounded action outside its range, naming the episode, the leaf and
+            the timestep. Continuous observations may leave their bounds: many environments' do.
     """
     for part, values, leaves in (
         ("observation", episode.observations, spec.observation_leaves),
@@ -62,13 +63,16 @@ def validate(episode: Episode, spec: Spec) -> Episode:
                 f"{episode.name}: {part} leaves {sorted(values)}, expected {sorted(leaves)}"
             )
         for path, leaf in leaves.items():
-            _check_leaf(f"{episode.name}: {part} {path!r}", values[path], leaf, len(episode))
+            where = f"{episode.name}: {part} {path!r}"
+            _check_leaf(where, values[path], leaf, len(episode), is_action=part == "action")
     if len(episode) == 0:
         raise ValueError(f"{episode.name}: no timesteps")
     return episode
 
 
-def _check_leaf(where: str, values: np.ndarray, leaf: Leaf, timesteps: int) -> None:
+def _check_leaf(
+    where: str, values: np.ndarray, leaf: Leaf, timesteps: int, *, is_action: bool
+) -> None:
     if len(values) != timesteps:
         raise ValueError(f"{where}: {len(values)} timesteps, but there are {timesteps} actions")
     if leaf.kind == "text":
@@ -83,7 +87,7 @@ def _check_leaf(where: str, values: np.ndarray, leaf: Leaf, timesteps: int) -> N
     flat = values.reshape(timesteps, -1)
     if np.issubdtype(values.dtype, np.floating):
         _raise_first(where, flat, np.isnan(flat).any(axis=1), "holds NaN")
-    if leaf.kind == "discrete" or (leaf.bounded and "action" in where):
+    if leaf.kind == "discrete" or (leaf.bounded and is_action):
         # Environments clip actions themselves up to rounding; more than that is a fault.
         slack = 0.0 if leaf.kind == "discrete" else 1e-4 * (1 + np.abs(leaf.high))
         outside = (flat < np.array(leaf.low) - slack) | (flat > np.array(leaf.high) + slack)

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from mugato.data.windows import text_timesteps
+from mugato.agent import Agent
 from mugato.decoding import Decoder
 from mugato.policy import Policy
+from mugato.precision import autocast
 from mugato.sampling import Sampling
 from mugato.sequence import sequence
-from mugato.training.agent import Agent
-from mugato.training.precision import autocast
+from mugato.timesteps import text_timesteps
 
 
 def continue_text(

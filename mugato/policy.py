@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from mugato.agent import Agent
 from mugato.decoding import Decoder
 from mugato.episode import Episode
+from mugato.precision import Precision, autocast
 from mugato.sampling import Sampling
 from mugato.sequence import TokenSequence, check_fits, encode
 from mugato.spec import Leaf, Spec, flatten, unflatten
-from mugato.training.agent import Agent
-from mugato.training.precision import Precision, autocast
 
 MAX_TEXT_TOKENS = 64
 

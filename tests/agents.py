@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
+from mugato.agent import Agent
 from mugato.episode import Episode
 from mugato.model.config import GatoConfig
 from mugato.model.gato import Gato
@@ -11,7 +12,6 @@ from mugato.spec import Spec, flatten, spec_of
 from mugato.tokenizers.image import ImageTokenizer
 from mugato.tokenizers.text import TextTokenizer
 from mugato.tokenizers.tokenizer import Tokenizer
-from mugato.training.agent import Agent
 from mugato.vocab import Vocab
 
 TEXTS = [f"go to the {c} {s}" for c in ("red", "blue", "green") for s in ("ball", "key", "box")]

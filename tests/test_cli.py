@@ -57,6 +57,11 @@ def test_an_unknown_data_set_is_one_line(capsys):
     assert "no Minari data set 'nothing-there-v0'" in line
 
 
+def test_a_preset_narrowed_to_some_tasks_forgets_the_others(capsys):
+    line = fails(capsys, "train", "--preset", "demo", "--tasks", "cartpole", "--sources")
+    assert "mugato/cartpole/expert-v0" in line  # not recorded in this test's folder
+
+
 def test_an_unknown_preset_lists_the_presets(capsys):
     assert "there are demo," in fails(capsys, "train", "--preset", "demmo")
 

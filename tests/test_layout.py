@@ -15,6 +15,7 @@ ROWS = [
     {"sequence"},
     {"batch"},
     {"model", "data"},
+    {"agent", "precision"},
     {"tasks"},
     {"training"},
     {"sampling", "decoding", "policy", "generate"},

@@ -4,7 +4,6 @@ A long episode gives a random run of whole timesteps; a document a random run of
 is drawn anew each time that it is asked for, with the generator given.
 """
 
-from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from mugato.data.source import Source
 from mugato.episode import Episode
 from mugato.sequence import TokenSequence, check_fits, encode, sequence
-from mugato.timesteps import Timesteps, TokenizedLeaf, tokenize
+from mugato.timesteps import text_timesteps, tokenize
 from mugato.tokenizers.tokenizer import Tokenizer
 
 
@@ -72,8 +71,8 @@ class EpisodeWindows:
         counts = self._counts(episode)
         check_fits(counts, context_length=self._context_length, name=episode.name)
         ends = np.cumsum(counts)
-        # Starts later than this one would leave the context part empty.
-        last = int(np.searchsorted(ends, ends[-1] - self._context_length))
+        # The first start from which the window reaches the end: later ones would waste context.
+        last = int(np.searchsorted(ends - counts, ends[-1] - self._context_length))
         start = int(generator.integers(last + 1))
         before = ends[start] - counts[start]
         stop = int(np.searchsorted(ends, before + self._context_length, side="right"))
@@ -120,10 +119,3 @@ class TextWindows:
         start = min(item + int(generator.integers(self._length)), last)
         ids = self._ids[start : start + self._length]
         return sequence(text_timesteps(ids), self._vocab, source=self._number)
-
-
-def text_timesteps(ids: Sequence[int] | np.ndarray) -> Timesteps:
-    """Plain text as one timestep without observation: (1, tokens, 1)."""
-    tokens = np.asarray(ids, np.int32).reshape(1, -1, 1)
-    leaf = TokenizedLeaf(kind="text", tokens=tokens, lengths=np.array([tokens.shape[1]]))
-    return Timesteps(observations={}, actions={"text": leaf})

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from mugato.agent import Agent
 from mugato.data.easy_vqa import EasyVqa, QuestionType, open_easy_vqa, question_type
 from mugato.data.emoji import open_emoji
 from mugato.data.source import Source
 from mugato.policy import Policy
-from mugato.training.agent import Agent
-from mugato.training.precision import Precision
+from mugato.precision import Precision
 
 ROWS = 256
 ANSWERS_PER_TYPE = 2

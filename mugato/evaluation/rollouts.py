@@ -15,16 +15,16 @@ from typing import Any
 
 import gymnasium
 
+from mugato.agent import Agent
 from mugato.data.minari_source import open_minari
 from mugato.evaluation.scores import TaskScores
 from mugato.model.files import CONFIG, WEIGHTS
 from mugato.policy import Policy
+from mugato.precision import Precision
 from mugato.sampling import Sampling
 from mugato.tasks.conform import conform
 from mugato.tasks.rollout import reference_scores
 from mugato.tasks.task import EVALUATION_SEEDS, Task
-from mugato.training.agent import Agent
-from mugato.training.precision import Precision
 
 # Environments that step together. More gain little speed, and some take a second each to make.
 MAX_ENVS = 25

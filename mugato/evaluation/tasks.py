@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mugato.agent import Agent
 from mugato.tasks.gymnasium_task import gymnasium_task
 from mugato.tasks.registry import TASKS
 from mugato.tasks.task import Task
-from mugato.training.agent import Agent
 from mugato.training.loop import TRAIN_CONFIG
 
 

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
+from mugato.agent import Agent
 from mugato.batch import pack
-from mugato.data.windows import text_timesteps
+from mugato.precision import Precision, autocast
 from mugato.sequence import TokenSequence, sequence
+from mugato.timesteps import text_timesteps
 from mugato.tokenizers.text import TextTokenizer
-from mugato.training.agent import Agent
-from mugato.training.precision import Precision, autocast
 
 ROWS = 8
 

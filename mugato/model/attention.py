@@ -1,7 +1,7 @@
 """Masked attention over q, k and v, by the kernel that is quickest for the case.
 
 On CPUs the backward of the fused kernel is slow at short lengths, and a plain product of matrices
-wins (benchmarks/model.py); on GPUs the fused one always does.
+wins; on GPUs the fused one always does.
 """
 
 import math

@@ -125,6 +125,7 @@ class TextTokenizer:
         try:
             with os.fdopen(file, "wb") as stream:
                 stream.write(self.model)
+            os.chmod(partial, 0o644)
             os.replace(partial, path)
         except BaseException:
             os.unlink(partial)

@@ -77,6 +77,9 @@ class Tokenizer:
             case "continuous":
                 bins = ids - self.vocab.continuous.start
                 values = self._continuous(leaf, is_action=is_action).decode(bins)
+                if np.issubdtype(leaf.dtype, np.integer):
+                    values = np.rint(values)
+                values = np.clip(values, leaf.low, leaf.high)  # a bin may reach over a bound
             case _:
                 raise ValueError(f"a leaf of kind {leaf.kind!r} cannot be decoded from ids")
         return values.reshape(leaf.shape).astype(leaf.dtype)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mugato.model.config import GatoConfig
-from mugato.training.precision import Precision
+from mugato.precision import Precision
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,16 +13,16 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from mugato.agent import Agent
 from mugato.batch import Batch
 from mugato.data.mixture import Mixture, PartState
 from mugato.model.files import write_whole
-from mugato.training.agent import Agent
+from mugato.precision import autocast
 from mugato.training.checkpoint import Progress, load_state, save_state
 from mugato.training.config import TrainConfig
 from mugato.training.metrics import MetricsWriter, StepReport
 from mugato.training.optimizer import learning_rate, make_optimizer
 from mugato.training.parallel import Ranks
-from mugato.training.precision import autocast
 
 TRAIN_CONFIG = "train_config.json"
 
@@ -125,8 +125,8 @@ class _Run:
         """One update from this process's parts of the global batch."""
         num_sources = len(self.mixture.names)
         # Sum, then divide by the global target count: ranks hold different numbers of targets.
-        targets = torch.tensor(float(sum(int(b.loss_mask.sum()) for b in batches)))
-        total = self.peers.sum(targets.to(self.peers.device)).clamp(min=1)
+        num_targets = torch.tensor(float(sum(int(b.loss_mask.sum()) for b in batches)))
+        total = self.peers.sum(num_targets.to(self.peers.device)).clamp(min=1)
         sums = torch.zeros(2, num_sources, dtype=torch.float64, device=self.peers.device)
         tokens = torch.zeros((), dtype=torch.int64, device=self.peers.device)
         self.optimizer.zero_grad(set_to_none=True)
@@ -147,10 +147,10 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
-        losses, targets = self.peers.sum(sums).cpu()
+        loss_sums, target_counts = self.peers.sum(sums).cpu()
         return StepResult(
-            losses=losses,
-            targets=targets,
+            losses=loss_sums,
+            targets=target_counts,
             tokens=int(self.peers.sum(tokens)),
             grad_norm=float(norm),
         )

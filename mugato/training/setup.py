@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 
+from mugato.agent import Agent
 from mugato.data.minari_source import open_minari
 from mugato.data.mixture import Mixture
 from mugato.data.source import Source
@@ -17,7 +18,6 @@ from mugato.tasks.registry import TASKS
 from mugato.tokenizers.image import ImageTokenizer
 from mugato.tokenizers.text import TextTokenizer
 from mugato.tokenizers.tokenizer import Tokenizer
-from mugato.training.agent import Agent
 from mugato.training.config import TrainConfig
 
 # Strings looked at per source and leaf when a text tokenizer is trained: missions and questions

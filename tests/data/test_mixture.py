@@ -9,6 +9,7 @@ from mugato.data.mixture import Mixture, PartState
 from mugato.data.source import EpisodeList, text_leaf
 from mugato.data.windows import windows_of
 from mugato.episode import Episode
+from mugato.sequence import encode
 from mugato.spec import Leaf, Spec
 from tests.agents import random_episode, tiny_tokenizer
 
@@ -102,6 +103,23 @@ def test_windows_hold_whole_timesteps_and_fit():
         assert len(s) <= 64 and len(s) % 8 == 0
         starts.add(s.ids[:6].tobytes())
     assert len(starts) > 20  # drawn anew, not cut at fixed places
+
+
+def test_draws_cover_every_timestep_to_the_last():
+    source = control_source("long", 6, 50)
+    (windows,) = make_windows([source])
+    generator = np.random.default_rng(0)
+    first = source[0].observations["observation"]
+    drawn = {
+        windows.draw(0, generator).ids[i : i + 6].tobytes()
+        for _ in range(300)
+        for i in range(0, 64, 8)
+    }
+    every = {
+        encode(source[0].window(t, t + 1), source.spec, TOKENIZER).ids[:6].tobytes()
+        for t in range(len(first))
+    }
+    assert every <= drawn
 
 
 def test_text_windows_cover_the_stream_and_end_documents():

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from mugato.batch import pack
-from mugato.data.windows import text_timesteps
 from mugato.evaluation.text import (
     bits_per_byte,
     bz2_bits_per_byte,
@@ -17,6 +16,7 @@ from mugato.evaluation.text import (
 )
 from mugato.sequence import sequence
 from mugato.spec import Leaf, Spec
+from mugato.timesteps import text_timesteps
 from tests.agents import TEXTS, tiny_agent
 
 PROSE = Spec(observation={}, action={"text": Leaf(kind="text", dtype="str")})

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from mugato.agent import Agent
 from mugato.data.mixture import Mixture
-from mugato.training.agent import Agent
 from mugato.training.checkpoint import STATE
 from mugato.training.config import OptimizerConfig, TrainConfig
 from mugato.training.loop import train
