@@ -64,15 +64,16 @@ def validate(episode: Episode, spec: Spec) -> Episode:
             )
         for path, leaf in leaves.items():
             where = f"{episode.name}: {part} {path!r}"
-            _check_leaf(where, values[path], leaf, len(episode), is_action=part == "action")
+            check_leaf(where, values[path], leaf, len(episode), is_action=part == "action")
     if len(episode) == 0:
         raise ValueError(f"{episode.name}: no timesteps")
     return episode
 
 
-def _check_leaf(
+def check_leaf(
     where: str, values: np.ndarray, leaf: Leaf, timesteps: int, *, is_action: bool
 ) -> None:
+    """Check the values of one leaf; `where` begins the error's message. Raises as `validate`."""
     if len(values) != timesteps:
         raise ValueError(f"{where}: {len(values)} timesteps, but there are {timesteps} actions")
     if leaf.kind == "text":

@@ -13,7 +13,7 @@ import torch
 
 from mugato.agent import Agent
 from mugato.decoding import Decoder
-from mugato.episode import Episode
+from mugato.episode import Episode, check_leaf
 from mugato.precision import Precision, autocast
 from mugato.sampling import Sampling
 from mugato.sequence import TokenSequence, check_fits, encode
@@ -172,22 +172,10 @@ def _append(rows: list[list[int]], chosen: Iterable[int], active: Iterable[bool]
 
 def _stack(task: str, path: str, leaf: Leaf, value: Any) -> np.ndarray:
     """One value with a leading axis of one timestep, checked against its leaf."""
-    if leaf.kind == "text":
-        if not isinstance(value, str):
-            raise ValueError(
-                f"{task}: observation {path!r} is {type(value).__name__}, expected str"
-            )
-        return np.array([value], dtype=object)
-    array = np.asarray(value)
-    if array.shape != leaf.shape:
-        raise ValueError(
-            f"{task}: observation {path!r} has shape {array.shape}, expected {leaf.shape}"
-        )
-    if leaf.kind == "image" and array.dtype != np.uint8:
-        raise ValueError(f"{task}: observation {path!r} holds {array.dtype} pixels, expected uint8")
-    if np.issubdtype(array.dtype, np.floating) and np.isnan(array).any():
-        raise ValueError(f"{task}: observation {path!r} holds NaN")
-    return array[None]
+    text = leaf.kind == "text"
+    stacked = np.array([value], dtype=object) if text else np.asarray(value)[None]
+    check_leaf(f"{task}: observation {path!r}", stacked, leaf, 1, is_action=False)
+    return stacked
 
 
 def _scalar(leaf: Leaf, value: np.ndarray) -> Any:

@@ -22,7 +22,7 @@ def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parent / "tasks")])
-    (tmp_path / "my_expert.py").write_text("def policy(observation):\n    return 1\n")
+    (tmp_path / "always_right.py").write_text("def policy(observation):\n    return 1\n")
     return tmp_path
 
 
@@ -41,7 +41,7 @@ def fails(capsys: pytest.CaptureFixture, *arguments: str) -> str:
 
 
 def test_a_users_environment_from_expert_to_score_and_video(working_folder):
-    run("record", "--env", "CartPole-v1", "--expert", "my_expert:policy", "--episodes", "4",
+    run("record", "--env", "CartPole-v1", "--expert", "always_right:policy", "--episodes", "4",
         "--dataset", "mine", "--workers", "1")  # fmt: skip
     run("train", "--env", "CartPole-v1", "--demonstrations", "mine", "--run", "agent", *FAST)
     run("evaluate", "agent", "--episodes", "2", "--workers", "1")

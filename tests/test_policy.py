@@ -105,9 +105,9 @@ def test_reset_forgets():
 @pytest.mark.parametrize(
     ("observation", "message"),
     [
-        ({"x": np.zeros(2, np.float32), "mission": ""}, r"'x' has shape \(2,\), expected \(3,\)"),
-        ({"x": np.full(3, np.nan), "mission": ""}, "'x' holds NaN"),
-        ({"x": np.zeros(3), "mission": 3}, "'mission' is int, expected str"),
+        ({"x": np.zeros(2, np.float32), "mission": ""}, r"'x': shape \(2,\), expected \(3,\)"),
+        ({"x": np.full(3, np.nan), "mission": ""}, "'x' at timestep 0 holds NaN"),
+        ({"x": np.zeros(3), "mission": 3}, "'mission' at timestep 0 is not a string: 3"),
         ({"mission": "go"}, "does not have the task's structure"),
     ],
 )

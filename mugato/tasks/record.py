@@ -12,12 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from mugato.data.minari_source import complete_dataset_id, dataset_folder, episode_of
 from mugato.episode import validate
 from mugato.spec import spec_of
 from mugato.tasks.demonstrate import Demonstration, Dropped
 from mugato.tasks.minari_file import MinariFile, check_may_write, new_minari_file
+from mugato.tasks.rollout import perturb
 from mugato.tasks.task import DEMONSTRATION_SEEDS, Task
 from mugato.tasks.workers import endless_demonstrations
 
@@ -179,3 +181,7 @@ def _check(task: Task, workers: int, first_seed: int) -> None:
             f"demonstrations use seeds below {DEMONSTRATION_SEEDS.stop}, but {task.episodes} "
             f"episodes from seed {first_seed} do not fit"
         )
+    if task.action_noise:  # refused here, or every episode would seem to be the expert's failure
+        with closing(task.make_env()) as env:
+            action = env.action_space.sample()
+            perturb(env.action_space, action, task.action_noise, np.random.default_rng(0))

@@ -139,16 +139,19 @@ def _(space: spaces.Text, action: str, noise: float, rng: np.random.Generator) -
     return action  # there are no small errors in words
 
 
-@perturb.register(spaces.Discrete)
-@perturb.register(spaces.MultiDiscrete)
-@perturb.register(spaces.MultiBinary)
-def _(space: spaces.Space, action: Any, noise: float, rng: np.random.Generator) -> Any:
-    shape = space.shape
-    start = getattr(space, "start", 0)
-    count = {spaces.Discrete: "n", spaces.MultiDiscrete: "nvec"}.get(type(space))
-    count = 2 if count is None else getattr(space, count)
-    random = rng.integers(start, start + count, size=shape)
-    return np.where(rng.random(shape) < noise, random, action).astype(space.dtype)[()]
+@perturb.register
+def _(space: spaces.Discrete, action: Any, noise: float, rng: np.random.Generator) -> Any:
+    return _perturbed(space, space.start, space.n, action, noise, rng)
+
+
+@perturb.register
+def _(space: spaces.MultiDiscrete, action: Any, noise: float, rng: np.random.Generator) -> Any:
+    return _perturbed(space, getattr(space, "start", 0), space.nvec, action, noise, rng)
+
+
+@perturb.register
+def _(space: spaces.MultiBinary, action: Any, noise: float, rng: np.random.Generator) -> Any:
+    return _perturbed(space, 0, 2, action, noise, rng)
 
 
 @perturb.register
@@ -162,3 +165,11 @@ def _(space: spaces.Box, action: np.ndarray, noise: float, rng: np.random.Genera
     half_range = (space.high - space.low) / 2
     noisy = action + noise * half_range * rng.standard_normal(space.shape)
     return np.clip(noisy, space.low, space.high).astype(space.dtype)
+
+
+def _perturbed(
+    space: spaces.Space, start: Any, count: Any, action: Any, noise: float, rng: np.random.Generator
+) -> Any:
+    """Each element uniformly random with probability `noise`."""
+    random = rng.integers(start, start + count, size=space.shape)
+    return np.where(rng.random(space.shape) < noise, random, action).astype(space.dtype)[()]
