@@ -181,7 +181,7 @@ def run_script(mode: str, root: Path) -> subprocess.Popen:
 
 def test_a_full_disk_leaves_no_data_set(minari_folder: Path):
     process = run_script("full disk", minari_folder)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "OSError: cannot write data set 'big-v0' to" in errors
     assert list(minari_folder.iterdir()) == []
@@ -192,7 +192,7 @@ def test_a_killed_recording_leaves_no_data_set(how: signal.Signals, minari_folde
     process = run_script("killed", minari_folder)
     assert process.stdout.readline() == "recording\n"
     process.send_signal(how)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert minari.list_local_datasets() == {}
     if how == signal.SIGINT:
         assert list(minari_folder.iterdir()) == []

@@ -113,7 +113,7 @@ def test_two_processes_compute_what_one_does(tmp_path):
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     subprocess.run(
-        [*command, str(tmp_path / "start.py")], check=True, env=environment, timeout=120,
+        [*command, str(tmp_path / "start.py")], check=True, env=environment, timeout=300,
         capture_output=True,
     )  # fmt: skip
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
