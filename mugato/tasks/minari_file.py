@@ -8,6 +8,7 @@ written here opens with plain `minari.load_dataset`.
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -35,22 +36,24 @@ class MinariFile:
         self.num_timesteps = 0
 
     def append(self, episode: Demonstration) -> None:
-        write_episode(
-            self._file,
-            self.num_episodes,
-            seed=episode.seed,
-            observations=episode.observations,
-            actions=episode.actions,
-            rewards=episode.rewards,
-            terminated=episode.terminated,
-        )
+        with _interrupted_afterwards():
+            write_episode(
+                self._file,
+                self.num_episodes,
+                seed=episode.seed,
+                observations=episode.observations,
+                actions=episode.actions,
+                rewards=episode.rewards,
+                terminated=episode.terminated,
+            )
         self.num_episodes += 1
         self.num_timesteps += len(episode.rewards)
         self._disk.raise_error()
 
     def close(self) -> None:
-        self._file.close()
-        self._disk.close()
+        with _interrupted_afterwards():
+            self._file.close()
+            self._disk.close()
         self._disk.raise_error()
 
 
@@ -98,6 +101,23 @@ class _SteadyFile:
             return operation(*args)
         except OSError as error:
             self._error = self._error or error
+
+
+@contextmanager
+def _interrupted_afterwards() -> Iterator[None]:
+    """Hold Ctrl-C back while HDF5 calls our file: an exception in there is lost on its way."""
+    pressed: list[int] = []
+    try:
+        before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    except ValueError:  # not the main thread, which alone is interrupted
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 @contextmanager
