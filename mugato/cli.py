@@ -67,7 +67,7 @@ def record(
             raise ValueError("--env needs --expert package.module:function and --dataset NAME")
         display.record([gymnasium_task(env, expert=expert)], options)
     elif preset is not None:
-        display.record(_unrecorded(PRESETS, preset), options)
+        display.record(_unrecorded(preset), options)
     else:
         display.record([get_task(name) for name in task], options)
 
@@ -243,7 +243,7 @@ def demo(*, run: Path = Path("runs/demo"), started: float | None = None) -> None
         started: when the undertaking began, in seconds since 1970, if installing is to count.
     """
     started = started or time.time()
-    display.record(_unrecorded(PRESETS, "demo"), {"workers": 2})
+    display.record(_unrecorded("demo"), {"workers": 2})
     config = dataclasses.replace(preset("demo"), run=run)
     run_training(config)
     evaluate(run, started=started)
@@ -281,14 +281,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
 
 
-def _unrecorded(presets: Mapping[str, Callable[[], TrainConfig]], name: str) -> list[Any]:
+def _unrecorded(name: str) -> list[Any]:
     """The preset's tasks whose own data set is not there yet."""
     from mugato.data.minari_source import dataset_folder
     from mugato.tasks.registry import get_task
 
-    if name not in presets:
-        raise ValueError(f"no preset {name!r}; there are {', '.join(presets)}")
-    config = presets[name]()
+    config = preset(name)
     tasks = [get_task(task) for task in config.tasks if task not in config.demonstrations]
     return [task for task in tasks if not dataset_folder(task.dataset_id).exists()]
 

@@ -30,7 +30,7 @@ def continue_text(
     text, vocab = agent.tokenizer.text, agent.tokenizer.vocab
     device = agent.model.embedding.table.weight.device
     generator = torch.Generator(device).manual_seed(seed)
-    legal = vocab.text[text.end_of_text :]
+    legal = agent.tokenizer.text_ids
     start = list(text.encode(prompt)) or [text.end_of_text]
     ids = [int(i) for i in start]
     with torch.inference_mode(), autocast(device, "auto"):

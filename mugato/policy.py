@@ -152,7 +152,7 @@ def decode_text(
 ) -> list[list[int]]:
     """Each row's ids up to its end of text."""
     text = agent.tokenizer.text
-    legal = agent.tokenizer.vocab.text[text.end_of_text :]
+    legal = agent.tokenizer.text_ids
     active = torch.ones(len(decoder), dtype=torch.bool, device=decoder.device)
     rows: list[list[int]] = [[] for _ in range(len(decoder))]
     for _ in range(max_tokens):

@@ -95,11 +95,16 @@ class Tokenizer:
                 )
         return leaf.size
 
+    @property
+    def text_ids(self) -> range:
+        """The ids that a text may hold, its end included; those before it mean nothing."""
+        return self.vocab.text[self.text.end_of_text :]
+
     def legal_ids(self, leaf: Leaf, element: int = 0) -> range:
         """The ids that may stand at place `element` of an action leaf."""
         match leaf.kind:
             case "text":
-                return self.vocab.text[self.text.end_of_text :]  # the ids before it mean nothing
+                return self.text_ids
             case "discrete":
                 count = int(leaf.high[element] - leaf.low[element]) + 1
                 return self.vocab.discrete[:count]
