@@ -5,6 +5,7 @@ the loss is divided by the global number of targets beforehand.
 """
 
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,8 +75,18 @@ def ranks() -> Iterator[Ranks]:
     if "RANK" not in os.environ:
         yield Ranks(device=device)
         return
+    if os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
+        _stay_on_this_machine()
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Ranks(rank=dist.get_rank(), world_size=dist.get_world_size(), device=device)
     finally:
         dist.destroy_process_group()
+
+
+def _stay_on_this_machine() -> None:
+    """Meet over the loopback interface: a laptop's own host name often does not resolve."""
+    os.environ["MASTER_ADDR"] = "127.0.0.1"
+    loopback = [name for _, name in socket.if_nameindex() if name.startswith("lo")]
+    if loopback:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback[0])

@@ -111,11 +111,19 @@ def test_two_processes_compute_what_one_does(tmp_path):
         "from tests.training.test_training import distributed\n"
         f"distributed({str(tmp_path / 'two')!r})\n"
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    subprocess.run(
-        [*command, str(tmp_path / "start.py")], check=True, env=environment, timeout=300,
-        capture_output=True,
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        "--local-addr=127.0.0.1",
+    ]
+    done = subprocess.run(
+        [*command, str(tmp_path / "start.py")], env=environment, timeout=300, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
+    assert done.returncode == 0, done.stdout
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
     one, two = (read_metrics(tmp_path / name)[-1]["tokens"] for name in ("one", "two"))
     assert one == two
