@@ -26,7 +26,7 @@ class Batch:
     """What the model sees. B rows of L places; segment 0 is padding.
 
     Attributes:
-        ids, targets, loss_mask, local_positions, intervals: as in `TokenSequence`.
+        ids, targets, loss_mask, observation_mask, local_positions, intervals: as in `TokenSequence`.
         positions: index of each token within its segment.
         segments: tokens see their own segment only; counted from 1 in each row, 0 is padding.
         patch_index: row of `patches`, or -1.
@@ -37,6 +37,7 @@ class Batch:
     ids: Int[Tensor, "B L"]
     targets: Int[Tensor, "B L"]
     loss_mask: Bool[Tensor, "B L"]
+    observation_mask: Bool[Tensor, "B L"]
     positions: Int[Tensor, "B L"]
     segments: Int[Tensor, "B L"]
     local_positions: Int[Tensor, "B L"]
@@ -126,7 +127,7 @@ def _assemble(rows: list[list[tuple[TokenSequence, np.ndarray]]], length: int) -
     """Write each sequence's tokens to their places in its row."""
     shape = (len(rows), length)
     ids, targets, positions, segments, local, sources = np.zeros((6, *shape), np.int64)
-    loss_mask = np.zeros(shape, np.bool_)
+    loss_mask, observation_mask = np.zeros((2, *shape), np.bool_)
     patch_index = np.full(shape, -1, np.int64)
     intervals = np.zeros((*shape, 4), np.int64)
     patches = _PatchTable()
@@ -134,6 +135,7 @@ def _assemble(rows: list[list[tuple[TokenSequence, np.ndarray]]], length: int) -
         segment = 1
         for s, at in row:
             ids[b, at], targets[b, at], loss_mask[b, at] = s.ids, s.targets, s.loss_mask
+            observation_mask[b, at] = s.observation_mask
             positions[b, at], segments[b, at] = s.positions, segment + s.segments
             segment = int(segments[b].max()) + 1
             local[b, at], intervals[b, at], sources[b, at] = (
@@ -148,6 +150,7 @@ def _assemble(rows: list[list[tuple[TokenSequence, np.ndarray]]], length: int) -
         ids=torch.from_numpy(ids),
         targets=torch.from_numpy(targets),
         loss_mask=torch.from_numpy(loss_mask),
+        observation_mask=torch.from_numpy(observation_mask),
         positions=torch.from_numpy(positions),
         segments=torch.from_numpy(segments),
         local_positions=torch.from_numpy(local),

@@ -90,6 +90,7 @@ class Decoder:
             ids=ids.clamp(min=0),
             targets=zeros,
             loss_mask=zeros.bool(),
+            observation_mask=zeros.bool(),
             positions=zeros,
             segments=(ids >= 0).long(),
             local_positions=torch.full_like(ids, ACTION_POSITION),

@@ -30,6 +30,8 @@ class TokenSequence:
         ids: (L,): token ids; 0 where the token is an image patch.
         targets: (L,): the id that follows each token.
         loss_mask: (L,): where that target counts: it is a text target or an action.
+        observation_mask: (L,): where the id that follows belongs to an observation (a patch has no
+            id, and the separator tells nothing).
         patch_index: (L,): row of `patches`; -1 where the token is an id.
         patches: (P, channels) uint8 pixels.
         intervals: (L, 4): row and column interval of each patch, in 128 levels; 0 elsewhere.
@@ -45,6 +47,7 @@ class TokenSequence:
     ids: Int[np.ndarray, " L"]
     targets: Int[np.ndarray, " L"]
     loss_mask: Bool[np.ndarray, " L"]
+    observation_mask: Bool[np.ndarray, " L"]
     patch_index: Int[np.ndarray, " L"]
     patches: UInt8[np.ndarray, "P channels"]
     intervals: Int[np.ndarray, "L 4"]
@@ -81,10 +84,13 @@ def sequence(
     steps = np.concatenate([b.timesteps for b in blocks])[order]
     patches, patch_index = _gather_patches(blocks, order)
     segments = steps // (history or len(timesteps))
+    is_observed = ~is_action & (patch_index < 0) & (ids != vocab.separator)
+    same_segment = segments[1:] == segments[:-1]
     return TokenSequence(
         ids=ids,
         targets=np.append(ids[1:], 0).astype(np.int32),
         loss_mask=np.append(is_action[1:], False),
+        observation_mask=np.append(is_observed[1:] & same_segment, False),
         patch_index=patch_index,
         patches=patches,
         intervals=np.concatenate([b.intervals for b in blocks])[order],

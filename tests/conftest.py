@@ -3,3 +3,8 @@
 from jaxtyping import install_import_hook
 
 install_import_hook("mugato", "beartype.beartype")
+
+import torch  # noqa: E402
+
+# Tests run in several processes: two threads each would wait for one another on two cores.
+torch.set_num_threads(1)

@@ -48,6 +48,7 @@ class EpisodeWindows:
         self.name = source.name
         self._source, self._tokenizer = source, tokenizer
         self._context_length, self._number = context_length, number
+        self._history = source.spec.history
         self._texts = [
             p for p, leaf in source.spec.observation_leaves.items() if leaf.kind == "text"
         ]
@@ -66,16 +67,24 @@ class EpisodeWindows:
         return int(self._episode_of[index])
 
     def draw(self, item: int, generator: np.random.Generator) -> TokenSequence:
-        """A random run of timesteps of episode `item`, as long as the context allows."""
+        """A random run of timesteps of episode `item`, as long as the context allows.
+
+        Where the history is limited the run is one history long: more would be other segments, and
+        timesteps from many episodes teach more than neighbors from one.
+        """
         episode = self._source[item]
         counts = self._counts(episode)
         check_fits(counts, context_length=self._context_length, name=episode.name)
         ends = np.cumsum(counts)
         # The first start from which the window reaches the end: later ones would waste context.
         last = int(np.searchsorted(ends - counts, ends[-1] - self._context_length))
+        if self._history:
+            last = max(last, len(episode) - self._history)
         start = int(generator.integers(last + 1))
         before = ends[start] - counts[start]
         stop = int(np.searchsorted(ends, before + self._context_length, side="right"))
+        if self._history:
+            stop = min(stop, start + self._history)
         window = episode.window(start, stop)
         return encode(window, self._source.spec, self._tokenizer, source=self._number)
 
@@ -91,6 +100,8 @@ class EpisodeWindows:
         return counts
 
     def _num_windows(self, episode: Episode) -> int:
+        if self._history:
+            return -(-len(episode) // self._history)
         return -(-int(self._counts(episode).sum()) // self._context_length)
 
 

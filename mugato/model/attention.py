@@ -1,34 +1,305 @@
-"""Masked attention over q, k and v, by the kernel that is quickest for the case.
+"""Attention over what a token may see: rotary (our presets) or relative (the paper's, App. C.1).
 
-On CPUs the backward of the fused kernel is slow at short lengths, and a plain product of matrices
-wins; on GPUs the fused one always does.
+Both keep their keys as they are where positions do not change them, so that one ring of keys and
+values serves both; what differs is how the distance between two tokens enters the score.
 """
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Longest row at which the plain product trains faster on CPUs.
+from mugato.model.config import GatoConfig
+from mugato.model.state import Cache
+
+# Longest row at which the plain product of matrices trains faster on CPUs than the fused kernel.
 PLAIN_LENGTH = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """Which keys each query sees, and how far away they are; the same for every layer.
+
+    Attributes:
+        positions: of the queries within their segments.
+        key_positions: of the keys; -1 where there is none.
+        mask: True where a query may look.
+        penalty: the mask as numbers to add to scores: 0 where a query may look.
+        aligned: whether distances between tokens that see each other are those of their places in
+            the row; so it is in a packed row, but not between paddings or in a ring.
+    """
+
+    positions: Int[Tensor, "B Q"]
+    key_positions: Int[Tensor, "B K"]
+    mask: Bool[Tensor, "B 1 Q K"]
+    penalty: Float[Tensor, "B 1 Q K"]
+    aligned: bool
+
+    @staticmethod
+    def of_rows(
+        positions: Tensor, segments: Tensor, context_length: int, dtype: torch.dtype
+    ) -> "Sight":
+        """Whole rows: each token sees the past of its own segment."""
+        mask = _past(positions, positions, context_length)
+        mask &= segments[:, None, :, None] == segments[:, None, None, :]
+        return Sight(
+            positions=positions,
+            key_positions=positions,
+            mask=mask,
+            penalty=_penalty(mask, dtype),
+            aligned=_aligned(positions, segments),
+        )
+
+    @staticmethod
+    def of_ring(
+        positions: Tensor, held: Tensor, context_length: int, dtype: torch.dtype
+    ) -> "Sight":
+        """Running rows: each new token sees the tokens of its row that the ring holds."""
+        mask = _past(positions, held, context_length)
+        return Sight(
+            positions=positions,
+            key_positions=held,
+            mask=mask,
+            penalty=_penalty(mask, dtype),
+            aligned=False,
+        )
+
+    @property
+    def distances(self) -> Int[Tensor, "B 1 Q K"]:
+        """Query position minus key position."""
+        return self.positions[:, None, :, None] - self.key_positions[:, None, None, :]
+
+
+class RotaryAttention(nn.Module):
+    """Multi-head attention; queries and keys are turned by their positions (RoFormer)."""
+
+    def __init__(self, config: GatoConfig) -> None:
+        super().__init__()
+        self.heads = Heads(config)
+        self.head_size = config.head_size
+
+    def encode(self, sight: Sight) -> tuple[Tensor, Tensor]:
+        """Cosine and sine of the queries' angles, the same for every layer."""
+        return rotary_angles(sight.positions, self.head_size)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B Q width"],
+        sight: Sight,
+        encoding: tuple[Tensor, Tensor],
+        cache: Cache | None = None,
+    ) -> Float[Tensor, "B Q width"]:
+        qkv = self.heads.split(x)
+        (q, k), v = rotate(qkv[:2], encoding), qkv[2].contiguous()
+        if cache is not None:
+            k, v = cache.write(k, v)
+        return self.heads.join(attend(q, k, v, sight))
+
+
+class RelativeAttention(nn.Module):
+    """Transformer-XL's attention: content and position terms (Dai et al. 2019, §3.3).
+
+    score(i, j) = (q_i + u)·k_j + (q_i + v)·W_r R_{i-j}, over √head_size: R are sinusoids of the
+    distance, W_r this layer's own projection of them, u and v two learned vectors for each head.
+    The published sizes of Gato imply it (App. C.1).
+    """
+
+    def __init__(self, config: GatoConfig) -> None:
+        super().__init__()
+        inner = config.num_heads * config.head_size
+        self.width = config.width
+        self.num_heads = config.num_heads
+        self.reach = config.context_length + config.memory_length
+        self.heads = Heads(config)
+        self.relative = nn.Linear(config.width, inner, bias=False)
+        self.content_bias = nn.Parameter(torch.zeros(config.num_heads, 1, config.head_size))
+        self.position_bias = nn.Parameter(torch.zeros(config.num_heads, 1, config.head_size))
+        nn.init.normal_(self.relative.weight, std=config.width**-0.5)
+
+    def encode(self, sight: Sight) -> Float[Tensor, "D width"]:
+        """Sinusoids of the distances, farthest first, the same for every layer."""
+        length = sight.positions.shape[1] if sight.aligned else self.reach
+        distances = torch.arange(length - 1, -1, -1, device=sight.positions.device)
+        return sinusoids(distances, self.width)
+
+    def project(self, encoding: Float[Tensor, "D width"]) -> Float[Tensor, "H D head"]:
+        """This layer's view of the distances; a running state keeps it."""
+        return rearrange(self.relative(encoding), "d (h e) -> h d e", h=self.num_heads)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B Q width"],
+        sight: Sight,
+        encoding: Float[Tensor, "D width"],
+        cache: Cache | None = None,
+    ) -> Float[Tensor, "B Q width"]:
+        q, k, v = self.heads.split(x)
+        if cache is None:
+            projected = self.project(encoding)
+        else:
+            k, v = cache.write(k, v)
+            projected = cache.relative.to(q.dtype)
+        by_distance = (q + self.position_bias.to(q.dtype)) @ projected.transpose(-1, -2)
+        if sight.aligned:
+            bias = shift(by_distance)
+        else:
+            bias = pick(by_distance, sight.distances)
+        return self.heads.join(attend(q + self.content_bias.to(q.dtype), k, v, sight, bias=bias))
+
+
+class Heads(nn.Module):
+    """The projections into heads and back."""
+
+    def __init__(self, config: GatoConfig) -> None:
+        super().__init__()
+        inner = config.num_heads * config.head_size
+        self.num_heads = config.num_heads
+        self.qkv = nn.Linear(config.width, 3 * inner, bias=config.bias)
+        self.out = nn.Linear(inner, config.width, bias=config.bias)
+        nn.init.normal_(self.qkv.weight, std=config.width**-0.5)
+        nn.init.normal_(self.out.weight, std=(inner * 2 * config.num_layers) ** -0.5)
+        for linear in (self.qkv, self.out):
+            if linear.bias is not None:
+                nn.init.zeros_(linear.bias)
+
+    def split(self, x: Float[Tensor, "B L width"]) -> Float[Tensor, "3 B H L head"]:
+        """Queries, keys and values."""
+        return rearrange(self.qkv(x), "b l (n h d) -> n b h l d", n=3, h=self.num_heads)
+
+    def join(self, y: Float[Tensor, "B H L head"]) -> Float[Tensor, "B L width"]:
+        return self.out(rearrange(y, "b h l d -> b l (h d)"))
 
 
 def attend(
     q: Float[Tensor, "B H Q head"],
     k: Float[Tensor, "B H K head"],
     v: Float[Tensor, "B H K head"],
-    mask: Bool[Tensor, "B 1 Q K"],
+    sight: Sight,
+    *,
+    bias: Float[Tensor, "B H Q K"] | None = None,
 ) -> Float[Tensor, "B H Q head"]:
-    """Scaled dot-product attention; `mask` is True where a query may look."""
+    """softmax((q·k + bias) / √head) v over what is seen, by the kernel quickest for the case.
+
+    On CPUs the backward of the fused kernel is slow at short lengths, and a plain product of
+    matrices wins; on GPUs the fused one always does.
+    """
+    if bias is not None:
+        bias = sight.penalty + bias / math.sqrt(q.shape[-1])
     if q.device.type == "cpu" and k.shape[-2] <= PLAIN_LENGTH:
-        return _plain(q, k, v, mask)
+        return _plain(q, k, v, sight.penalty if bias is None else bias)
+    mask = sight.mask if bias is None else bias
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
-def _plain(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)
-    # -30000 is finite in bf16: rows of padding, which see nothing, get no NaN.
-    scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(~mask, -30000.0)
-    return torch.softmax(scores, dim=-1, dtype=scores.dtype) @ v
+def _plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    shape = (len(q), q.shape[1], q.shape[2], k.shape[2])
+    scores = torch.baddbmm(
+        bias.expand(shape).flatten(0, 1),
+        q.flatten(0, 1),
+        k.flatten(0, 1).transpose(-1, -2),
+        alpha=1 / math.sqrt(q.shape[-1]),
+    )
+    weights = torch.softmax(scores, dim=-1, dtype=scores.dtype)
+    return (weights @ v.flatten(0, 1)).unflatten(0, shape[:2])
+
+
+def _penalty(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    # Finite in bf16: rows of padding, which see nothing, get no NaN.
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -30000.0)
+
+
+def rotary_angles(
+    positions: Int[Tensor, "B L"], head_size: int, base: float = 10_000.0
+) -> tuple[Float[Tensor, "B 1 L half"], Float[Tensor, "B 1 L half"]]:
+    """Cosine and sine of each position's angles."""
+    half = torch.arange(0, head_size, 2, device=positions.device, dtype=torch.float32)
+    angles = positions[:, None, :, None].float() * base ** (-half / head_size)
+    return angles.cos(), angles.sin()
+
+
+def rotate(
+    x: Float[Tensor, "*B H L head"], angles: tuple[Tensor, Tensor]
+) -> Float[Tensor, "*B H L head"]:
+    """Turn each pair (x_i, x_{i + head/2}) by its angle; the dtype of x is kept.
+
+    >>> quarter = torch.tensor(math.pi / 2)
+    >>> rotate(torch.tensor([[[1.0, 0.0]]]), (quarter.cos(), quarter.sin())).round().abs()
+    tensor([[[0., 1.]]])
+    """
+    cos, sin = (a.to(x.dtype) for a in angles)
+    return _Rotate.apply(x, cos, sin)
+
+
+class _Rotate(torch.autograd.Function):
+    """Each pass writes a contiguous result with four kernels; autograd's own way takes fourteen."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turned(x, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _turned(upstream[0], cos, -sin), None, None
+
+
+def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    (a, b), (c, d) = x.chunk(2, dim=-1), y.chunk(2, dim=-1)
+    torch.mul(a, cos, out=c).addcmul_(b, sin, value=-1)
+    torch.mul(b, cos, out=d).addcmul_(a, sin)
+    return y
+
+
+def sinusoids(distances: Int[Tensor, " D"], width: int) -> Float[Tensor, "D width"]:
+    """Sines, then cosines, of each distance at `width / 2` wavelengths from 2π to 10,000·2π."""
+    frequencies = 10_000.0 ** (
+        -torch.arange(0, width, 2, device=distances.device, dtype=torch.float32) / width
+    )
+    angles = distances[:, None].float() * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def shift(by_distance: Float[Tensor, "B H L L"]) -> Float[Tensor, "B H L L"]:
+    """From columns of distances L-1 .. 0 to columns of keys 0 .. L-1 (Dai et al. 2019, App. B).
+
+    Above the diagonal, where no query looks, stands garbage.
+
+    >>> shift(torch.tensor([[[[2, 1, 0], [2, 1, 0], [2, 1, 0]]]]))[0, 0].tril()
+    tensor([[0, 0, 0],
+            [1, 0, 0],
+            [2, 1, 0]])
+    """
+    b, h, rows, length = by_distance.shape
+    padded = F.pad(by_distance, (1, 0)).view(b, h, length + 1, rows)
+    return padded[:, :, 1:]
+
+
+def pick(
+    by_distance: Float[Tensor, "B H Q D"], distances: Int[Tensor, "B 1 Q K"]
+) -> Float[Tensor, "B H Q K"]:
+    """Each pair's column, of distances D-1 .. 0; what is out of reach is masked by the caller."""
+    reach = by_distance.shape[-1]
+    columns = (reach - 1 - distances).clamp(0, reach - 1)
+    return by_distance.gather(-1, columns.expand(-1, by_distance.shape[1], -1, -1))
+
+
+def _past(
+    positions: Int[Tensor, "B Q"], key_positions: Int[Tensor, "B K"], context_length: int
+) -> Bool[Tensor, "B 1 Q K"]:
+    """True where a query may look: at itself and the past, as far back as the context reaches."""
+    distance = positions[:, None, :, None] - key_positions[:, None, None, :]
+    seen = (distance >= 0) & (distance < context_length)
+    return seen & (key_positions >= 0)[:, None, None, :]
+
+
+def _aligned(positions: Tensor, segments: Tensor) -> bool:
+    same = segments[:, 1:] == segments[:, :-1]
+    follows = torch.where(same, positions[:, 1:] == positions[:, :-1] + 1, positions[:, 1:] == 0)
+    return bool((follows | (segments[:, 1:] == 0)).all())

@@ -1,8 +1,13 @@
 """Sizes of the model: the paper's three and our own two (Reed et al. 2022, App. C.1)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mugato.vocab import Vocab
+
+# `sequence_model` names of Hugging Face models begin with this.
+HUGGING_FACE = "hf:"
+# Discrete values share their ids with text: the tied table has 33,025 rows (§2.1).
+PAPER_VOCAB = Vocab(discrete_overlaps_text=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,36 +21,54 @@ class GatoConfig:
         num_heads, head_size: attention heads and the key/value size of each.
         hidden_size: of the feed-forward layer, both halves of the GEGLU counted.
         context_length: tokens that the model sees.
+        memory_length: tokens beyond the context that are still seen when acting (§2.5); for
+            "transformer-xl" only, and never in training.
+        bias: whether the linear layers of the sequence model have biases.
         patch_px: side of an image patch.
         patch_width: channels inside the ResNet block.
+        patch_reduced: channels that the block's output is reduced to at each place, before all
+            places together become one vector; None leaves them as they are.
         dropout: after the embedding and each sub-layer, in training.
         stochastic_depth: probability of skipping a sub-layer for a row, in training.
-        sequence_model: a name in `mugato.model.sequence_models.SEQUENCE_MODELS`.
+        sequence_model: "rotary", "transformer-xl", "recurrent", or "hf:" with a model type of
+            Hugging Face's ("hf:gpt2") or a folder of pretrained weights.
     """
 
-    vocab: Vocab = field(default_factory=Vocab)
+    vocab: Vocab = PAPER_VOCAB
     width: int = 768
     num_layers: int = 8
     num_heads: int = 24
     head_size: int = 32
     hidden_size: int = 3072
     context_length: int = 1024
+    memory_length: int = 0
+    bias: bool = True
     patch_px: int = 16
-    patch_width: int = 64
+    patch_width: int = 160
+    patch_reduced: int | None = 16
     dropout: float = 0.1
     stochastic_depth: float = 0.1
-    sequence_model: str = "rotary"
+    sequence_model: str = "transformer-xl"
 
     def __post_init__(self) -> None:
-        if self.head_size % 2:
+        if self.sequence_model == "rotary" and self.head_size % 2:
             raise ValueError(f"head_size must be even for rotary positions, got {self.head_size}")
         if self.patch_width % 32:
             raise ValueError(f"patch_width must be a multiple of 32 groups, got {self.patch_width}")
         if self.hidden_size % 2:
             raise ValueError(f"hidden_size counts two equal halves, got {self.hidden_size}")
+        if self.memory_length and not self.is_relative:
+            raise ValueError(f"memory_length is for transformer-xl, not {self.sequence_model!r}")
+        if self.memory_length < 0:
+            raise ValueError(f"memory_length must not be negative, got {self.memory_length}")
         for name in ("width", "num_layers", "num_heads", "head_size", "context_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether distances enter attention as in Transformer-XL."""
+        return self.sequence_model == "transformer-xl"
 
     @staticmethod
     def micro(vocab: Vocab = Vocab(num_text=8192)) -> "GatoConfig":
@@ -58,31 +81,44 @@ class GatoConfig:
             head_size=64,
             hidden_size=1024,
             context_length=256,
+            bias=False,
+            patch_width=64,
+            patch_reduced=None,
             dropout=0.0,
             stochastic_depth=0.0,
+            sequence_model="rotary",
         )
 
     @staticmethod
     def mini(vocab: Vocab = Vocab()) -> "GatoConfig":
         """Between `micro` and the paper's smallest: an afternoon on one GPU."""
         return GatoConfig(
-            vocab=vocab, width=512, num_layers=6, num_heads=8, head_size=64, hidden_size=2048
+            vocab=vocab,
+            width=512,
+            num_layers=6,
+            num_heads=8,
+            head_size=64,
+            hidden_size=2048,
+            bias=False,
+            patch_width=64,
+            patch_reduced=None,
+            sequence_model="rotary",
         )
 
     @staticmethod
-    def small(vocab: Vocab = Vocab()) -> "GatoConfig":
+    def small(vocab: Vocab = PAPER_VOCAB) -> "GatoConfig":
         """The paper's 79M column."""
         return GatoConfig(vocab=vocab)
 
     @staticmethod
-    def baseline(vocab: Vocab = Vocab()) -> "GatoConfig":
+    def baseline(vocab: Vocab = PAPER_VOCAB) -> "GatoConfig":
         """The paper's 364M column."""
         return GatoConfig(
             vocab=vocab, width=1536, num_layers=12, num_heads=12, head_size=128, hidden_size=6144
         )
 
     @staticmethod
-    def large(vocab: Vocab = Vocab()) -> "GatoConfig":
+    def large(vocab: Vocab = PAPER_VOCAB) -> "GatoConfig":
         """The paper's 1.18B column."""
         return GatoConfig(
             vocab=vocab, width=2048, num_layers=24, num_heads=16, head_size=128, hidden_size=8192

@@ -11,7 +11,17 @@ from mugato.sequence import ACTION_POSITION
 from mugato.tokenizers.image import NUM_LEVELS
 from mugato.vocab import Vocab
 
-INIT_STD = 0.02
+# Standard deviation of a fresh model's logits: its first loss is that of a uniform guess. What goes
+# in is multiplied by √width, as in Transformer-XL, so that a token's identity is not drowned by what
+# the first layers add to it.
+LOGIT_STD = 0.32
+# The continuous rows begin this much larger: 1,024 neighbors are told apart by sharp peaks alone.
+CONTINUOUS_GAIN = 4.0
+
+
+def init_std(width: int) -> float:
+    """Of every table whose rows are added up to a token's vector."""
+    return LOGIT_STD / math.sqrt(width)
 
 
 class DiscreteEmbedding(nn.Module):
@@ -29,11 +39,11 @@ class DiscreteEmbedding(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        nn.init.normal_(self.table.weight, std=INIT_STD)
+        width = self.table.embedding_dim
+        nn.init.normal_(self.table.weight, std=init_std(width))
         bins = self.vocab.continuous
-        self.table.weight[bins.start : bins.stop] = INIT_STD * smooth_rows(
-            len(bins), self.table.embedding_dim
-        )
+        rows = CONTINUOUS_GAIN * init_std(width) * smooth_rows(len(bins), width)
+        self.table.weight[bins.start : bins.stop] = rows
 
     def forward(self, ids: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape width"]:
         return self.table(ids)
@@ -43,10 +53,17 @@ class ResidualEmbedding(nn.Module):
     """One vector per patch: one v2 ResNet block with GroupNorm(32) and GELU (App. C.2).
 
     How a patch is widened and reduced around the block is left open by the paper: here a 4x4
-    convolution with stride 4 widens it, and a linear layer over the block's output reduces it.
+    convolution with stride 4 widens it. Behind the block each of the 4x4 places is reduced to
+    `reduced` channels (None: not), and one linear layer over all places gives the vector.
+
+    >>> block = ResidualEmbedding(patch_px=16, channels=32, width=8)
+    >>> block(torch.zeros(5, 768, dtype=torch.uint8)).shape
+    torch.Size([5, 8])
     """
 
-    def __init__(self, *, patch_px: int, channels: int, width: int) -> None:
+    def __init__(
+        self, *, patch_px: int, channels: int, width: int, reduced: int | None = None
+    ) -> None:
         super().__init__()
         self.patch_px = patch_px
         self.widen = nn.Linear(4 * 4 * 3, channels)
@@ -54,8 +71,11 @@ class ResidualEmbedding(nn.Module):
         self.conv_1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.norm_2 = nn.GroupNorm(32, channels)
         self.conv_2 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.reduce = nn.Linear(channels * (patch_px // 4) ** 2, width)
-        nn.init.normal_(self.reduce.weight, std=INIT_STD / math.sqrt(self.reduce.in_features))
+        self.narrow = nn.Identity() if reduced is None else nn.Linear(channels, reduced)
+        self.reduce = nn.Linear((reduced or channels) * (patch_px // 4) ** 2, width)
+        nn.init.normal_(
+            self.reduce.weight, std=init_std(width) / math.sqrt(self.reduce.in_features)
+        )
         nn.init.zeros_(self.reduce.bias)
 
     def forward(self, patches: UInt8[Tensor, "P pixels"]) -> Float[Tensor, "P width"]:
@@ -67,7 +87,7 @@ class ResidualEmbedding(nn.Module):
         x = self.widen(x).transpose(1, 2).unflatten(2, (side, side))
         y = self.conv_1(F.gelu(self.norm_1(x)))
         x = x + self.conv_2(F.gelu(self.norm_2(y)))
-        return self.reduce(x.flatten(1))
+        return self.reduce(self.narrow(x.flatten(2).transpose(1, 2)).flatten(1))
 
 
 class PatchPositionEncoding(nn.Module):
@@ -82,7 +102,7 @@ class PatchPositionEncoding(nn.Module):
         self.rows = nn.Embedding(NUM_LEVELS, width)
         self.columns = nn.Embedding(NUM_LEVELS, width)
         for table in (self.rows, self.columns):
-            nn.init.normal_(table.weight, std=INIT_STD)
+            nn.init.normal_(table.weight, std=init_std(width))
 
     def forward(self, intervals: Int[Tensor, "N 4"]) -> Float[Tensor, "N width"]:
         start, stop = intervals[:, 0::2], intervals[:, 1::2]
@@ -101,7 +121,7 @@ class LocalPositionEncoding(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.table = nn.Embedding(ACTION_POSITION + 1, width)
-        nn.init.normal_(self.table.weight, std=INIT_STD)
+        nn.init.normal_(self.table.weight, std=init_std(width))
 
     def forward(self, positions: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape width"]:
         return self.table(positions)

@@ -3,6 +3,7 @@
 It knows a `Batch` and a vocabulary, never an environment.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from mugato.model.embedding import (
     PatchPositionEncoding,
     ResidualEmbedding,
 )
-from mugato.model.loss import TargetLosses, target_losses
+from mugato.model.loss import LossConfig, TargetLosses, target_losses
 from mugato.model.sequence_models import build_sequence_model
 
 
@@ -33,16 +34,19 @@ class Gato(nn.Module):
         self.config = config
         self.embedding = DiscreteEmbedding(config.vocab, config.width)
         self.patch_embedding = ResidualEmbedding(
-            patch_px=config.patch_px, channels=config.patch_width, width=config.width
+            patch_px=config.patch_px,
+            channels=config.patch_width,
+            reduced=config.patch_reduced,
+            width=config.width,
         )
         self.patch_positions = PatchPositionEncoding(config.width)
         self.local_positions = LocalPositionEncoding(config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.sequence_model = build_sequence_model(config)
 
-    def forward(self, batch: Batch) -> TargetLosses:
+    def forward(self, batch: Batch, loss: LossConfig = LossConfig()) -> TargetLosses:
         """The training pass: the loss of every target in the batch."""
-        return target_losses(self.hidden(batch)[0], self.embedding.table.weight, batch)
+        return target_losses(self.hidden(batch)[0], self.embedding.table.weight, batch, loss)
 
     def embed(self, batch: Batch) -> Float[Tensor, "B L width"]:
         """Vectors of all tokens, positions within the observation included.
@@ -57,7 +61,8 @@ class Gato(nn.Module):
             patches = self.patch_embedding(batch.patches)[batch.patch_index[is_patch]]
             positions = self.patch_positions(batch.intervals[is_patch])
             x = x.masked_scatter(is_patch[..., None], (patches + positions).to(x.dtype))
-        x = self.dropout(x + self.local_positions(batch.local_positions))
+        x = math.sqrt(self.config.width) * (x + self.local_positions(batch.local_positions))
+        x = self.dropout(x)
         if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         return x
@@ -72,7 +77,7 @@ class Gato(nn.Module):
 
     def init_state(self, batch_size: int, max_length: int) -> Any:
         """An empty state of the sequence model."""
-        return self.sequence_model.init_state(batch_size, max_length)  # pyright: ignore[reportCallIssue]
+        return self.sequence_model.init_state(batch_size, max_length)
 
     def logits(self, hidden: Float[Tensor, "... width"], ids: range) -> Float[Tensor, "... ids"]:
         """Scores of some ids only: the head's other rows are never read."""

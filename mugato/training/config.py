@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mugato.model.config import GatoConfig
+from mugato.model.loss import LossConfig
 from mugato.precision import Precision
 
 
@@ -56,6 +57,7 @@ class TrainConfig:
         history: timesteps after which the agent forgets everything, per task (see `Spec`); for the
             others it sees as far back as its context reaches.
         model: sizes; its vocabulary follows the tokenizer.
+        loss: what counts beside the targets.
         steps: optimiser updates.
         max_seconds: the schedule ends at this training time if the steps are not done by then.
         batch_rows: rows of `model.context_length` tokens in the global batch.
@@ -79,6 +81,7 @@ class TrainConfig:
     model: GatoConfig = field(default_factory=GatoConfig.micro)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     steps: int = 1000
     max_seconds: float | None = None
     batch_rows: int = 32

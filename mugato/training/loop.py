@@ -135,8 +135,8 @@ class _Run:
             torch.manual_seed(hash((self.config.seed, step, part)) % 2**63)
             batch = batch.to(self.peers.device)
             with autocast(self.peers.device, self.config.precision):
-                losses = self.model(batch)
-            (losses.values.sum() / total).backward()
+                losses = self.model(batch, self.config.loss)
+            (losses.sum() / total).backward()
             sums[0].index_add_(0, losses.sources, losses.values.detach().double())
             sums[1] += torch.bincount(losses.sources, minlength=num_sources)
             tokens += (batch.segments > 0).sum()

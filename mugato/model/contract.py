@@ -1,0 +1,53 @@
+"""What every sequence model promises, so that any of them can stand in Gato.
+
+One call trains, prefills and steps. The model remembers nothing: its state is handed in and handed
+back, and whoever acts owns it.
+"""
+
+from typing import Any, Protocol
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+
+class State(Protocol):
+    """What a sequence model carries between calls: rows of running sequences."""
+
+    def select(self, rows: Int[Tensor, " rows"]) -> "State":
+        """A copy of some rows, in that order; a row may be asked for more than once."""
+        ...
+
+    def reset(self, rows: Bool[Tensor, " B"]) -> "State":
+        """The same state with the marked rows empty; the others are untouched."""
+        ...
+
+
+class SequenceModel(nn.Module):
+    """Vectors in, vectors out, each seeing its own segment's past.
+
+    What holds for all of them (`tests/model/test_sequence_models.py`): reading token by token gives
+    what one pass over the whole gives; the future changes nothing in the past; a segment packed
+    among others gives what it gives alone; a gradient reaches every parameter.
+    """
+
+    def init_state(self, batch_size: int, max_length: int) -> Any:
+        """An empty `State` for rows that will be read from their first token.
+
+        `max_length` bounds the tokens kept of each row. To see the whole context at every token it
+        must be at least the context's length plus the number of tokens read at once.
+        """
+        raise NotImplementedError
+
+    def forward(
+        self,
+        x: Float[Tensor, "B L width"],
+        positions: Int[Tensor, "B L"],
+        segments: Int[Tensor, "B L"],
+        state: Any = None,
+    ) -> tuple[Float[Tensor, "B L width"], Any]:
+        """Read tokens at `positions` of their segments; segment 0 is padding.
+
+        A segment begins at position 0 and its tokens lie in order. Without a state the rows are
+        whole. With one, each row goes on with one running sequence; the state given is used up.
+        """
+        raise NotImplementedError

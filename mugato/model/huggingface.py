@@ -1,0 +1,189 @@
+"""Any Hugging Face causal model as the sequence model, fed with our vectors (`inputs_embeds`).
+
+Segments are laid into rows of their own before the model sees them, so that no model needs to know
+of packing: what a causal model pads at the end cannot be seen. In acting every row has a cache of its
+own, which makes any of their caches right for rows of different lengths, and slower than ours.
+"""
+
+import copy
+import inspect
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from mugato.model.config import HUGGING_FACE, GatoConfig
+from mugato.model.contract import SequenceModel
+
+# Lengths of rows are rounded up to this: every new shape costs a compilation on CPUs.
+LENGTH_MULTIPLE = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One running sequence.
+
+    Attributes:
+        cache: the library's; None before the first token.
+        inputs: (tokens, width): the vectors that the cache was made from.
+    """
+
+    inputs: Float[Tensor, "tokens width"]
+    cache: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HuggingFaceState:
+    """A cache for each row; the longest holds `max_length` tokens."""
+
+    rows: tuple[Row, ...]
+    max_length: int
+
+    def select(self, rows: Int[Tensor, " rows"]) -> "HuggingFaceState":
+        """A copy of some rows."""
+        return replace(self, rows=tuple(copy.deepcopy(self.rows[i]) for i in rows.tolist()))
+
+    def reset(self, rows: Bool[Tensor, " B"]) -> "HuggingFaceState":
+        """The marked rows empty."""
+        kept = zip(self.rows, rows.tolist(), strict=True)
+        return replace(
+            self, rows=tuple(Row(inputs=r.inputs[:0]) if marked else r for r, marked in kept)
+        )
+
+
+class HuggingFaceModel(SequenceModel):
+    """`config.sequence_model` is "hf:MODEL_TYPE" (fresh weights in our sizes) or "hf:FOLDER".
+
+    A folder holds what their `save_pretrained` wrote; its hidden size must be `config.width`.
+
+    Raises:
+        ImportError: without the `transformers` package, saying how to install it.
+        ValueError: for a model type they do not have, or a folder's model of another width.
+    """
+
+    def __init__(self, config: GatoConfig) -> None:
+        super().__init__()
+        self.config = config
+        name = config.sequence_model.removeprefix(HUGGING_FACE)
+        self.model = _pretrained(name, config) if Path(name).is_dir() else _fresh(name, config)
+        # Our own embedding takes its place: a table without gradients would only be in the way.
+        self.model.set_input_embeddings(nn.Identity())
+        parameters = inspect.signature(self.model.forward).parameters
+        self.cache_name = "cache_params" if "cache_params" in parameters else "past_key_values"
+
+    def init_state(self, batch_size: int, max_length: int) -> HuggingFaceState:
+        """A row that has read `context_length` tokens reads its last half again and goes on."""
+        parameter = next(self.model.parameters())
+        nothing = torch.zeros(
+            (0, self.config.width), device=parameter.device, dtype=parameter.dtype
+        )
+        rows = tuple(Row(inputs=nothing) for _ in range(batch_size))
+        return HuggingFaceState(rows=rows, max_length=min(max_length, self.config.context_length))
+
+    def forward(
+        self,
+        x: Float[Tensor, "B L width"],
+        positions: Int[Tensor, "B L"],
+        segments: Int[Tensor, "B L"],
+        state: HuggingFaceState | None = None,
+    ) -> tuple[Float[Tensor, "B L width"], HuggingFaceState | None]:
+        x = x.to(next(self.model.parameters()).dtype)
+        if state is None:
+            return self._whole(x, positions, segments), None
+        y, rows = torch.zeros_like(x), []
+        for b, row in enumerate(state.rows):
+            real = segments[b] > 0
+            if real.any():
+                y[b, real], row = self._read(row, x[b, real], state.max_length)
+            rows.append(row)
+        return y, replace(state, rows=tuple(rows))
+
+    def _whole(self, x: Tensor, positions: Tensor, segments: Tensor) -> Tensor:
+        """Each segment in a row of its own, and back."""
+        real = segments > 0
+        rows = torch.arange(len(x), device=x.device)[:, None]
+        number = (rows * (int(segments.max()) + 1) + segments)[real]
+        _, row = number.unique(return_inverse=True)
+        place = (row, positions[real])
+        if not len(row):
+            return x
+        length = -(-(int(place[1].max()) + 1) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+        alone = x.new_zeros(
+            (int(row.max()) + 1, min(length, self.config.context_length), x.shape[2])
+        )
+        alone = alone.index_put(place, x[real])
+        output = self.model(inputs_embeds=alone, use_cache=False).last_hidden_state
+        return torch.zeros_like(x).masked_scatter(real[..., None], output[place].to(x.dtype))
+
+    def _read(self, row: Row, x: Tensor, max_length: int) -> tuple[Tensor, Row]:
+        """Append tokens to one row, a new start from its last half where there is no room."""
+        outputs = []
+        for token in x.split(1) if self.cache_name == "cache_params" else x.split(max_length // 2):
+            if len(row.inputs) + len(token) > max_length:
+                half = row.inputs[-(max_length // 2) :]
+                _, row = self._append(Row(inputs=half[:0]), half)
+            y, row = self._append(row, token)
+            outputs.append(y)
+        return torch.cat(outputs), row
+
+    def _append(self, row: Row, x: Tensor) -> tuple[Tensor, Row]:
+        options = {} if row.cache is None else {self.cache_name: row.cache}
+        output = self.model(inputs_embeds=x[None], use_cache=True, **options)
+        row = Row(inputs=torch.cat([row.inputs, x]), cache=output[self.cache_name])
+        return output.last_hidden_state[0], row
+
+
+def _fresh(name: str, config: GatoConfig) -> nn.Module:
+    """A model of this type with our width, depth, heads and context."""
+    transformers = _transformers()
+    try:
+        options = {"vocab_size": 2, "bos_token_id": 0, "eos_token_id": 1}
+        defaults = transformers.AutoConfig.for_model(name, **options)
+    except ValueError:
+        raise ValueError(
+            f"{HUGGING_FACE}{name}: there is no such folder, and transformers "
+            f"{transformers.__version__} has no model type {name!r}"
+        ) from None
+    sizes = {
+        "hidden_size": config.width,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_heads,
+        "head_dim": config.width // config.num_heads,
+        "max_position_embeddings": config.context_length,
+        "intermediate_size": config.hidden_size,
+    }
+    known = {key: value for key, value in sizes.items() if hasattr(defaults, key)}
+    return transformers.AutoModel.from_config(
+        transformers.AutoConfig.for_model(name, **options, **known)
+    )
+
+
+def _pretrained(folder: str, config: GatoConfig) -> nn.Module:
+    transformers = _transformers()
+    model = transformers.AutoModel.from_pretrained(folder, local_files_only=True)
+    if model.config.hidden_size != config.width:
+        raise ValueError(
+            f"{folder} holds a model of width {model.config.hidden_size}, the config says "
+            f"{config.width}: set --model.width {model.config.hidden_size}"
+        )
+    reach = getattr(model.config, "max_position_embeddings", config.context_length)
+    if reach < config.context_length:
+        raise ValueError(
+            f"{folder} holds a model for {reach} positions, the config says "
+            f"{config.context_length}: set --model.context-length {reach}"
+        )
+    return model
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError:
+        raise ImportError(
+            "Hugging Face models need the transformers package: pip install 'mugato[hf]'"
+        ) from None
+    return transformers

@@ -1,0 +1,141 @@
+"""Keys and values of running sequences, in a ring: the memory of attention."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+# Tokens of each row that a state has room for at first: attention over a long and nearly empty
+# state would cost as much as over a full one.
+FIRST_LENGTH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyValueState:
+    """Keys and values of the last `max_length` tokens of each row.
+
+    The ring grows with the rows until it holds `max_length` tokens; then it goes round.
+
+    Attributes:
+        keys, values: of each layer, (B, H, M, head_size): one place more than the ring, the last
+            takes the padding.
+        positions: (B, M): position of the token in each place; -1 where there is none.
+        relative: of each layer, (H, D, head_size): projected distances, where attention needs them.
+    """
+
+    keys: tuple[Float[Tensor, "B H M head"], ...]
+    values: tuple[Float[Tensor, "B H M head"], ...]
+    positions: Int[Tensor, "B M"]
+    max_length: int
+    relative: tuple[Float[Tensor, "H D head"], ...] = ()
+
+    @staticmethod
+    def empty(
+        *,
+        num_layers: int,
+        shape: tuple[int, int, int],
+        max_length: int,
+        like: Tensor,
+        relative: tuple[Tensor, ...] = (),
+    ) -> "KeyValueState":
+        """No tokens yet; `shape` is (B, H, head_size). Under autocast the ring has its dtype."""
+        batch_size, num_heads, head_size = shape
+        half = torch.is_autocast_enabled(like.device.type)
+        dtype = torch.get_autocast_dtype(like.device.type) if half else like.dtype
+        length = min(FIRST_LENGTH, max_length)
+        room = (batch_size, num_heads, length + 1, head_size)
+
+        def zeros() -> tuple[Tensor, ...]:
+            return tuple(
+                torch.zeros(room, device=like.device, dtype=dtype) for _ in range(num_layers)
+            )
+
+        return KeyValueState(
+            keys=zeros(),
+            values=zeros(),
+            positions=torch.full((batch_size, length + 1), -1, device=like.device),
+            max_length=max_length,
+            relative=relative,
+        )
+
+    def select(self, rows: Int[Tensor, " rows"]) -> "KeyValueState":
+        """A copy of some rows."""
+        return dataclasses.replace(
+            self,
+            keys=tuple(k[rows] for k in self.keys),
+            values=tuple(v[rows] for v in self.values),
+            positions=self.positions[rows],
+        )
+
+    def reset(self, rows: Bool[Tensor, " B"]) -> "KeyValueState":
+        """The marked rows empty: their places are free, whatever still lies there is not seen."""
+        return dataclasses.replace(self, positions=self.positions.masked_fill(rows[:, None], -1))
+
+    def advance(
+        self, positions: Int[Tensor, "B L"], segments: Int[Tensor, "B L"]
+    ) -> tuple["KeyValueState", list["Cache"]]:
+        """Give the new tokens their places; return the state that knows them, and each layer's
+        part of it to write to.
+
+        Raises:
+            ValueError: for more tokens at once than the ring holds: places would be written twice.
+        """
+        if positions.shape[1] > self.max_length:
+            raise ValueError(
+                f"{positions.shape[1]} tokens at once, the state holds {self.max_length}"
+            )
+        state = self._with_room(int(positions.max()) + 1)
+        length = state.positions.shape[1] - 1
+        places = torch.where(segments > 0, positions % length, length)
+        held = state.positions.scatter(1, places, positions)
+        held[:, length] = -1
+        relative = state.relative or [held.new_zeros(0)] * len(state.keys)
+        caches = [
+            Cache(keys=keys, values=values, places=places, relative=projected)
+            for keys, values, projected in zip(state.keys, state.values, relative, strict=True)
+        ]
+        return dataclasses.replace(state, positions=held), caches
+
+    def _with_room(self, num_tokens: int) -> "KeyValueState":
+        """The same tokens, with room for so many or for `max_length` of each row."""
+        length = self.positions.shape[1] - 1
+        wanted = length
+        while wanted < min(num_tokens, self.max_length):
+            wanted = min(2 * wanted, self.max_length)
+        if wanted == length:
+            return self
+        # What the padding left in the last place is of no use any more.
+        padding = (0, 0, 0, wanted - length)
+        return dataclasses.replace(
+            self,
+            keys=tuple(F.pad(k, padding) for k in self.keys),
+            values=tuple(F.pad(v, padding) for v in self.values),
+            positions=F.pad(self.positions, (0, wanted - length), value=-1),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cache:
+    """One layer's part of a ring, and where the tokens being read go in it.
+
+    Attributes:
+        relative: (H, D, head_size): the layer's projected distances; empty where there are none.
+    """
+
+    keys: Float[Tensor, "B H M head"]
+    values: Float[Tensor, "B H M head"]
+    places: Int[Tensor, "B L"]
+    relative: Tensor
+
+    def write(
+        self, k: Float[Tensor, "B H L head"], v: Float[Tensor, "B H L head"]
+    ) -> tuple[Float[Tensor, "B H M head"], Float[Tensor, "B H M head"]]:
+        """Put new keys and values into their places; return all that the ring holds."""
+        index = self.places[:, None, :, None].expand(-1, k.shape[1], -1, k.shape[3])
+        return (
+            self.keys.scatter_(2, index, k.to(self.keys.dtype)).to(k.dtype),
+            self.values.scatter_(2, index, v.to(self.values.dtype)).to(v.dtype),
+        )
