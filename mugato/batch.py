@@ -11,14 +11,18 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from mugato.sequence import TokenSequence
+from mugato.sequence import ACTION_POSITION, TokenSequence
+from mugato.tokenizers.image import NUM_LEVELS
 
 # The table of distinct patches is filled up to a power of two or a multiple of this: kernels are
 # compiled for each shape anew, and a new shape with every batch would cost more than the batch.
 PATCH_MULTIPLE = 256
+# After so many patches of a batch, a table of which more than this share is new gives up looking.
+MIN_SEEN = 256
+MAX_DISTINCT = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +30,8 @@ class Batch:
     """What the model sees. B rows of L places; segment 0 is padding.
 
     Attributes:
-        ids, targets, loss_mask, observation_mask, local_positions, intervals: as in `TokenSequence`.
+        ids, targets, loss_mask, observation_mask, local_positions, intervals: as in
+            `TokenSequence`.
         positions: index of each token within its segment.
         segments: tokens see their own segment only; counted from 1 in each row, 0 is padding.
         patch_index: row of `patches`, or -1.
@@ -45,6 +50,44 @@ class Batch:
     intervals: Int[Tensor, "B L 4"]
     patches: UInt8[Tensor, "P channels"]
     sources: Int[Tensor, "B L"]
+
+    @staticmethod
+    def from_tensors(
+        *,
+        ids: Int[Tensor, "B L"],
+        patches: UInt8[Tensor, "B L channels"],
+        is_patch: Bool[Tensor, "B L"],
+        rows: Float[Tensor, "B L 2"],
+        columns: Float[Tensor, "B L 2"],
+        local_positions: Int[Tensor, "B L"],
+        is_observation: Bool[Tensor, "B L"],
+    ) -> "Batch":
+        """One sequence a row, from plain tensors, for the model on its own.
+
+        Args:
+            ids: of the tokens that are no patches.
+            patches: pixels of those that are.
+            rows, columns: where each patch begins and ends in its image, from 0 to 1.
+            local_positions: place within the timestep's observation.
+            is_observation: False for action tokens: the targets.
+        """
+        everywhere = torch.ones_like(ids)
+        following = torch.cat([ids[:, 1:], torch.zeros_like(ids[:, :1])], dim=1)
+        is_action = torch.cat([~is_observation[:, 1:], torch.zeros_like(is_patch[:, :1])], dim=1)
+        levels = torch.round(torch.cat([rows, columns], dim=-1) * NUM_LEVELS).long()
+        return Batch(
+            ids=ids.masked_fill(is_patch, 0),
+            targets=following,
+            loss_mask=is_action,
+            observation_mask=torch.zeros_like(is_action),
+            positions=everywhere.cumsum(1) - 1,
+            segments=everywhere,
+            local_positions=local_positions.masked_fill(~is_observation, ACTION_POSITION),
+            patch_index=torch.where(is_patch, is_patch.flatten().cumsum(0).view_as(ids) - 1, -1),
+            intervals=levels.masked_fill(~is_patch[..., None], 0),
+            patches=patches[is_patch],
+            sources=torch.zeros_like(ids),
+        )
 
     def to(self, device: torch.device | str) -> "Batch":
         """Move every tensor."""
@@ -162,23 +205,37 @@ def _assemble(rows: list[list[tuple[TokenSequence, np.ndarray]]], length: int) -
 
 
 class _PatchTable:
-    """Distinct patches: a grid world shows the same few dozen over and over."""
+    """Distinct patches: a grid world shows the same few dozen over and over.
+
+    Once most of what came was new, as with photographs, the table stops looking for what it has.
+    """
 
     def __init__(self) -> None:
         self._index: dict[bytes, int] = {}
-        self._channels = 0
+        self._rows: list[bytes] = []
+        self._channels = self._seen = 0
 
     def add(self, patches: np.ndarray) -> np.ndarray:
         """Return each patch's row in the table."""
         self._channels = patches.shape[1]
-        index = self._index
-        return np.array([index.setdefault(patch.tobytes(), len(index)) for patch in patches])
+        looked_up = self._seen < MIN_SEEN or len(self._rows) < MAX_DISTINCT * self._seen
+        self._seen += len(patches)
+        add = self._find if looked_up else self._append
+        return np.array([add(patch.tobytes()) for patch in patches])
+
+    def _find(self, patch: bytes) -> int:
+        row = self._index.setdefault(patch, len(self._rows))
+        return self._append(patch) if row == len(self._rows) else row
+
+    def _append(self, patch: bytes) -> int:
+        self._rows.append(patch)
+        return len(self._rows) - 1
 
     def stacked(self) -> np.ndarray:
-        table = np.zeros((_filled(len(self._index)), self._channels), np.uint8)
-        if self._index:
-            joined = np.frombuffer(b"".join(self._index), np.uint8)
-            table[: len(self._index)] = joined.reshape(-1, self._channels)
+        table = np.zeros((_filled(len(self._rows)), self._channels), np.uint8)
+        if self._rows:
+            joined = np.frombuffer(b"".join(self._rows), np.uint8)
+            table[: len(self._rows)] = joined.reshape(-1, self._channels)
         return table
 
 

@@ -4,7 +4,7 @@ from jaxtyping import install_import_hook
 
 install_import_hook("mugato", "beartype.beartype")
 
-import torch  # noqa: E402
+import torch
 
 # Tests run in several processes: two threads each would wait for one another on two cores.
 torch.set_num_threads(1)

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "mugato"
 # From the bottom up; a room may import from its own row and from those before it.
 ROWS = [
-    {"vocab"},
+    {"vocab", "disk"},
     {"spec", "episode"},
     {"tokenizers"},
     {"timesteps"},
@@ -20,7 +20,7 @@ ROWS = [
     {"training"},
     {"sampling", "decoding", "policy", "generate"},
     {"evaluation"},
-    {"cli", "display", "presets", "__init__"},
+    {"cli", "display", "presets", "__init__", "__main__"},
 ]
 ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}
 SIBLINGS = {("model", "data"), ("data", "model")}

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from mugato.disk import write_whole
 from mugato.evaluation.findings import CAPTIONS, QUESTIONS, TEXT, Findings, Plan, Video
 from mugato.evaluation.machine import describe_machine, git_commit, package_versions
 from mugato.evaluation.report_html import report_html
 from mugato.evaluation.report_markdown import report_markdown
 from mugato.evaluation.rollouts import load_agent
 from mugato.evaluation.scores import TaskScores, mean, summary
-from mugato.model.files import write_whole
 from mugato.training.metrics import read_metrics
 
 JSON, MARKDOWN, HTML = "report.json", "report.md", "report.html"

@@ -14,9 +14,9 @@ import gymnasium
 import numpy as np
 from jaxtyping import UInt8
 
+from mugato.disk import write_whole
 from mugato.evaluation.rollouts import Acting, load_agent, named_failures
 from mugato.evaluation.tasks import find_task
-from mugato.model.files import write_whole
 from mugato.policy import Policy
 from mugato.tasks.conform import conform
 from mugato.tasks.task import Task

@@ -145,10 +145,7 @@ class RelativeAttention(nn.Module):
             k, v = cache.write(k, v)
             projected = cache.relative.to(q.dtype)
         by_distance = (q + self.position_bias.to(q.dtype)) @ projected.transpose(-1, -2)
-        if sight.aligned:
-            bias = shift(by_distance)
-        else:
-            bias = pick(by_distance, sight.distances)
+        bias = shift(by_distance) if sight.aligned else pick(by_distance, sight.distances)
         return self.heads.join(attend(q + self.content_bias.to(q.dtype), k, v, sight, bias=bias))
 
 
@@ -197,15 +194,8 @@ def attend(
 
 
 def _plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    shape = (len(q), q.shape[1], q.shape[2], k.shape[2])
-    scores = torch.baddbmm(
-        bias.expand(shape).flatten(0, 1),
-        q.flatten(0, 1),
-        k.flatten(0, 1).transpose(-1, -2),
-        alpha=1 / math.sqrt(q.shape[-1]),
-    )
-    weights = torch.softmax(scores, dim=-1, dtype=scores.dtype)
-    return (weights @ v.flatten(0, 1)).unflatten(0, shape[:2])
+    scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)
+    return torch.softmax(scores.add_(bias), dim=-1, dtype=scores.dtype) @ v
 
 
 def _penalty(mask: Tensor, dtype: torch.dtype) -> Tensor:

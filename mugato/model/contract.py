@@ -4,10 +4,13 @@ One call trains, prefills and steps. The model remembers nothing: its state is h
 back, and whoever acts owns it.
 """
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class State(Protocol):
@@ -28,7 +31,19 @@ class SequenceModel(nn.Module):
     What holds for all of them (`tests/model/test_sequence_models.py`): reading token by token gives
     what one pass over the whole gives; the future changes nothing in the past; a segment packed
     among others gives what it gives alone; a gradient reaches every parameter.
+
+    Attributes:
+        checkpoint_activations: compute a block's activations again in the backward pass instead of
+            keeping them: a third more time, a fraction of the memory.
     """
+
+    checkpoint_activations: bool = False
+
+    def run(self, block: Callable[..., Any], *inputs: Any) -> Any:
+        """Call a block, with its activations kept or computed again."""
+        if self.checkpoint_activations and torch.is_grad_enabled():
+            return checkpoint(block, *inputs, use_reentrant=False)
+        return block(*inputs)
 
     def init_state(self, batch_size: int, max_length: int) -> Any:
         """An empty `State` for rows that will be read from their first token.

@@ -12,7 +12,7 @@ from mugato.tokenizers.image import NUM_LEVELS
 from mugato.vocab import Vocab
 
 # Standard deviation of a fresh model's logits: its first loss is that of a uniform guess. What goes
-# in is multiplied by √width, as in Transformer-XL, so that a token's identity is not drowned by what
+# in is multiplied by √width, as in Transformer-XL, so that what a token is is not drowned by what
 # the first layers add to it.
 LOGIT_STD = 0.32
 # The continuous rows begin this much larger: 1,024 neighbors are told apart by sharp peaks alone.

@@ -1,9 +1,7 @@
 """Checkpoints on disk: safetensors and JSON, whole or not at all, never a pickle."""
 
 import json
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -11,6 +9,8 @@ from typing import Any, get_type_hints
 import safetensors
 import safetensors.torch
 from torch import nn
+
+from mugato.disk import write_whole
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -75,26 +75,6 @@ def config_to_json(config: Any) -> Any:
 def config_from_json(cls: type, data: Mapping[str, Any], folder: Path) -> Any:
     """Build the model's config, refusing unknown keys."""
     return _build(cls, data["model"], f"{folder / CONFIG}: model")
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write beside and rename, so that `path` is the old file or the whole new one.
-
-    Raises:
-        OSError: naming `path`, for instance when the disk is full; nothing is left behind.
-    """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    beside = Path(name)
-    try:
-        write(beside)
-        beside.chmod(0o644)
-        beside.replace(path)
-    except BaseException as error:
-        beside.unlink(missing_ok=True)
-        if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
-            raise OSError(f"could not write {path}: {error}") from error
-        raise
 
 
 def _build(cls: type, data: Mapping[str, Any], where: str) -> Any:

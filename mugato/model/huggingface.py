@@ -1,8 +1,8 @@
 """Any Hugging Face causal model as the sequence model, fed with our vectors (`inputs_embeds`).
 
 Segments are laid into rows of their own before the model sees them, so that no model needs to know
-of packing: what a causal model pads at the end cannot be seen. In acting every row has a cache of its
-own, which makes any of their caches right for rows of different lengths, and slower than ours.
+of packing: what a causal model pads at the end cannot be seen. In acting every row has a cache of
+its own, which makes any of their caches right for rows of different lengths, and slower than ours.
 """
 
 import copy
@@ -91,6 +91,8 @@ class HuggingFaceModel(SequenceModel):
         state: HuggingFaceState | None = None,
     ) -> tuple[Float[Tensor, "B L width"], HuggingFaceState | None]:
         x = x.to(next(self.model.parameters()).dtype)
+        if self.checkpoint_activations and not self.model.is_gradient_checkpointing:
+            self.model.gradient_checkpointing_enable()
         if state is None:
             return self._whole(x, positions, segments), None
         y, rows = torch.zeros_like(x), []

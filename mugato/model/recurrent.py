@@ -1,12 +1,11 @@
 """A gated linear recurrence in place of attention: constant memory and time for each token.
 
-Each head keeps a matrix S of keys by values. A token fades it by a gate of its own, adds what it has
-to tell, and reads it: S_t = a_t S_{t-1} + k_t v_tᵀ, y_t = S_tᵀ q_t (Mamba-2's state-space duality, Dao
-and Gu 2024, §6, without its convolution). In training a row is read chunk by chunk, with matrix
-products within a chunk; a chunk of one token is the step in acting.
+Each head keeps a matrix S of keys by values. A token fades it by a gate of its own, adds what it
+has to tell, and reads it: S_t = a_t S_{t-1} + k_t v_tᵀ, y_t = S_tᵀ q_t (Mamba-2's state-space
+duality, Dao and Gu 2024, §6, without its convolution). In training a row is read chunk by chunk,
+with matrix products within a chunk; a chunk of one token is the step in acting.
 """
 
-import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -82,10 +81,16 @@ class Recurrent(SequenceModel):
             memories = state.memories
         after = []
         for block, memory in zip(self.blocks, memories, strict=True):
-            y, memory = block.mixer(block.norm_1(x), real, starts, memory)
-            x = block.feed_forward_of(block.residual(x, y))
+            x, memory = self.run(_step, block, x, real, starts, memory)
             after.append(memory)
         return self.norm(x), None if state is None else RecurrentState(memories=tuple(after))
+
+
+def _step(
+    block: Block, x: Tensor, real: Tensor, starts: Tensor, memory: Tensor
+) -> tuple[Tensor, Tensor]:
+    y, memory = block.mixer(block.norm_1(x), real, starts, memory)
+    return block.feed_forward_of(block.residual(x, y)), memory
 
 
 class GatedRecurrence(nn.Module):

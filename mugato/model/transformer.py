@@ -70,7 +70,7 @@ class Transformer(SequenceModel):
             sight = Sight.of_ring(positions, state.positions, reach, x.dtype)
         encoding = self.blocks[0].mixer.encode(sight)
         for block, cache in zip(self.blocks, caches, strict=True):
-            x = block(x, sight, encoding, cache)
+            x = self.run(block, x, sight, encoding, cache)
         return self.norm(x), state
 
 
@@ -100,7 +100,7 @@ class Block(nn.Module):
         return self.residual(x, self.feed_forward(self.norm_2(x)))
 
     def residual(self, x: Float[Tensor, "B L width"], y: Tensor) -> Float[Tensor, "B L width"]:
-        """Add what a sub-layer computed: with dropout and, in training, for some rows not at all."""
+        """Add what a sub-layer computed; in training with dropout, and for some rows not at all."""
         y = self.dropout(y)
         if self.training and self.stochastic_depth > 0:
             keep = torch.rand(len(y), 1, 1, device=y.device) >= self.stochastic_depth

@@ -6,9 +6,7 @@ is `vocab`'s business.
 """
 
 import importlib.util
-import os
 import re
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -19,6 +17,8 @@ import numpy as np
 from jaxtyping import Int, Int32
 from numpy import ndarray
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+
+from mugato.disk import write_whole
 
 # Without dependencies: they pin an older NumPy, and only its model file is read.
 PAPER_INSTALL = "pip install --no-deps mistral-common==1.13.1"
@@ -120,16 +120,7 @@ class TextTokenizer:
 
     def save(self, path: str | Path) -> None:
         """Write the model file, whole or not at all."""
-        path = Path(path)
-        file, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(file, "wb") as stream:
-                stream.write(self.model)
-            os.chmod(partial, 0o644)
-            os.replace(partial, path)
-        except BaseException:
-            os.unlink(partial)
-            raise
+        write_whole(Path(path), lambda beside: beside.write_bytes(self.model))
 
     @property
     def num_pieces(self) -> int:

@@ -67,6 +67,7 @@ class TrainConfig:
             can be dealt out evenly. Ignored on GPUs and under torchrun.
         precision: bf16 (autocast), fp32, or auto: bf16 where the processor multiplies it faster.
         compile: compile the sequence model with torch.compile.
+        checkpoint_activations: save memory by computing activations again in the backward pass.
         seed: of weights, data order and dropout.
         log_every, save_every: in steps.
     """
@@ -89,6 +90,7 @@ class TrainConfig:
     processes: int | None = None
     precision: Precision = "auto"
     compile: bool = False
+    checkpoint_activations: bool = False
     seed: int = 0
     log_every: int = 10
     save_every: int = 500

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from mugato.training.config import TrainConfig
+from mugato.training.parallel import Ranks
 
 REPORTED = (ValueError, ImportError, OSError)  # what a user can cause: said in one line
 
@@ -31,11 +32,8 @@ def num_processes(config: TrainConfig) -> int:
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     wanted = cores if config.processes is None else config.processes
-    if config.processes is not None and config.batch_parts % wanted:
-        raise ValueError(
-            f"batch_parts={config.batch_parts} cannot be dealt to {wanted} processes; "
-            "make it a multiple"
-        )
+    if config.processes is not None:
+        Ranks(world_size=wanted).share(config.batch_parts)
     return max(n for n in range(1, max(1, wanted) + 1) if config.batch_parts % n == 0)
 
 

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from mugato.agent import Agent
 from mugato.batch import Batch
 from mugato.data.mixture import Mixture, PartState
-from mugato.model.files import write_whole
+from mugato.disk import write_whole
 from mugato.precision import autocast
 from mugato.training.checkpoint import Progress, load_state, save_state
 from mugato.training.config import TrainConfig
@@ -57,6 +57,7 @@ def train(
         progress = load_state(config.run, model, optimizer)
     elif peers.is_main:
         start_run(config)
+    model.sequence_model.checkpoint_activations = config.checkpoint_activations
     if config.compile:
         model.sequence_model.compile()
     run = _Run(config, agent, mixture, peers, optimizer)

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
+from mugato.disk import write_whole
 from mugato.model.config import GatoConfig
-from mugato.model.files import write_whole
 from mugato.model.gato import Gato
 from tests.agents import tiny_config
 from tests.test_sequence import TOKENIZER

@@ -3,15 +3,17 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 from torch.nn import functional as F
 
-from mugato.batch import pack
+from mugato.batch import _PatchTable, pack
 from mugato.model.embedding import PatchPositionEncoding, ResidualEmbedding
 from mugato.model.gato import Gato
-from mugato.model.loss import linear_cross_entropy
+from mugato.model.loss import LossConfig, linear_cross_entropy
+from mugato.model.transformer import Transformer
 from tests.agents import tiny_config
 from tests.test_sequence import TOKENIZER, encode
 
@@ -40,14 +42,15 @@ def test_initial_loss_is_that_of_a_uniform_guess(num_text):
     assert model(batch).mean().item() == pytest.approx(expected, rel=0.02)
 
 
-def test_chunked_loss_and_gradients_equal_the_naive_ones():
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_chunked_loss_and_gradients_equal_the_naive_ones(smoothing):
     torch.manual_seed(0)
     x, table = torch.randn(600, 16), torch.randn(70, 16)
     targets, weights = torch.randint(0, 70, (600,)), torch.rand(600)
     results = []
     for function in (
-        linear_cross_entropy,
-        lambda x, t, y: F.cross_entropy(x @ t.T, y, reduction="none"),
+        lambda x, t, y: linear_cross_entropy(x, t, y, label_smoothing=smoothing),
+        lambda x, t, y: F.cross_entropy(x @ t.T, y, reduction="none", label_smoothing=smoothing),
     ):
         a, b = x.clone().requires_grad_(), table.clone().requires_grad_()
         losses = function(a, b, targets)
@@ -64,6 +67,79 @@ def test_loss_is_taken_on_the_masked_targets_alone():
     torch.testing.assert_close(
         model(batch).values, everywhere[batch.loss_mask.flatten()], rtol=1e-4, atol=1e-5
     )
+
+
+def test_observations_are_predicted_with_their_weight_when_asked_for():
+    model, batch = make_model(), make_batch()
+    logits = F.linear(model.hidden(batch)[0], model.embedding.table.weight)
+    everywhere = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
+    observed = everywhere[batch.observation_mask.flatten()]
+    plain, asked = model(batch), model(batch, LossConfig(observation_weight=0.25))
+    assert plain.observations == 0 and len(observed) > 0
+    torch.testing.assert_close(asked.values, plain.values, rtol=1e-4, atol=1e-5)
+    expected = plain.values.sum() + 0.25 * observed.sum()
+    torch.testing.assert_close(asked.sum(), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(asked.mean(), expected / len(plain.values), rtol=1e-4, atol=1e-4)
+
+
+def test_observation_targets_are_ids_and_neither_patches_nor_separators():
+    batch = make_batch()
+    following = batch.targets[batch.observation_mask]
+    assert (following != TOKENIZER.vocab.separator).all()
+    next_is_patch = torch.cat([batch.patch_index[:, 1:] >= 0, torch.zeros(len(batch.ids), 1)], 1)
+    assert not (next_is_patch.bool() & batch.observation_mask).any()
+    assert not (batch.loss_mask & batch.observation_mask).any()
+
+
+def test_a_seed_decides_everything():
+    results = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        model = Gato(tiny_config(TOKENIZER.vocab, dropout=0.1, stochastic_depth=0.2)).train()
+        losses = model(make_batch())
+        losses.mean().backward()
+        results.append((losses.values, model.embedding.table.weight.grad))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+
+
+def test_a_table_of_new_patches_gives_up_looking_and_loses_nothing():
+    generator = np.random.default_rng(0)
+    photographs = generator.integers(0, 256, (600, 768), dtype=np.uint8)
+    tiles = np.repeat(generator.integers(0, 256, (4, 768), dtype=np.uint8), 150, axis=0)
+    for patches, num_rows in ((photographs, 768), (tiles, 4)):
+        table = _PatchTable()
+        rows = np.concatenate([table.add(part) for part in np.split(patches, 6)])
+        assert len(table.stacked()) == num_rows
+        np.testing.assert_array_equal(table.stacked()[rows], patches)
+    table = _PatchTable()
+    table.add(photographs)
+    assert table.add(photographs[:1]) == 600  # not looked up any more
+
+
+@torch.no_grad()
+def test_memory_lets_a_running_row_see_beyond_the_context():
+    x = torch.randn(1, 40, 32)
+    positions = torch.arange(40)[None]
+    segments = torch.ones_like(positions)
+    outputs = {}
+    for memory in (0, 16):
+        torch.manual_seed(0)
+        config = tiny_config(TOKENIZER.vocab, num_layers=1, context_length=8,
+                             sequence_model="transformer-xl", memory_length=memory)  # fmt: skip
+        model = Transformer(config).eval()
+        for name, inputs in (("as it is", x), ("changed", x + 1.0 * (positions == 20)[..., None])):
+            state, last = model.init_state(1, 8 + 1), []
+            for i in range(40):
+                cut = slice(i, i + 1)
+                y, state = model(inputs[:, cut] * torch.linspace(1, 2, 32), positions[:, cut],
+                                 segments[:, cut], state)  # fmt: skip
+                last.append(y)
+            outputs[memory, name] = torch.cat(last, 1)[0]
+    for memory, reach in ((0, 8), (16, 24)):
+        differs = (outputs[memory, "as it is"] - outputs[memory, "changed"]).abs().amax(1) > 1e-6
+        changed = differs.nonzero().squeeze(1).tolist()
+        assert changed == list(range(20, min(20 + reach, 40)))
 
 
 def test_changing_the_future_leaves_the_past_unchanged():
@@ -137,12 +213,12 @@ def test_overfits_one_batch():
     torch.manual_seed(0)
     model, batch = make_model(width=64).train(), make_batch()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in range(150):
+    for _ in range(400):
         optimizer.zero_grad()
         loss = model(batch).mean()
         loss.backward()
         optimizer.step()
-    assert loss.item() < 0.05
+    assert loss.item() < 0.01
 
 
 def test_one_resnet_block_per_patch():
@@ -164,8 +240,8 @@ def test_streaming_equals_one_full_pass_within_the_context():
             batch,
             **{
                 name: getattr(batch, name)[:, cut]
-                for name in ("ids", "targets", "loss_mask", "observation_mask", "positions", "segments",
-                             "local_positions", "patch_index", "intervals", "sources")
+                for name in vars(batch)
+                if name != "patches"
             },
         )  # fmt: skip
         hidden, state = model.hidden(part, state)

@@ -169,3 +169,16 @@ def test_it_is_saved_and_loaded(name, tmp_path):
     model.save_pretrained(tmp_path)
     loaded = Gato.from_pretrained(tmp_path).state_dict()
     assert all(torch.equal(value, loaded[key]) for key, value in model.state_dict().items())
+
+
+def test_activations_computed_again_give_the_same_gradients(name):
+    model = make(name).train()
+    gradients = []
+    for again in (False, True):
+        model.checkpoint_activations = again
+        model.zero_grad()
+        y, _ = model(*rows())
+        y.square().sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    for kept, computed in zip(*gradients, strict=True):
+        torch.testing.assert_close(kept, computed)
