@@ -149,7 +149,7 @@ def evaluate(
 
     Args:
         run: folder of the run.
-        episodes: episodes per task, on seeds from 2,000,000 that no demonstration uses.
+        episodes: episodes per task, on seeds from 3,000,000 that no demonstration uses.
         tasks: only these; all that the agent was trained on if not given.
         workers: processes.
         started: when the whole undertaking began, in seconds since 1970, for `total_seconds`.
@@ -163,7 +163,7 @@ def play(
     task: Annotated[str, tyro.conf.Positional],
     *,
     agent: Path = Path("runs/demo"),
-    seed: int = 2_000_000,
+    seed: int = 3_000_000,
     out: Path | None = None,
 ) -> None:
     """Let the agent act in one episode and render it as a video.

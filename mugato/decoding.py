@@ -43,7 +43,7 @@ class Decoder:
         self,
         ids: range,
         sampling: Sampling,
-        generator: torch.Generator | None = None,
+        generators: Sequence[torch.Generator] = (),
         *,
         active: Bool[Tensor, " B"] | None = None,
     ) -> Int[Tensor, " B"]:
@@ -52,7 +52,7 @@ class Decoder:
             self._forward(self._pending_batch())
         if self._last is None:
             raise ValueError("nothing was read yet: a sequence cannot start from nothing")
-        chosen = sample(self.model.logits(self._last, ids), sampling, generator) + ids.start
+        chosen = sample(self.model.logits(self._last, ids), sampling, generators) + ids.start
         self._pending = chosen[:, None]
         if active is not None:
             self._pending = torch.where(active[:, None], self._pending, -1)

@@ -10,7 +10,7 @@ from mugato.agent import Agent
 from mugato.decoding import Decoder
 from mugato.policy import Policy
 from mugato.precision import autocast
-from mugato.sampling import Sampling
+from mugato.sampling import GREEDY, Sampling
 from mugato.sequence import sequence
 from mugato.timesteps import text_timesteps
 
@@ -29,7 +29,7 @@ def continue_text(
     """
     text, vocab = agent.tokenizer.text, agent.tokenizer.vocab
     device = agent.model.embedding.table.weight.device
-    generator = torch.Generator(device).manual_seed(seed)
+    generators = [torch.Generator().manual_seed(seed)]
     legal = agent.tokenizer.text_ids
     start = list(text.encode(prompt)) or [text.end_of_text]
     ids = [int(i) for i in start]
@@ -39,7 +39,7 @@ def continue_text(
     shown = len(text.decode(ids))
     for _ in range(max_tokens):
         with torch.inference_mode(), autocast(device, "auto"):
-            chosen = int(decoder.decode(legal, sampling, generator))
+            chosen = int(decoder.decode(legal, sampling, generators))
         if chosen == text.end_of_text:
             return
         ids.append(chosen)
@@ -51,7 +51,7 @@ def continue_text(
 
 def caption(agent: Agent, images: Sequence[UInt8[np.ndarray, "h w 3"]], *, task: str) -> list[str]:
     """Name pictures; `task` is the captions source that the agent was trained on ("emoji")."""
-    policy = Policy(agent, task=task, num_rows=len(images))
+    policy = Policy(agent, task=task, num_rows=len(images), sampling=GREEDY)
     return [action["caption"] for action in policy.select_actions([{"image": x} for x in images])]
 
 
@@ -63,7 +63,7 @@ def answer(
     task: str,
 ) -> list[str]:
     """Answer one question about each picture; `task` is the questions source ("easy-vqa")."""
-    policy = Policy(agent, task=task, num_rows=len(images))
+    policy = Policy(agent, task=task, num_rows=len(images), sampling=GREEDY)
     observations = [
         {"image": image, "question": question}
         for image, question in zip(images, questions, strict=True)

@@ -48,7 +48,8 @@ class Policy:
             )
         self._precision: Precision = precision
         self._device = agent.model.embedding.table.weight.device
-        self._generator = torch.Generator(self._device).manual_seed(seed)
+        # On the processor, so that a seed means the same on every device.
+        self._generators = [torch.Generator().manual_seed(seed + row) for row in range(num_rows)]
         self._decoder: Decoder | None = None
         self.reset()
 
@@ -96,6 +97,7 @@ class Policy:
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with some of the rows only: the other episodes are over."""
         self._num_running = len(rows)
+        self._generators = [self._generators[row] for row in rows]
         if self._decoder is not None:
             self._decoder.select(rows)
 
@@ -132,10 +134,10 @@ class Policy:
         tokenizer, decoder = self.agent.tokenizer, self._decoder
         assert decoder is not None
         if leaf.kind == "text":
-            texts = decode_text(decoder, self.agent, self.sampling, self._generator)
+            texts = decode_text(decoder, self.agent, self.sampling, self._generators)
             return [tokenizer.decode(leaf, np.array(ids), is_action=True) for ids in texts]
         chosen = [
-            decoder.decode(tokenizer.legal_ids(leaf, i), self.sampling, self._generator)
+            decoder.decode(tokenizer.legal_ids(leaf, i), self.sampling, self._generators)
             for i in range(leaf.size)
         ]
         ids = torch.stack(chosen, dim=1).cpu().numpy()
@@ -146,7 +148,7 @@ def decode_text(
     decoder: Decoder,
     agent: Agent,
     sampling: Sampling,
-    generator: torch.Generator,
+    generators: Sequence[torch.Generator],
     *,
     max_tokens: int = MAX_TEXT_TOKENS,
 ) -> list[list[int]]:
@@ -156,7 +158,7 @@ def decode_text(
     active = torch.ones(len(decoder), dtype=torch.bool, device=decoder.device)
     rows: list[list[int]] = [[] for _ in range(len(decoder))]
     for _ in range(max_tokens):
-        chosen = decoder.decode(legal, sampling, generator, active=active)
+        chosen = decoder.decode(legal, sampling, generators, active=active)
         _append(rows, chosen.tolist(), active.tolist())
         active = active & (chosen != text.end_of_text)
         if not active.any():

@@ -23,25 +23,26 @@ DEMO_TASKS = (
 def demo() -> TrainConfig:
     """One micro agent on everything that installs with pip: minutes on two CPU cores."""
     weights = {
-        "babyai-go-to-red-ball-no-dists": 0.05,
-        "babyai-go-to-obj": 0.06,
-        "babyai-go-to-local": 0.16,
+        "babyai-go-to-red-ball-no-dists": 0.03,
+        "babyai-go-to-obj": 0.05,
+        "babyai-go-to-local": 0.17,
         "babyai-open-door": 0.08,
         "minigrid-four-rooms": 0.12,
-        "pointmaze-umaze": 0.06,
-        "cartpole": 0.02,
-        "lunar-lander-continuous": 0.13,
-        "metaworld-coffee-button": 0.03,
-        "metaworld-drawer-close": 0.03,
+        "pointmaze-umaze": 0.04,
+        "cartpole": 0.01,
+        "lunar-lander-continuous": 0.14,
+        "metaworld-coffee-button": 0.025,
+        "metaworld-drawer-close": 0.025,
         "shakespeare": 0.05,
-        "factbook": 0.01,
-        "emoji": 0.06,
-        "easy-vqa": 0.14,
+        "factbook": 0.005,
+        "emoji": 0.045,
+        "easy-vqa": 0.21,
     }
     return TrainConfig(
         run=Path("runs/demo"),
         tasks=DEMO_TASKS,
         sources=("shakespeare", "factbook", "emoji", "easy-vqa"),
+        splits={"easy-vqa": "by-type"},
         weights=weights,
         # Their observations tell all (velocities, the last position): nothing to remember.
         history={
@@ -54,7 +55,7 @@ def demo() -> TrainConfig:
         tokenizer=TokenizerConfig(text_pieces=8192, max_patches=16),
         optimizer=OptimizerConfig(lr=6e-4, warmup_steps=100),
         steps=4000,
-        max_seconds=640.0,
+        max_seconds=690.0,
         batch_rows=16,
     )
 

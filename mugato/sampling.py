@@ -1,5 +1,6 @@
 """Choosing one id among the legal ones: an illegal action cannot be produced."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,14 +10,16 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How ids are chosen.
+    """How ids are chosen: by default as often as the agent was taught to (§2.5).
 
     Attributes:
-        temperature: 0 takes the likeliest id; above, logits are divided by it.
+        temperature: logits are divided by it; 0 takes the likeliest id. Of a continuous action the
+            likeliest bin is a poor choice: neighboring bins share their probability, and the bin
+            at the bound, which has many values to itself, wins.
         top_p: sample among the likeliest ids that together hold this much probability.
     """
 
-    temperature: float = 0.0
+    temperature: float = 1.0
     top_p: float = 1.0
 
     def __post_init__(self) -> None:
@@ -26,12 +29,19 @@ class Sampling:
             raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
 
 
-def sample(
-    logits: Float[Tensor, "B ids"], sampling: Sampling, generator: torch.Generator | None
-) -> Int[Tensor, " B"]:
-    """Choose one column of each row.
+GREEDY = Sampling(temperature=0.0)
 
-    >>> sample(torch.tensor([[0.0, 2.0, 1.0]]), Sampling(), None)
+
+def sample(
+    logits: Float[Tensor, "B ids"],
+    sampling: Sampling,
+    generators: Sequence[torch.Generator] = (),
+) -> Int[Tensor, " B"]:
+    """Choose one column of each row; each row draws from its own generator, unless greedy.
+
+    What a row gets depends on nothing but itself, however many are decoded together.
+
+    >>> sample(torch.tensor([[0.0, 2.0, 1.0]]), GREEDY)
     tensor([1])
     """
     if sampling.temperature == 0:
@@ -42,4 +52,9 @@ def sample(
         # Keep an id if those before it do not fill top_p yet: the likeliest one always stays.
         kept = ordered.cumsum(-1) - ordered < sampling.top_p
         probabilities = torch.zeros_like(probabilities).scatter(-1, order, ordered * kept)
-    return torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
+    cumulative = probabilities.cumsum(-1)
+    drawn = [torch.rand(1, generator=g, device=g.device) for g in generators]
+    height = torch.cat(drawn)[:, None].to(cumulative.device) * cumulative[:, -1:]
+    # The first id whose share reaches above the height drawn; an id without a share never does.
+    chosen = torch.searchsorted(cumulative, height, right=True).squeeze(1)
+    return chosen.clamp(max=logits.shape[-1] - 1)

@@ -11,7 +11,7 @@ from mugato.batch import pack
 from mugato.episode import Episode
 from mugato.generate import continue_text
 from mugato.policy import Policy
-from mugato.sampling import Sampling, sample
+from mugato.sampling import GREEDY, Sampling, sample
 from mugato.sequence import sequence
 from mugato.spec import Leaf, Spec, spec_of
 from mugato.timesteps import tokenize
@@ -49,7 +49,7 @@ def test_every_space_can_be_observed(name):
 def test_streamed_actions_equal_those_of_one_full_pass():
     episode, spec = random_episode(OBSERVATION, spaces.MultiDiscrete([4, 5]), 5)
     agent = tiny_agent({"task": spec}, context_length=256)
-    policy = Policy(agent, task="task", precision="fp32")
+    policy = Policy(agent, task="task", sampling=GREEDY, precision="fp32")
     taken = []
     for t in range(5):
         observation = {path: values[t] for path, values in episode.observations.items()}
@@ -118,7 +118,8 @@ def test_wrong_observations_are_named(observation, message):
 
 def test_a_history_of_one_timestep_forgets_the_last():
     spec = dataclasses.replace(spec_of(OBSERVATION, spaces.Box(-1, 1, (2,))), history=1)
-    policy = Policy(tiny_agent({"task": spec}), task="task", precision="fp32")
+    agent = tiny_agent({"task": spec})
+    policy = Policy(agent, task="task", sampling=GREEDY, precision="fp32")
     OBSERVATION.seed(3)
     first, second = OBSERVATION.sample(), OBSERVATION.sample()
     alone = policy.select_action(first)
@@ -141,9 +142,16 @@ def test_text_goes_on_deterministically_under_a_seed():
     assert first == second != "".join(continue_text(agent, "go to", max_tokens=90, seed=5))
 
 
+def test_ids_are_drawn_as_often_as_their_probability_says():
+    logits = torch.tensor([[0.1, 0.0, 0.6, 0.3]]).log().expand(4000, 4)
+    generators = [torch.Generator().manual_seed(row) for row in range(4000)]
+    shares = torch.bincount(sample(logits, Sampling(), generators), minlength=4) / 4000
+    torch.testing.assert_close(shares, torch.tensor([0.1, 0.0, 0.6, 0.3]), atol=0.03, rtol=0)
+
+
 def test_top_p_keeps_the_likeliest_ids_only():
     logits = torch.tensor([[5.0, 4.0, -9.0]]).expand(500, 3)
-    generator = torch.Generator().manual_seed(0)
-    chosen = sample(logits, Sampling(temperature=1.0, top_p=0.9), generator)
+    generators = [torch.Generator().manual_seed(row) for row in range(500)]
+    chosen = sample(logits, Sampling(temperature=1.0, top_p=0.9), generators)
     assert set(chosen.tolist()) == {0, 1}
-    assert set(sample(logits, Sampling(temperature=1.0, top_p=0.5), generator).tolist()) == {0}
+    assert set(sample(logits, Sampling(temperature=1.0, top_p=0.5), generators).tolist()) == {0}

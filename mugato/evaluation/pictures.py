@@ -14,6 +14,7 @@ from mugato.data.emoji import open_emoji
 from mugato.data.source import Source
 from mugato.policy import Policy
 from mugato.precision import Precision
+from mugato.sampling import GREEDY
 
 ROWS = 256
 ANSWERS_PER_TYPE = 2
@@ -156,7 +157,7 @@ def decode_texts(
     texts: list[str] = []
     for start in range(0, len(indices), ROWS):
         rows = indices[start : start + ROWS]
-        policy = Policy(agent, task=task, num_rows=len(rows), precision=precision)
+        policy = Policy(agent, task=task, num_rows=len(rows), sampling=GREEDY, precision=precision)
         observations = [
             {name: values[0] for name, values in source[i].observations.items()} for i in rows
         ]

@@ -261,10 +261,10 @@ def shift(by_distance: Float[Tensor, "B H L L"]) -> Float[Tensor, "B H L L"]:
 
     Above the diagonal, where no query looks, stands garbage.
 
-    >>> shift(torch.tensor([[[[2, 1, 0], [2, 1, 0], [2, 1, 0]]]]))[0, 0].tril()
-    tensor([[0, 0, 0],
-            [1, 0, 0],
-            [2, 1, 0]])
+    >>> shift(torch.tensor([[[[2.0, 1.0, 0.0]] * 3]]))[0, 0].tril()
+    tensor([[0., 0., 0.],
+            [1., 0., 0.],
+            [2., 1., 0.]])
     """
     b, h, rows, length = by_distance.shape
     padded = F.pad(by_distance, (1, 0)).view(b, h, length + 1, rows)

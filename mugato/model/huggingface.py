@@ -68,7 +68,7 @@ class HuggingFaceModel(SequenceModel):
         super().__init__()
         self.config = config
         name = config.sequence_model.removeprefix(HUGGING_FACE)
-        self.model = _pretrained(name, config) if Path(name).is_dir() else _fresh(name, config)
+        self.model: Any = _pretrained(name, config) if Path(name).is_dir() else _fresh(name, config)
         # Our own embedding takes its place: a table without gradients would only be in the way.
         self.model.set_input_embeddings(nn.Identity())
         parameters = inspect.signature(self.model.forward).parameters
@@ -157,6 +157,8 @@ def _fresh(name: str, config: GatoConfig) -> nn.Module:
         "head_dim": config.width // config.num_heads,
         "max_position_embeddings": config.context_length,
         "intermediate_size": config.hidden_size,
+        **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), config.dropout),
+        "attention_dropout": config.dropout,
     }
     known = {key: value for key, value in sizes.items() if hasattr(defaults, key)}
     return transformers.AutoModel.from_config(

@@ -45,8 +45,7 @@ class RecurrentState:
 class Recurrent(SequenceModel):
     """Blocks of recurrence and feed-forward; it knows order, and no positions.
 
-    >>> config = GatoConfig.micro()
-    >>> config = dataclasses.replace(config, sequence_model="recurrent", num_layers=1)
+    >>> config = GatoConfig(width=256, num_layers=1, num_heads=4, head_size=64)
     >>> state = Recurrent(config).init_state(batch_size=3, max_length=1024)
     >>> state.memories[0].shape
     torch.Size([3, 4, 64, 64])

@@ -3,6 +3,8 @@
 Sub-layers: attention and feed-forward, each behind a LayerNorm, with dropout and stochastic depth.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -43,7 +45,7 @@ class Transformer(SequenceModel):
         if c.is_relative:
             nothing = torch.zeros((1, 0), dtype=torch.int64, device=like.device)
             sight = Sight.of_ring(nothing, nothing, c.context_length, like.dtype)
-            attentions = [block.mixer for block in self.blocks]
+            attentions: list[Any] = [block.mixer for block in self.blocks]
             relative = tuple(a.project(a.encode(sight)) for a in attentions)
         return KeyValueState.empty(
             num_layers=c.num_layers,
@@ -68,7 +70,8 @@ class Transformer(SequenceModel):
             state, caches = state.advance(positions, segments)
             reach = c.context_length + c.memory_length
             sight = Sight.of_ring(positions, state.positions, reach, x.dtype)
-        encoding = self.blocks[0].mixer.encode(sight)
+        first: Any = self.blocks[0].mixer
+        encoding = first.encode(sight)
         for block, cache in zip(self.blocks, caches, strict=True):
             x = self.run(block, x, sight, encoding, cache)
         return self.norm(x), state

@@ -15,8 +15,8 @@ import gymnasium
 
 # Episodes of one use never serve another.
 DEMONSTRATION_SEEDS = range(1_000_000)
-TUNING_SEEDS = range(1_000_000, 2_000_000)
-EVALUATION_SEEDS = range(2_000_000, 3_000_000)
+TUNING_SEEDS = range(1_000_000, 3_000_000)
+EVALUATION_SEEDS = range(3_000_000, 4_000_000)
 
 Observation = Any  # a value of the environment's observation space
 Action = Any

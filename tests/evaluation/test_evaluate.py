@@ -69,9 +69,9 @@ def test_the_report_has_its_keys_and_is_what_was_returned(run):
     for row in data["tasks"].values():
         assert set(row) >= KEYS
         assert row["episodes"] == len(row["returns"]) == 3
-        assert row["seeds"] == [2_000_000, 2_000_002]
+        assert row["seeds"] == [3_000_000, 3_000_002]
         assert row["ci95"][0] <= row["normalized_score"] <= row["ci95"][1]
-        assert row["video"]["seed"] == 2_000_003
+        assert row["video"]["seed"] == 3_000_003
     assert data["tasks"]["cartpole"]["expert"] == 500.0
     assert data["caption"]["exact_match"] == 0.0 and data["caption"]["pictures"] == 5
     parameters = load_agent(str(run), "cpu").model.num_parameters
@@ -116,7 +116,7 @@ def addresses(page):
 def test_a_failing_task_and_a_degenerate_one_do_not_hide_the_others(run, monkeypatch):
     monkeypatch.setitem(OUR_TASKS, "guess", guess_task(fault="error"))
     data = evaluate(run, workers=1, videos=False, **OPTIONS)
-    assert "guess, seed 2000000: RuntimeError: the motor is on fire" in data["problems"]["guess"]
+    assert "guess, seed 3000000: RuntimeError: the motor is on fire" in data["problems"]["guess"]
     assert set(data["tasks"]) == {"cartpole"}
     clumsy = type(guess_task())(**{**vars(guess_task()), "make_expert": lambda env: lambda o: 0})
     monkeypatch.setitem(OUR_TASKS, "guess", clumsy)

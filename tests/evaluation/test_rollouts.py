@@ -18,7 +18,7 @@ from mugato.tasks.registry import TASKS
 from tests.agents import tiny_agent
 from tests.evaluation.environments import Guess, guess_task
 
-SEEDS = range(2_000_000, 2_000_007)
+SEEDS = range(3_000_000, 3_000_007)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_sampled_actions_repeat_under_a_seed_and_differ_under_another(agent):
 
 def test_agent_expert_and_random_play_the_same_seeds(folder):
     scores = evaluate_task(folder, guess_task(), episodes=7)
-    assert scores.first_seed == 2_000_000
+    assert scores.first_seed == 3_000_000
     assert len(scores.returns) == len(scores.expert) == len(scores.random) == 7
     # The expert is always right, so that its return is the length; lengths come from the seed.
     assert scores.expert == [float(length) for length in scores.lengths]
@@ -90,8 +90,8 @@ def test_without_any_reference_the_task_is_refused(folder):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("error", "guess, seed 2000000: RuntimeError: the motor is on fire"),
-        ("nan", "guess, seed 2000000: the reward is nan"),
+        ("error", "guess, seed 3000000: RuntimeError: the motor is on fire"),
+        ("nan", "guess, seed 3000000: the reward is nan"),
     ],
 )
 def test_a_failing_environment_is_named_with_its_seed(agent, fault, message):
@@ -112,7 +112,7 @@ def test_no_episodes_are_refused(folder):
 
 
 def test_every_action_is_checked(agent):
-    with pytest.raises(ValueError, match=r"seed 2000000: the agent's action .* is outside"):
+    with pytest.raises(ValueError, match=r"seed 3000000: the agent's action .* is outside"):
         task = guess_task()
         env = task.make_env()
         env.action_space = type(env.action_space)(1, start=9)
