@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from mugato.batch import Batch
+from mugato.model import attention
 from mugato.model.config import GatoConfig
 from mugato.model.gato import Gato
 
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("--size", default="large")
     parser.add_argument("--keep-activations", action="store_true")
     options = parser.parse_args()
+    attention._aligned = lambda *_: True  # a question to the values, which fake tensors lack
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = Gato(getattr(GatoConfig, options.size)()).train()
         model.sequence_model.checkpoint_activations = not options.keep_activations

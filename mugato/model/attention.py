@@ -76,7 +76,14 @@ class Sight:
 
 
 class RotaryAttention(nn.Module):
-    """Multi-head attention; queries and keys are turned by their positions (RoFormer)."""
+    """Multi-head attention; queries and keys are turned by their positions (Su et al. 2021).
+
+    >>> attention = RotaryAttention(GatoConfig(width=32, num_heads=2, head_size=16))
+    >>> positions = torch.arange(5)[None]
+    >>> sight = Sight.of_rows(positions, torch.ones_like(positions), 1024, torch.float32)
+    >>> attention(torch.randn(1, 5, 32), sight, attention.encode(sight)).shape
+    torch.Size([1, 5, 32])
+    """
 
     def __init__(self, config: GatoConfig) -> None:
         super().__init__()
@@ -107,6 +114,12 @@ class RelativeAttention(nn.Module):
     score(i, j) = (q_i + u)·k_j + (q_i + v)·W_r R_{i-j}, over √head_size: R are sinusoids of the
     distance, W_r this layer's own projection of them, u and v two learned vectors for each head.
     The published sizes of Gato imply it (App. C.1).
+
+    >>> attention = RelativeAttention(GatoConfig(width=32, num_heads=2, head_size=16))
+    >>> positions = torch.arange(5)[None]
+    >>> sight = Sight.of_rows(positions, torch.ones_like(positions), 1024, torch.float32)
+    >>> attention(torch.randn(1, 5, 32), sight, attention.encode(sight)).shape
+    torch.Size([1, 5, 32])
     """
 
     def __init__(self, config: GatoConfig) -> None:
@@ -150,7 +163,12 @@ class RelativeAttention(nn.Module):
 
 
 class Heads(nn.Module):
-    """The projections into heads and back."""
+    """The projections into heads and back.
+
+    >>> heads = Heads(GatoConfig(width=32, num_heads=2, head_size=16))
+    >>> heads.split(torch.randn(1, 5, 32)).shape
+    torch.Size([3, 1, 2, 5, 16])
+    """
 
     def __init__(self, config: GatoConfig) -> None:
         super().__init__()

@@ -12,7 +12,11 @@ PAPER_VOCAB = Vocab(discrete_overlaps_text=True)
 
 @dataclass(frozen=True, kw_only=True)
 class GatoConfig:
-    """Everything that decides the shape of the weights.
+    """Everything that decides the shape of the weights (App. C.1).
+
+    >>> config = GatoConfig.large()
+    >>> config.width, config.num_layers, config.num_heads, config.hidden_size, config.vocab.size
+    (2048, 24, 16, 8192, 33025)
 
     Attributes:
         vocab: the token-id ranges; the tied table has one row for each id.

@@ -25,7 +25,11 @@ def init_std(width: int) -> float:
 
 
 class DiscreteEmbedding(nn.Module):
-    """The lookup table of text, discrete and continuous tokens; also the rows of the tied head.
+    """The lookup table of text, discrete and continuous tokens; also the rows of the tied head (§2.2).
+
+    >>> embedding = DiscreteEmbedding(Vocab(), width=8)
+    >>> embedding(torch.tensor([[624, 32_512]])).shape
+    torch.Size([1, 2, 8])
 
     The continuous rows start as random smooth functions of the bin's centre, so that neighbouring
     bins are alike before training; the paper is silent about initialisation.
@@ -94,7 +98,19 @@ class PatchPositionEncoding(nn.Module):
     """Adds a row and a column vector to each patch (App. C.3).
 
     In training an index is drawn uniformly from the patch's interval; in evaluation its rounded
-    mean is taken.
+    mean is taken. The intervals of the paper's example, an image of 64x80 pixels with 4x5 patches:
+
+    >>> from mugato.tokenizers.image import ImageTokenizer
+    >>> intervals = torch.from_numpy(ImageTokenizer().intervals((64, 80))).long()
+    >>> intervals[::5, :2].tolist()
+    [[0, 32], [32, 64], [64, 96], [96, 128]]
+    >>> intervals[:5, 2:].tolist()
+    [[0, 26], [26, 51], [51, 77], [77, 102], [102, 128]]
+    >>> encoding = PatchPositionEncoding(8).eval()
+    >>> encoding(intervals).shape
+    torch.Size([20, 8])
+    >>> torch.equal(encoding(intervals)[0], encoding.rows.weight[16] + encoding.columns.weight[13])
+    True
     """
 
     def __init__(self, width: int) -> None:
@@ -116,7 +132,12 @@ class PatchPositionEncoding(nn.Module):
 
 
 class LocalPositionEncoding(nn.Module):
-    """A learned vector for each place within the observation; one for all actions (App. C.3)."""
+    """A learned vector for each of 512 places within an observation; one for all actions (App. C.3).
+
+    >>> encoding = LocalPositionEncoding(8)
+    >>> encoding(torch.tensor([[0, 1, 2, ACTION_POSITION, ACTION_POSITION]])).shape
+    torch.Size([1, 5, 8])
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -27,7 +27,19 @@ from mugato.model.sequence_models import build_sequence_model
 
 
 class Gato(nn.Module):
-    """The generalist agent's one set of weights."""
+    """The generalist agent's one set of weights: embedding, sequence model, tied head (§2.2).
+
+    >>> from mugato.batch import pack
+    >>> from mugato.sequence import sequence
+    >>> from mugato.timesteps import text_timesteps
+    >>> config = GatoConfig.micro()
+    >>> model = Gato(config)
+    >>> batch = pack([sequence(text_timesteps([5, 6, 7, 8]), config.vocab)], length=16)
+    >>> model.hidden(batch)[0].shape
+    torch.Size([1, 16, 256])
+    >>> model(batch).values.shape  # the loss of each id that follows another
+    torch.Size([3])
+    """
 
     def __init__(self, config: GatoConfig) -> None:
         super().__init__()

@@ -57,11 +57,18 @@ class HuggingFaceState:
 class HuggingFaceModel(SequenceModel):
     """`config.sequence_model` is "hf:MODEL_TYPE" (fresh weights in our sizes) or "hf:FOLDER".
 
-    A folder holds what their `save_pretrained` wrote; its hidden size must be `config.width`.
+    A folder holds what their `save_pretrained` wrote; its hidden size must be `config.width`, and it
+    must still be there when a checkpoint of ours is loaded: it tells the architecture.
 
     Raises:
         ImportError: without the `transformers` package, saying how to install it.
         ValueError: for a model type they do not have, or a folder's model of another width.
+
+    >>> config = GatoConfig(width=32, num_layers=1, num_heads=2, sequence_model="hf:gpt2")
+    >>> positions = torch.arange(5)[None]
+    >>> model = HuggingFaceModel(config)
+    >>> model(torch.randn(1, 5, 32), positions, torch.ones_like(positions))[0].shape
+    torch.Size([1, 5, 32])
     """
 
     def __init__(self, config: GatoConfig) -> None:

@@ -93,7 +93,14 @@ def _step(
 
 
 class GatedRecurrence(nn.Module):
-    """The mixer: q, k and v as in attention, and for each head a gate that says what fades."""
+    """The mixer: q, k and v as in attention, and for each head a gate that says what fades.
+
+    >>> mixer = GatedRecurrence(GatoConfig(width=32, num_heads=2, head_size=16))
+    >>> real = torch.ones(1, 5, dtype=torch.bool)
+    >>> y, memory = mixer(torch.randn(1, 5, 32), real, ~real, torch.zeros(1, 2, 16, 16))
+    >>> y.shape, memory.shape
+    (torch.Size([1, 5, 32]), torch.Size([1, 2, 16, 16]))
+    """
 
     def __init__(self, config: GatoConfig) -> None:
         super().__init__()

@@ -80,7 +80,10 @@ class Transformer(SequenceModel):
 class Block(nn.Module):
     """x + mixer(norm(x)), then x + feed_forward(norm(x)), with stochastic depth on each.
 
-    The mixer, which lets tokens see each other, is attention or a recurrence.
+    The mixer, which lets tokens see each other, is attention or a recurrence (App. C.1, App. D).
+
+    >>> Block(GatoConfig(width=32, hidden_size=64), nn.Identity())(torch.randn(1, 5, 32)).shape
+    torch.Size([1, 5, 32])
     """
 
     def __init__(self, config: GatoConfig, mixer: nn.Module) -> None:
@@ -112,7 +115,11 @@ class Block(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """GEGLU (Shazeer 2020); `hidden_size` counts the gate and the value together (App. C.1)."""
+    """GEGLU (Shazeer 2020); `hidden_size` counts the gate and the value together (App. C.1).
+
+    >>> FeedForward(GatoConfig(width=32, hidden_size=64))(torch.randn(5, 32)).shape
+    torch.Size([5, 32])
+    """
 
     def __init__(self, config: GatoConfig) -> None:
         super().__init__()
