@@ -104,9 +104,8 @@ def pack(sequences: Sequence[TokenSequence], *, length: int, num_rows: int | Non
     rows = RowPacker(length=length, num_rows=num_rows)
     for s in sequences:
         if not rows.add(s):
-            raise ValueError(
-                f"a sequence of {len(s)} tokens does not fit: {num_rows} rows of {length}"
-            )
+            room = f"rows of {length}" if num_rows is None else f"{num_rows} rows of {length}"
+            raise ValueError(f"a sequence of {len(s)} tokens does not fit: {room}")
     return rows.batch()
 
 

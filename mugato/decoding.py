@@ -52,7 +52,10 @@ class Decoder:
             self._forward(self._pending_batch())
         if self._last is None:
             raise ValueError("nothing was read yet: a sequence cannot start from nothing")
-        chosen = sample(self.model.logits(self._last, ids), sampling, generators) + ids.start
+        drawing: list[torch.Generator | None] = list(generators)
+        if active is not None and drawing:  # a row that is over must not use up its numbers
+            drawing = [g if on else None for g, on in zip(drawing, active.tolist(), strict=True)]
+        chosen = sample(self.model.logits(self._last, ids), sampling, drawing) + ids.start
         self._pending = chosen[:, None]
         if active is not None:
             self._pending = torch.where(active[:, None], self._pending, -1)
@@ -66,8 +69,10 @@ class Decoder:
         self._last = None if self._last is None else self._last[index]
 
     def _forward(self, batch: Batch) -> None:
-        for start in range(0, batch.ids.shape[1], CHUNK):
-            self._forward_chunk(_columns(batch, slice(start, start + CHUNK)))
+        length = batch.ids.shape[1]
+        for start in range(0, length, CHUNK):
+            whole = length <= CHUNK
+            self._forward_chunk(batch if whole else _columns(batch, slice(start, start + CHUNK)))
         self._pending = self._pending[:, :0]
 
     def _forward_chunk(self, batch: Batch) -> None:
@@ -117,4 +122,9 @@ def _columns(batch: Batch, columns: slice) -> Batch:
         for f in dataclasses.fields(Batch)
         if f.name != "patches"
     }
-    return Batch(**fields, patches=batch.patches)
+    # Only the patches that stand in these columns: each goes through the ResNet block once.
+    index = fields["patch_index"]
+    used, row = index.clamp(min=0).unique(return_inverse=True)
+    patches = batch.patches[used] if len(batch.patches) else batch.patches
+    fields["patch_index"] = torch.where(index >= 0, row, -1)
+    return Batch(**fields, patches=patches)

@@ -88,6 +88,8 @@ def check_leaf(
     flat = values.reshape(timesteps, -1)
     if np.issubdtype(values.dtype, np.floating):
         _raise_first(where, flat, np.isnan(flat).any(axis=1), "holds NaN")
+    if leaf.kind == "discrete":
+        _raise_first(where, flat, (flat != np.rint(flat)).any(axis=1), "is no whole number")
     if leaf.kind == "discrete" or (leaf.bounded and is_action):
         # Environments clip actions themselves up to rounding; more than that is a fault.
         slack = 0.0 if leaf.kind == "discrete" else 1e-4 * (1 + np.abs(leaf.high))

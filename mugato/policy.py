@@ -40,6 +40,8 @@ class Policy:
         seed: int = 0,
         precision: Precision = "auto",
     ) -> None:
+        if num_rows < 1:
+            raise ValueError(f"num_rows must be at least 1, got {num_rows}")
         self.agent, self.task, self.num_rows, self.sampling = agent, task, num_rows, sampling
         self.spec: Spec = agent.spec(task)
         if not self.spec.observation_leaves:
@@ -68,7 +70,7 @@ class Policy:
         """Forget everything: a new episode begins in every row."""
         self._decoder = None
         self._timestep = 0
-        self._num_running = self.num_rows
+        self._running = list(range(self.num_rows))
 
     def select_action(self, observation: Any) -> Any:
         """The action that answers one observation, a value of the task's action space."""
@@ -81,9 +83,9 @@ class Policy:
         Raises:
             ValueError: an observation that does not fit the task's spec, naming the leaf.
         """
-        if len(observations) != self._num_running:
+        if len(observations) != len(self._running):
             raise ValueError(
-                f"{len(observations)} observations for {self._num_running} running episodes"
+                f"{len(observations)} observations for {len(self._running)} running episodes"
             )
         encoded = [self._encode(observation) for observation in observations]
         with autocast(self._device, self._precision):
@@ -96,10 +98,14 @@ class Policy:
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with some of the rows only: the other episodes are over."""
-        self._num_running = len(rows)
-        self._generators = [self._generators[row] for row in rows]
+        self._running = [self._running[row] for row in rows]
         if self._decoder is not None:
             self._decoder.select(rows)
+
+    @property
+    def _drawing(self) -> list[torch.Generator]:
+        """The generators of the running rows."""
+        return [self._generators[row] for row in self._running]
 
     def _encode(self, observation: Any) -> TokenSequence:
         """One observation as tokens, separator last."""
@@ -134,10 +140,10 @@ class Policy:
         tokenizer, decoder = self.agent.tokenizer, self._decoder
         assert decoder is not None
         if leaf.kind == "text":
-            texts = decode_text(decoder, self.agent, self.sampling, self._generators)
+            texts = decode_text(decoder, self.agent, self.sampling, self._drawing)
             return [tokenizer.decode(leaf, np.array(ids), is_action=True) for ids in texts]
         chosen = [
-            decoder.decode(tokenizer.legal_ids(leaf, i), self.sampling, self._generators)
+            decoder.decode(tokenizer.legal_ids(leaf, i), self.sampling, self._drawing)
             for i in range(leaf.size)
         ]
         ids = torch.stack(chosen, dim=1).cpu().numpy()

@@ -23,20 +23,20 @@ DEMO_TASKS = (
 def demo() -> TrainConfig:
     """One micro agent on everything that installs with pip: minutes on two CPU cores."""
     weights = {
-        "babyai-go-to-red-ball-no-dists": 0.03,
-        "babyai-go-to-obj": 0.05,
-        "babyai-go-to-local": 0.17,
-        "babyai-open-door": 0.08,
-        "minigrid-four-rooms": 0.12,
+        "babyai-go-to-red-ball-no-dists": 0.02,
+        "babyai-go-to-obj": 0.04,
+        "babyai-go-to-local": 0.15,
+        "babyai-open-door": 0.075,
+        "minigrid-four-rooms": 0.11,
         "pointmaze-umaze": 0.04,
         "cartpole": 0.01,
-        "lunar-lander-continuous": 0.14,
-        "metaworld-coffee-button": 0.025,
-        "metaworld-drawer-close": 0.025,
-        "shakespeare": 0.05,
+        "lunar-lander-continuous": 0.125,
+        "metaworld-coffee-button": 0.02,
+        "metaworld-drawer-close": 0.02,
+        "shakespeare": 0.045,
         "factbook": 0.005,
         "emoji": 0.045,
-        "easy-vqa": 0.21,
+        "easy-vqa": 0.285,
     }
     return TrainConfig(
         run=Path("runs/demo"),

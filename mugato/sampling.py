@@ -35,11 +35,15 @@ GREEDY = Sampling(temperature=0.0)
 def sample(
     logits: Float[Tensor, "B ids"],
     sampling: Sampling,
-    generators: Sequence[torch.Generator] = (),
+    generators: Sequence[torch.Generator | None] = (),
 ) -> Int[Tensor, " B"]:
     """Choose one column of each row; each row draws from its own generator, unless greedy.
 
-    What a row gets depends on nothing but itself, however many are decoded together.
+    What a row gets depends on nothing but itself, however many are decoded together. A row that is
+    over has no generator, and what it gets does not matter.
+
+    Raises:
+        ValueError: if there is not one generator (or None) for each row.
 
     >>> sample(torch.tensor([[0.0, 2.0, 1.0]]), GREEDY)
     tensor([1])
@@ -52,8 +56,10 @@ def sample(
         # Keep an id if those before it do not fill top_p yet: the likeliest one always stays.
         kept = ordered.cumsum(-1) - ordered < sampling.top_p
         probabilities = torch.zeros_like(probabilities).scatter(-1, order, ordered * kept)
+    if len(generators) != len(logits):
+        raise ValueError(f"{len(logits)} rows to sample, but {len(generators)} generators")
     cumulative = probabilities.cumsum(-1)
-    drawn = [torch.rand(1, generator=g, device=g.device) for g in generators]
+    drawn = [torch.rand(1, generator=g) if g else torch.zeros(1) for g in generators]
     height = torch.cat(drawn)[:, None].to(cumulative.device) * cumulative[:, -1:]
     # The first id whose share reaches above the height drawn; an id without a share never does.
     chosen = torch.searchsorted(cumulative, height, right=True).squeeze(1)

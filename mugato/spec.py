@@ -191,6 +191,11 @@ def _(space: spaces.Box, path: str) -> Tree:
     if space.dtype == np.uint8 and _is_image(space.shape):
         first = len(space.shape) == 3 and space.shape[-1] not in (1, 3)
         return Leaf(kind="image", shape=space.shape, dtype="uint8", channels_first=first)
+    if space.dtype == np.uint8 and len(space.shape) == 3 and sorted(space.shape)[1] >= MIN_IMAGE_PX:
+        raise ValueError(
+            f"{path}: pictures have 1 or 3 channels, this space has shape {space.shape}; choose "
+            "channels with a wrapper, or give stacked frames as a Dict or Tuple of pictures"
+        )
     integral = np.issubdtype(space.dtype, np.integer) or space.dtype == np.bool_
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     if integral and (high - low < MAX_DISCRETE).all():

@@ -142,6 +142,32 @@ def test_text_goes_on_deterministically_under_a_seed():
     assert first == second != "".join(continue_text(agent, "go to", max_tokens=90, seed=5))
 
 
+def test_a_row_draws_the_same_alone_and_beside_others():
+    OBSERVATION.seed(0)
+    rounds = [[OBSERVATION.sample() for _ in range(3)] for _ in range(3)]
+    action = spaces.Dict(say=spaces.Text(8), turn=spaces.Discrete(9))
+    together = make_policy(OBSERVATION, action, num_rows=3, temperature=1.0, context_length=512)
+    alone = make_policy(OBSERVATION, action, temperature=1.0, context_length=512)
+    expected = [alone.select_action(observations[0]) for observations in rounds]
+    assert [together.select_actions(observations)[0] for observations in rounds] == expected
+
+
+def test_after_a_reset_all_rows_draw_from_their_own_numbers_again():
+    policy = make_policy(OBSERVATION, spaces.Box(-1, 1, (4,)), num_rows=3, temperature=1.0)
+    OBSERVATION.seed(0)
+    observation = OBSERVATION.sample()
+    policy.select_actions([observation] * 3)
+    policy.keep([2])
+    policy.reset()
+    first, second, third = policy.select_actions([observation] * 3)
+    assert not np.array_equal(first, second) and not np.array_equal(second, third)
+
+
+def test_sampling_wants_a_generator_for_each_row():
+    with pytest.raises(ValueError, match="3 rows to sample, but 1 generators"):
+        sample(torch.zeros(3, 4), Sampling(), [torch.Generator()])
+
+
 def test_ids_are_drawn_as_often_as_their_probability_says():
     logits = torch.tensor([[0.1, 0.0, 0.6, 0.3]]).log().expand(4000, 4)
     generators = [torch.Generator().manual_seed(row) for row in range(4000)]

@@ -60,3 +60,10 @@ def _plain(value):
     if isinstance(value, dict):
         return {key: _plain(value[key]) for key in sorted(value)}
     return value
+
+
+@pytest.mark.parametrize("shape", [(84, 84, 4), (4, 84, 84), (64, 64, 2)])
+def test_pictures_of_other_channels_are_refused_by_name(shape):
+    space = spaces.Dict(view=spaces.Box(0, 255, shape, np.uint8))
+    with pytest.raises(ValueError, match=r"view.*1 or 3 channels, this space has shape"):
+        spec_of(space, spaces.Discrete(2))

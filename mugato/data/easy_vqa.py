@@ -44,7 +44,7 @@ class QuestionType(StrEnum):
 
 
 # Of yes and no, in the split "by-type".
-RARER_ANSWER = 1 / 3
+RARER_ANSWER = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +96,8 @@ def open_easy_vqa(split: str, *, size_px: int = 64) -> EasyVqa:
     """Open a split; every question is one episode of one timestep.
 
     "by-type" is the train split with every type of question equally often, and of yes and no the
-    rarer answer in a third of a type's questions. As published half of the questions are whether a
-    color is there, to which an agent that never looks is right in seven of eight.
+    rarer answer in two of five of a type's questions. As published half of the questions are
+    whether a color is there, to which an agent that never looks is right in seven of eight.
     """
     check_split("easy-vqa", split, (*PICTURES, "by-type"))
     if split == "by-type":

@@ -6,7 +6,7 @@ values serves both; what differs is how the distance between two tokens enters t
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import torch
 from einops import rearrange
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mugato.model.config import GatoConfig
+from mugato.model.positions import pick, rotary_angles, rotate, shift, sinusoids
 from mugato.model.state import Cache
 
 # Longest row at which the plain product of matrices trains faster on CPUs than the fused kernel.
@@ -30,15 +31,14 @@ class Sight:
         key_positions: of the keys; -1 where there is none.
         mask: True where a query may look.
         penalty: the mask as numbers to add to scores: 0 where a query may look.
-        aligned: whether distances between tokens that see each other are those of their places in
-            the row; so it is in a packed row, but not between paddings or in a ring.
+        segments: of the rows, where queries and keys are the same tokens; None in a ring.
     """
 
     positions: Int[Tensor, "B Q"]
     key_positions: Int[Tensor, "B K"]
     mask: Bool[Tensor, "B 1 Q K"]
     penalty: Float[Tensor, "B 1 Q K"]
-    aligned: bool
+    segments: Int[Tensor, "B Q"] | None = None
 
     @staticmethod
     def of_rows(
@@ -52,7 +52,7 @@ class Sight:
             key_positions=positions,
             mask=mask,
             penalty=_penalty(mask, dtype),
-            aligned=_aligned(positions, segments),
+            segments=segments,
         )
 
     @staticmethod
@@ -66,8 +66,21 @@ class Sight:
             key_positions=held,
             mask=mask,
             penalty=_penalty(mask, dtype),
-            aligned=False,
         )
+
+    @cached_property
+    def aligned(self) -> bool:
+        """Whether distances between tokens that see each other are those of their places.
+
+        So it is in packed rows, but not between paddings or in a ring.
+        """
+        if self.segments is None:
+            return False
+        (p, s), (next_p, next_s) = (
+            (self.positions[:, cut], self.segments[:, cut]) for cut in (slice(-1), slice(1, None))
+        )
+        follows = torch.where(next_s == s, next_p == p + 1, next_p == 0)
+        return bool((follows | (next_s == 0)).all())
 
     @property
     def distances(self) -> Int[Tensor, "B 1 Q K"]:
@@ -136,8 +149,11 @@ class RelativeAttention(nn.Module):
 
     def encode(self, sight: Sight) -> Float[Tensor, "D width"]:
         """Sinusoids of the distances, farthest first, the same for every layer."""
-        length = sight.positions.shape[1] if sight.aligned else self.reach
-        distances = torch.arange(length - 1, -1, -1, device=sight.positions.device)
+        return self.sinusoids(sight.positions.shape[1] if sight.aligned else self.reach)
+
+    def sinusoids(self, length: int) -> Float[Tensor, "D width"]:
+        """Of the distances `length` - 1 to 0."""
+        distances = torch.arange(length - 1, -1, -1, device=self.content_bias.device)
         return sinusoids(distances, self.width)
 
     def project(self, encoding: Float[Tensor, "D width"]) -> Float[Tensor, "H D head"]:
@@ -148,11 +164,13 @@ class RelativeAttention(nn.Module):
         self,
         x: Float[Tensor, "B Q width"],
         sight: Sight,
-        encoding: Float[Tensor, "D width"],
+        encoding: Float[Tensor, "D width"] | None,
         cache: Cache | None = None,
     ) -> Float[Tensor, "B Q width"]:
+        """The distances come as `encoding`, or projected in the `cache`."""
         q, k, v = self.heads.split(x)
         if cache is None:
+            assert encoding is not None
             projected = self.project(encoding)
         else:
             k, v = cache.write(k, v)
@@ -221,83 +239,6 @@ def _penalty(mask: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -30000.0)
 
 
-def rotary_angles(
-    positions: Int[Tensor, "B L"], head_size: int, base: float = 10_000.0
-) -> tuple[Float[Tensor, "B 1 L half"], Float[Tensor, "B 1 L half"]]:
-    """Cosine and sine of each position's angles."""
-    half = torch.arange(0, head_size, 2, device=positions.device, dtype=torch.float32)
-    angles = positions[:, None, :, None].float() * base ** (-half / head_size)
-    return angles.cos(), angles.sin()
-
-
-def rotate(
-    x: Float[Tensor, "*B H L head"], angles: tuple[Tensor, Tensor]
-) -> Float[Tensor, "*B H L head"]:
-    """Turn each pair (x_i, x_{i + head/2}) by its angle; the dtype of x is kept.
-
-    >>> quarter = torch.tensor(math.pi / 2)
-    >>> rotate(torch.tensor([[[1.0, 0.0]]]), (quarter.cos(), quarter.sin())).round().abs()
-    tensor([[[0., 1.]]])
-    """
-    cos, sin = (a.to(x.dtype) for a in angles)
-    return _Rotate.apply(x, cos, sin)
-
-
-class _Rotate(torch.autograd.Function):
-    """Each pass writes a contiguous result with four kernels; autograd's own way takes fourteen."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        ctx.save_for_backward(cos, sin)
-        return _turned(x, cos, sin)
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
-        cos, sin = ctx.saved_tensors
-        return _turned(upstream[0], cos, -sin), None, None
-
-
-def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    (a, b), (c, d) = x.chunk(2, dim=-1), y.chunk(2, dim=-1)
-    torch.mul(a, cos, out=c).addcmul_(b, sin, value=-1)
-    torch.mul(b, cos, out=d).addcmul_(a, sin)
-    return y
-
-
-def sinusoids(distances: Int[Tensor, " D"], width: int) -> Float[Tensor, "D width"]:
-    """Sines, then cosines, of each distance at `width / 2` wavelengths from 2π to 10,000·2π."""
-    frequencies = 10_000.0 ** (
-        -torch.arange(0, width, 2, device=distances.device, dtype=torch.float32) / width
-    )
-    angles = distances[:, None].float() * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)
-
-
-def shift(by_distance: Float[Tensor, "B H L L"]) -> Float[Tensor, "B H L L"]:
-    """From columns of distances L-1 .. 0 to columns of keys 0 .. L-1 (Dai et al. 2019, App. B).
-
-    Above the diagonal, where no query looks, stands garbage.
-
-    >>> shift(torch.tensor([[[[2.0, 1.0, 0.0]] * 3]]))[0, 0].tril()
-    tensor([[0., 0., 0.],
-            [1., 0., 0.],
-            [2., 1., 0.]])
-    """
-    b, h, rows, length = by_distance.shape
-    padded = F.pad(by_distance, (1, 0)).view(b, h, length + 1, rows)
-    return padded[:, :, 1:]
-
-
-def pick(
-    by_distance: Float[Tensor, "B H Q D"], distances: Int[Tensor, "B 1 Q K"]
-) -> Float[Tensor, "B H Q K"]:
-    """Each pair's column, of distances D-1 .. 0; what is out of reach is masked by the caller."""
-    reach = by_distance.shape[-1]
-    columns = (reach - 1 - distances).clamp(0, reach - 1)
-    return by_distance.gather(-1, columns.expand(-1, by_distance.shape[1], -1, -1))
-
-
 def _past(
     positions: Int[Tensor, "B Q"], key_positions: Int[Tensor, "B K"], context_length: int
 ) -> Bool[Tensor, "B 1 Q K"]:
@@ -305,9 +246,3 @@ def _past(
     distance = positions[:, None, :, None] - key_positions[:, None, None, :]
     seen = (distance >= 0) & (distance < context_length)
     return seen & (key_positions >= 0)[:, None, None, :]
-
-
-def _aligned(positions: Tensor, segments: Tensor) -> bool:
-    same = segments[:, 1:] == segments[:, :-1]
-    follows = torch.where(same, positions[:, 1:] == positions[:, :-1] + 1, positions[:, 1:] == 0)
-    return bool((follows | (segments[:, 1:] == 0)).all())

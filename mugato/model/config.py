@@ -57,8 +57,15 @@ class GatoConfig:
     def __post_init__(self) -> None:
         if self.sequence_model == "rotary" and self.head_size % 2:
             raise ValueError(f"head_size must be even for rotary positions, got {self.head_size}")
-        if self.patch_width % 32:
+        if self.patch_width % 32 or self.patch_width < 32:
             raise ValueError(f"patch_width must be a multiple of 32 groups, got {self.patch_width}")
+        if self.patch_px % 4 or self.patch_px < 4:
+            raise ValueError(f"patch_px must be a multiple of 4, got {self.patch_px}")
+        if self.is_relative and self.width % 2:
+            raise ValueError(f"width must be even for transformer-xl, got {self.width}")
+        for name in ("dropout", "stochastic_depth"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
         if self.hidden_size % 2:
             raise ValueError(f"hidden_size counts two equal halves, got {self.hidden_size}")
         if self.memory_length and not self.is_relative:

@@ -28,9 +28,10 @@ class State(Protocol):
 class SequenceModel(nn.Module):
     """Vectors in, vectors out, each seeing its own segment's past.
 
-    What holds for all of them (`tests/model/test_sequence_models.py`): reading token by token gives
-    what one pass over the whole gives; the future changes nothing in the past; a segment packed
-    among others gives what it gives alone; a gradient reaches every parameter.
+    What holds for all of them, as far as the context reaches (`tests/model/test_sequence_models.py`):
+    reading token by token gives what one pass over the whole gives; the future changes nothing in
+    the past; a segment packed among others gives what it gives alone; a gradient reaches every
+    parameter.
 
     Attributes:
         checkpoint_activations: compute a block's activations again in the backward pass instead of

@@ -3,6 +3,7 @@
 import math
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,7 +26,7 @@ def init_std(width: int) -> float:
 
 
 class DiscreteEmbedding(nn.Module):
-    """The lookup table of text, discrete and continuous tokens; also the rows of the tied head (§2.2).
+    """The table of text, discrete and continuous tokens; also the rows of the tied head (§2.2).
 
     >>> embedding = DiscreteEmbedding(Vocab(), width=8)
     >>> embedding(torch.tensor([[624, 32_512]])).shape
@@ -87,11 +88,12 @@ class ResidualEmbedding(nn.Module):
         side = self.patch_px // 4
         x = (patches.to(self.widen.weight.dtype) / 127.5 - 1) / math.sqrt(self.patch_px)
         # A 4x4 convolution with stride 4, written as a matrix product: faster on every device.
-        x = x.view(-1, side, 4, side, 4, 3).transpose(2, 3).reshape(-1, side * side, 48)
-        x = self.widen(x).transpose(1, 2).unflatten(2, (side, side))
+        x = rearrange(x, "p (r u c v d) -> p (r c) (u v d)", r=side, u=4, c=side, v=4, d=3)
+        x = rearrange(self.widen(x), "p (r c) d -> p d r c", r=side)
         y = self.conv_1(F.gelu(self.norm_1(x)))
         x = x + self.conv_2(F.gelu(self.norm_2(y)))
-        return self.reduce(self.narrow(x.flatten(2).transpose(1, 2)).flatten(1))
+        x = self.narrow(rearrange(x, "p d r c -> p (r c) d"))
+        return self.reduce(rearrange(x, "p s d -> p (s d)"))
 
 
 class PatchPositionEncoding(nn.Module):
@@ -132,7 +134,7 @@ class PatchPositionEncoding(nn.Module):
 
 
 class LocalPositionEncoding(nn.Module):
-    """A learned vector for each of 512 places within an observation; one for all actions (App. C.3).
+    """A learned vector for each of 512 places in an observation; one for all actions (App. C.3).
 
     >>> encoding = LocalPositionEncoding(8)
     >>> encoding(torch.tensor([[0, 1, 2, ACTION_POSITION, ACTION_POSITION]])).shape

@@ -57,12 +57,16 @@ class HuggingFaceState:
 class HuggingFaceModel(SequenceModel):
     """`config.sequence_model` is "hf:MODEL_TYPE" (fresh weights in our sizes) or "hf:FOLDER".
 
-    A folder holds what their `save_pretrained` wrote; its hidden size must be `config.width`, and it
-    must still be there when a checkpoint of ours is loaded: it tells the architecture.
+    Of our sizes theirs take the width, the layers, the heads and the context (and dropout, where
+    they have it); head size, biases and stochastic depth are as the architecture has them.
+
+    A folder holds what their `save_pretrained` wrote; its hidden size must be `config.width`, and
+    it must still be there when a checkpoint of ours is loaded: it tells the architecture.
 
     Raises:
         ImportError: without the `transformers` package, saying how to install it.
-        ValueError: for a model type they do not have, or a folder's model of another width.
+        ValueError: for a model type they do not have, sizes that it cannot have, a folder's model
+            of another width, or a model that is not causal.
 
     >>> config = GatoConfig(width=32, num_layers=1, num_heads=2, sequence_model="hf:gpt2")
     >>> positions = torch.arange(5)[None]
@@ -80,6 +84,7 @@ class HuggingFaceModel(SequenceModel):
         self.model.set_input_embeddings(nn.Identity())
         parameters = inspect.signature(self.model.forward).parameters
         self.cache_name = "cache_params" if "cache_params" in parameters else "past_key_values"
+        self._check_causal()
 
     def init_state(self, batch_size: int, max_length: int) -> HuggingFaceState:
         """A row that has read `context_length` tokens reads its last half again and goes on."""
@@ -109,6 +114,24 @@ class HuggingFaceModel(SequenceModel):
                 y[b, real], row = self._read(row, x[b, real], state.max_length)
             rows.append(row)
         return y, replace(state, rows=tuple(rows))
+
+    @torch.no_grad()
+    def _check_causal(self) -> None:
+        """Refuse what is no language model: it would see the targets in training."""
+        parameter = next(self.model.parameters())
+        if parameter.is_meta:
+            return
+        x = torch.linspace(-1, 1, 2 * self.config.width).view(1, 2, -1).to(parameter)
+        changed = torch.stack([x[:, 0], x[:, 1].roll(1, -1)], dim=1)
+        training, _ = self.model.training, self.model.eval()
+        first, second = (self.model(inputs_embeds=v, use_cache=True) for v in (x, changed))
+        self.model.train(training)
+        moved = not torch.allclose(first[0][:, 0], second[0][:, 0], atol=1e-5)
+        if moved or first.get(self.cache_name) is None:
+            raise ValueError(
+                f"{self.config.sequence_model} is no causal model: "
+                + ("it sees the future" if moved else "it keeps no cache of the past")
+            )
 
     def _whole(self, x: Tensor, positions: Tensor, segments: Tensor) -> Tensor:
         """Each segment in a row of its own, and back."""
@@ -149,7 +172,7 @@ def _fresh(name: str, config: GatoConfig) -> nn.Module:
     """A model of this type with our width, depth, heads and context."""
     transformers = _transformers()
     try:
-        options = {"vocab_size": 2, "bos_token_id": 0, "eos_token_id": 1}
+        options = {"vocab_size": 2, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": None}
         defaults = transformers.AutoConfig.for_model(name, **options)
     except ValueError:
         raise ValueError(
@@ -163,19 +186,30 @@ def _fresh(name: str, config: GatoConfig) -> nn.Module:
         "num_key_value_heads": config.num_heads,
         "head_dim": config.width // config.num_heads,
         "max_position_embeddings": config.context_length,
-        "intermediate_size": config.hidden_size,
+        # Feed-forwards of that name are gated, and theirs counts one half. GPT-2's is 4 x width.
+        "intermediate_size": config.hidden_size // 2,
         **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), config.dropout),
         "attention_dropout": config.dropout,
     }
     known = {key: value for key, value in sizes.items() if hasattr(defaults, key)}
-    return transformers.AutoModel.from_config(
-        transformers.AutoConfig.for_model(name, **options, **known)
-    )
+    if hasattr(defaults, "expand"):  # state-space models: their inner size is expand x width
+        known.pop("intermediate_size", None)
+    try:
+        return transformers.AutoModel.from_config(
+            transformers.AutoConfig.for_model(name, **options, **known)
+        )
+    except Exception as error:  # each architecture has conditions of its own
+        raise ValueError(
+            f"{HUGGING_FACE}{name} cannot be made with {known}: {' '.join(str(error).split())}"
+        ) from error
 
 
 def _pretrained(folder: str, config: GatoConfig) -> nn.Module:
     transformers = _transformers()
-    model = transformers.AutoModel.from_pretrained(folder, local_files_only=True)
+    # In fp32 whatever the files hold: AdamW would lose small updates to bf16 weights.
+    model = transformers.AutoModel.from_pretrained(
+        folder, local_files_only=True, dtype=torch.float32
+    )
     if model.config.hidden_size != config.width:
         raise ValueError(
             f"{folder} holds a model of width {model.config.hidden_size}, the config says "

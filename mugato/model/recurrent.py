@@ -119,9 +119,24 @@ class GatedRecurrence(nn.Module):
         starts: Bool[Tensor, "B L"],
         memory: Float[Tensor, "B H head head"],
     ) -> tuple[Float[Tensor, "B L width"], Float[Tensor, "B H head head"]]:
-        q, k, v = self.heads.split(x)
+        q, k, v = self.heads.split(x).float()
+        with torch.autocast(x.device.type, enabled=False):
+            y, memory = self._read(q, k, v, x.float(), real, starts, memory)
+        return self.heads.join(y.to(x.dtype)), memory
+
+    def _read(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        x: Tensor,
+        real: Tensor,
+        starts: Tensor,
+        memory: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """All in fp32: what fades slowly would be rounded away."""
         # Padding fades nothing and adds nothing: the memory passes through it.
-        fading = rearrange(-F.softplus(self.gate(x).float()) * real[..., None], "b l h -> b h l")
+        fading = rearrange(-F.softplus(self.gate(x)) * real[..., None], "b l h -> b h l")
         k = k / math.sqrt(k.shape[-1]) * real[:, None, :, None]
         outputs = []
         for at in range(0, x.shape[1], CHUNK):
@@ -135,7 +150,7 @@ class GatedRecurrence(nn.Module):
         b, length = y.shape[0], y.shape[2]
         y = self.norm(rearrange(y, "b h l d -> (b l) (h d)"))
         y = rearrange(y, "(b l) (h d) -> b h l d", b=b, l=length, h=self.heads.num_heads)
-        return self.heads.join(y.to(v.dtype)), memory
+        return y, memory
 
 
 def scan(
@@ -148,15 +163,15 @@ def scan(
 ) -> tuple[Float[Tensor, "B H L head"], Float[Tensor, "B H head head"]]:
     """Read some tokens at once: S_t = exp(fading_t) S_{t-1} + k_t v_tᵀ, y_t = S_tᵀ q_t.
 
-    Where `starts` is set S begins anew. Returns y, and S after the last token, both in fp32.
+    Where `starts` is set S begins anew. Returns y, and S after the last token.
     """
     faded = fading.cumsum(-1)
     number = starts.cumsum(-1)[:, None]
     order = torch.arange(q.shape[2], device=q.device)
     same = (number[..., :, None] == number[..., None, :]) & (order[:, None] >= order)
     between = (faded[..., :, None] - faded[..., None, :]).masked_fill(~same, -torch.inf).exp()
-    y = ((q @ k.transpose(-1, -2)).float() * between) @ v.float()
+    y = ((q @ k.transpose(-1, -2)) * between) @ v
     before = faded.masked_fill(number > 0, -torch.inf).exp()[..., None]
-    y = y + before * (q.float() @ memory)
+    y = y + before * (q @ memory)
     last = between[..., -1, :, None]
-    return y, before[..., -1:, :] * memory + (k.float() * last).transpose(-1, -2) @ v.float()
+    return y, before[..., -1:, :] * memory + (k * last).transpose(-1, -2) @ v

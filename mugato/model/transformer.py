@@ -43,10 +43,8 @@ class Transformer(SequenceModel):
         c, like = self.config, self.norm.weight
         relative: tuple[Tensor, ...] = ()
         if c.is_relative:
-            nothing = torch.zeros((1, 0), dtype=torch.int64, device=like.device)
-            sight = Sight.of_ring(nothing, nothing, c.context_length, like.dtype)
             attentions: list[Any] = [block.mixer for block in self.blocks]
-            relative = tuple(a.project(a.encode(sight)) for a in attentions)
+            relative = tuple(a.project(a.sinusoids(a.reach)) for a in attentions)
         return KeyValueState.empty(
             num_layers=c.num_layers,
             shape=(batch_size, c.num_heads, c.head_size),
@@ -71,7 +69,8 @@ class Transformer(SequenceModel):
             reach = c.context_length + c.memory_length
             sight = Sight.of_ring(positions, state.positions, reach, x.dtype)
         first: Any = self.blocks[0].mixer
-        encoding = first.encode(sight)
+        in_state = state is not None and c.is_relative  # projected once, when the state was made
+        encoding = None if in_state else first.encode(sight)
         for block, cache in zip(self.blocks, caches, strict=True):
             x = self.run(block, x, sight, encoding, cache)
         return self.norm(x), state

@@ -84,15 +84,18 @@ class ImageTokenizer:
         height, width = size
         p = self.patch_px
 
+        def scaled(side: int, scale: float) -> int:
+            return max(1, int(side * scale + 1e-6))  # 3 * 16 / 49 * 49 is a little under 48
+
         def patches(scale: float) -> int:
-            return -(-max(1, int(height * scale)) // p) * -(-max(1, int(width * scale)) // p)
+            return -(-scaled(height, scale) // p) * -(-scaled(width, scale) // p)
 
         if self.max_patches is None or patches(1.0) <= self.max_patches:
             return height, width
         # The largest scale, in steps of one patch along either side, that fits.
         scales = sorted({k * p / side for side in (height, width) for k in range(1, side // p + 1)})
         fitting = [s for s in scales if patches(s) <= self.max_patches] or [p / max(height, width)]
-        return max(1, int(height * fitting[-1])), max(1, int(width * fitting[-1]))
+        return scaled(height, fitting[-1]), scaled(width, fitting[-1])
 
 
 def image_size(shape: tuple[int, ...], *, channels_first: bool) -> tuple[int, int]:

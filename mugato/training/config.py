@@ -98,10 +98,15 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not self.tasks and not self.sources:
             raise ValueError("nothing to train on: name some tasks or sources")
-        names = {*self.tasks, *self.sources}
-        for label in ("weights", "demonstrations", "history", "splits"):
-            if unknown := sorted(set(getattr(self, label)) - names):
-                raise ValueError(f"{label} name {unknown}, but the run has {sorted(names)}")
+        named = {
+            "weights": (*self.tasks, *self.sources),
+            "demonstrations": self.tasks,
+            "history": self.tasks,
+            "splits": self.sources,
+        }
+        for label, names in named.items():
+            if unknown := sorted(set(getattr(self, label)) - set(names)):
+                raise ValueError(f"{label} name {unknown}, but may name {sorted(names)}")
         for name in ("steps", "batch_rows", "batch_parts", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

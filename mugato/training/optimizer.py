@@ -10,10 +10,11 @@ from mugato.training.config import OptimizerConfig
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
     """AdamW; weight decay on matrices only, not on biases and norms."""
-    parameters = list(model.parameters())
+    named = list(model.named_parameters())
+    matrices = {name for name, p in named if p.ndim >= 2 and not name.endswith("bias")}
     groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for n, p in named if n in matrices], "weight_decay": config.weight_decay},
+        {"params": [p for n, p in named if n not in matrices], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
 

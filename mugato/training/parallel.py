@@ -49,13 +49,16 @@ class Ranks:
         return values
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Sum all gradients in one message; a part without images gives the patch block none."""
+        """Sum all gradients in one message; a part without images gives the patch block none.
+
+        There it becomes zero, with one process as with many: the optimiser treats all alike.
+        """
+        parameters = [p for p in parameters if p.requires_grad]
+        for p in parameters:
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
         if self.world_size == 1:
             return
-        parameters = [p for p in parameters if p.requires_grad]
-        flat = torch.cat(
-            [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
-        )
+        flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
         dist.all_reduce(flat)
         for p, grad in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
             p.grad = grad.view_as(p)

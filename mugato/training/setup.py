@@ -112,10 +112,12 @@ def _train_text(texts: Iterable[str], num_pieces: int) -> TextTokenizer:
 
 def _texts(sources: Mapping[str, Source]) -> Iterator[str]:
     for source in sources.values():
-        leaves = {**source.spec.observation_leaves, **source.spec.action_leaves}
-        paths = [path for path, leaf in leaves.items() if leaf.kind == "text"]
-        step = max(1, len(source) // MAX_TEXTS)
-        for i in range(0, len(source), step) if paths else ():
+        observed, acted = (
+            [path for path, leaf in leaves.items() if leaf.kind == "text"]
+            for leaves in (source.spec.observation_leaves, source.spec.action_leaves)
+        )
+        stride = max(1, len(source) // MAX_TEXTS)
+        for i in range(0, len(source), stride) if observed or acted else ():
             episode = source[i]
-            for path in paths:
-                yield str({**episode.observations, **episode.actions}[path][0])
+            yield from (str(episode.observations[path][0]) for path in observed)
+            yield from (str(episode.actions[path][0]) for path in acted)

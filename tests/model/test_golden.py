@@ -9,19 +9,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mugato.model.attention import (
-    RelativeAttention,
-    RotaryAttention,
-    Sight,
-    pick,
-    rotary_angles,
-    rotate,
-    shift,
-    sinusoids,
-)
+from mugato.model.attention import RelativeAttention, RotaryAttention, Sight
 from mugato.model.config import GatoConfig
 from mugato.model.embedding import ResidualEmbedding
 from mugato.model.gato import Gato
+from mugato.model.positions import pick, rotary_angles, rotate, shift, sinusoids
 from mugato.model.recurrent import scan
 from mugato.model.transformer import Block, FeedForward
 from tests.agents import tiny_config

@@ -44,7 +44,7 @@ def test_a_folder_of_another_size_says_which_flag_to_set(folder):
 
 
 def test_an_unknown_model_type_is_named():
-    with pytest.raises(ValueError, match="no such folder, and transformers .* 'gpt22'"):
+    with pytest.raises(ValueError, match=r"no such folder, and transformers .* 'gpt22'"):
         make("hf:gpt22")
 
 
@@ -61,3 +61,19 @@ def test_a_full_row_goes_on_from_its_last_half(name):
     positions = torch.arange(12)[None]  # the last half of the first 16, and the four after them
     expected, _ = model(x[:, 8:], positions, torch.ones_like(positions))
     torch.testing.assert_close(torch.cat(outputs, 1)[:, 16:], expected[:, 8:], rtol=1e-4, atol=1e-5)
+
+
+def test_weights_kept_in_bf16_are_trained_in_fp32(folder):
+    path, theirs = folder
+    theirs.to(torch.bfloat16).save_pretrained(path)
+    assert {p.dtype for p in make(f"hf:{path}").parameters()} == {torch.float32}
+
+
+def test_a_model_that_sees_the_future_is_refused():
+    with pytest.raises(ValueError, match="hf:bert is no causal model: it sees the future"):
+        make("hf:bert")
+
+
+def test_sizes_that_an_architecture_cannot_have_are_named():
+    with pytest.raises(ValueError, match=r"hf:gpt2 cannot be made with .*num_attention_heads"):
+        make("hf:gpt2", num_heads=5)

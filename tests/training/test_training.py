@@ -103,6 +103,12 @@ def test_parts_that_cannot_be_dealt_out_are_refused():
         Ranks(world_size=2).share(3)
 
 
+@pytest.mark.parametrize("field", ["history", "demonstrations"])
+def test_settings_of_tasks_for_a_source_are_refused(field, tmp_path):
+    with pytest.raises(ValueError, match=f"{field} name ..text.., but may name"):
+        make_config(tmp_path, **{field: {"text": 1 if field == "history" else "data"}})
+
+
 def test_two_processes_compute_what_one_does(tmp_path):
     run_training(make_config(tmp_path / "one"))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
