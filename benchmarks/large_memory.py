@@ -36,6 +36,7 @@ def main() -> None:
         tracker.track_external(model, optimizer)
         with tracker:
             for _ in range(2):  # the moments exist from the first step on
+                tracker.reset_mod_stats()
                 with torch.autocast("cpu", torch.bfloat16):
                     hidden = model.hidden(_text())[0]
                     logits = torch.nn.functional.linear(hidden, model.embedding.table.weight)

@@ -28,7 +28,7 @@ class State(Protocol):
 class SequenceModel(nn.Module):
     """Vectors in, vectors out, each seeing its own segment's past.
 
-    What holds for all of them, as far as the context reaches (`tests/model/test_sequence_models.py`):
+    What holds for all of them as far as the context reaches (`tests/model/test_sequence_models`):
     reading token by token gives what one pass over the whole gives; the future changes nothing in
     the past; a segment packed among others gives what it gives alone; a gradient reaches every
     parameter.
