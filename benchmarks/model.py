@@ -24,7 +24,7 @@ from typing import Any
 LENGTH = 1024
 PATCHES, OTHERS = 16, 7
 TIMESTEP = PATCHES + OTHERS + 2
-STEPS, WARM_UP = 5, 2
+STEPS, WARM_UP = 4, 1
 MODELS = ("gato rotary", "gato transformer-xl", "gpt2")
 
 

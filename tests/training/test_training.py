@@ -13,6 +13,7 @@ from mugato.agent import Agent
 from mugato.data.mixture import Mixture
 from mugato.training.checkpoint import STATE
 from mugato.training.config import OptimizerConfig, TrainConfig
+from mugato.training.launch import run_in_processes
 from mugato.training.loop import train
 from mugato.training.metrics import read_metrics
 from mugato.training.parallel import Ranks, ranks
@@ -111,32 +112,40 @@ def test_settings_of_tasks_for_a_source_are_refused(field, tmp_path):
 
 def test_two_processes_compute_what_one_does(tmp_path):
     run_training(make_config(tmp_path / "one"))
+    run_in_processes(2, distributed, str(tmp_path / "two"))
+    assert_the_same(tmp_path)
+
+
+@pytest.mark.slow
+def test_two_processes_of_torchrun_compute_what_one_does(tmp_path):
+    run_training(make_config(tmp_path / "one"))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     (tmp_path / "start.py").write_text(
         f"import sys; sys.path.insert(0, {str(Path.cwd())!r})\n"
         "from tests.training.test_training import distributed\n"
         f"distributed({str(tmp_path / 'two')!r})\n"
     )
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node=2",
-        "--local-addr=127.0.0.1",
-    ]
+    # torchrun looks its own machine up by name, which not every network can answer.
+    where = ["--standalone", "--nproc_per_node=2", "--local-addr=127.0.0.1"]
     done = subprocess.run(
-        [*command, str(tmp_path / "start.py")], env=environment, timeout=300, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [sys.executable, "-m", "torch.distributed.run", *where, str(tmp_path / "start.py")],
+        env=environment, timeout=300, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
-    one, two = (read_metrics(tmp_path / name)[-1]["tokens"] for name in ("one", "two"))
+    assert_the_same(tmp_path)
+
+
+def assert_the_same(folder: Path) -> None:
+    assert losses(folder / "two") == pytest.approx(losses(folder / "one"), rel=1e-4)
+    one, two = (read_metrics(folder / name)[-1]["tokens"] for name in ("one", "two"))
     assert one == two
+    weights = [Agent.from_pretrained(folder / name).model.state_dict() for name in ("one", "two")]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][name], rtol=1e-3, atol=1e-5, msg=name)
 
 
 def distributed(run: str) -> None:
-    """What each of two processes does in the test above."""
+    """What each of two processes does in the tests above."""
     torch.set_num_threads(1)
     with ranks() as peers:
         assert peers.world_size == 2
