@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
@@ -63,8 +64,10 @@ def run_in_processes(count: int, target: Callable[..., None], *arguments: Any) -
             signal.signal(s, handler)
     if not errors.empty():
         raise ValueError(errors.get())
-    if codes := [child.exitcode for child in children if child.exitcode]:
-        raise RuntimeError(f"a training process died with exit code {codes[0]}")
+    codes = [child.exitcode for child in children if child.exitcode]
+    if codes:  # the first to die, not those that were ended for it
+        code = next((c for c in codes if c != -signal.SIGKILL), codes[0])
+        raise RuntimeError(f"a training process died with exit code {code}")
 
 
 def _child(
@@ -81,6 +84,8 @@ def _child(
     except REPORTED as error:
         errors.put(str(error))
         os._exit(1)  # the others wait for this one: nothing is left to tidy up
+    sys.stdout.flush()
+    os._exit(0)  # what native libraries do at an interpreter's end is no reason to fail
 
 
 def _wait(children: Sequence[BaseProcess]) -> None:

@@ -121,6 +121,7 @@ class _Run:
             progress = dataclasses.replace(progress, parts=parts)
             save_state(self.config.run, self.model, self.optimizer, progress)
             self.agent.save_pretrained(self.config.run)
+        self.peers.any(False)  # nobody leaves before all is on disk
 
     def _step(self, batches: list[Batch], step: int, lr: float) -> StepResult:
         """One update from this process's parts of the global batch."""
