@@ -30,14 +30,14 @@ class Sight:
         positions: of the queries within their segments.
         key_positions: of the keys; -1 where there is none.
         mask: True where a query may look.
-        penalty: the mask as numbers to add to scores: 0 where a query may look.
+        dtype: of the scores.
         segments: of the rows, where queries and keys are the same tokens; None in a ring.
     """
 
     positions: Int[Tensor, "B Q"]
     key_positions: Int[Tensor, "B K"]
     mask: Bool[Tensor, "B 1 Q K"]
-    penalty: Float[Tensor, "B 1 Q K"]
+    dtype: torch.dtype
     segments: Int[Tensor, "B Q"] | None = None
 
     @staticmethod
@@ -48,11 +48,7 @@ class Sight:
         mask = _past(positions, positions, context_length)
         mask &= segments[:, None, :, None] == segments[:, None, None, :]
         return Sight(
-            positions=positions,
-            key_positions=positions,
-            mask=mask,
-            penalty=_penalty(mask, dtype),
-            segments=segments,
+            positions=positions, key_positions=positions, mask=mask, dtype=dtype, segments=segments
         )
 
     @staticmethod
@@ -61,12 +57,7 @@ class Sight:
     ) -> "Sight":
         """Running rows: each new token sees the tokens of its row that the ring holds."""
         mask = _past(positions, held, context_length)
-        return Sight(
-            positions=positions,
-            key_positions=held,
-            mask=mask,
-            penalty=_penalty(mask, dtype),
-        )
+        return Sight(positions=positions, key_positions=held, mask=mask, dtype=dtype)
 
     @cached_property
     def aligned(self) -> bool:
@@ -82,10 +73,17 @@ class Sight:
         follows = torch.where(next_s == s, next_p == p + 1, next_p == 0)
         return bool((follows | (next_s == 0)).all())
 
-    @property
+    @cached_property
     def distances(self) -> Int[Tensor, "B 1 Q K"]:
         """Query position minus key position."""
-        return self.positions[:, None, :, None] - self.key_positions[:, None, None, :]
+        return _distances(self.positions, self.key_positions)
+
+    @cached_property
+    def penalty(self) -> Float[Tensor, "B 1 Q K"]:
+        """The mask as numbers to add to scores: 0 where a query may look."""
+        # Finite in bf16: rows of padding, which see nothing, get no NaN.
+        nothing = torch.zeros(self.mask.shape, dtype=self.dtype, device=self.mask.device)
+        return nothing.masked_fill_(~self.mask, -30000.0)
 
 
 class RotaryAttention(nn.Module):
@@ -234,15 +232,16 @@ def _plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     return torch.softmax(scores.add_(bias), dim=-1, dtype=scores.dtype) @ v
 
 
-def _penalty(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    # Finite in bf16: rows of padding, which see nothing, get no NaN.
-    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -30000.0)
+def _distances(
+    positions: Int[Tensor, "B Q"], key_positions: Int[Tensor, "B K"]
+) -> Int[Tensor, "B 1 Q K"]:
+    return positions[:, None, :, None] - key_positions[:, None, None, :]
 
 
 def _past(
     positions: Int[Tensor, "B Q"], key_positions: Int[Tensor, "B K"], context_length: int
 ) -> Bool[Tensor, "B 1 Q K"]:
     """True where a query may look: at itself and the past, as far back as the context reaches."""
-    distance = positions[:, None, :, None] - key_positions[:, None, None, :]
+    distance = _distances(positions, key_positions)
     seen = (distance >= 0) & (distance < context_length)
     return seen & (key_positions >= 0)[:, None, None, :]

@@ -74,7 +74,7 @@ def target_losses(
     config: LossConfig = LossConfig(),
 ) -> TargetLosses:
     """Score each target that counts against the whole vocabulary, through the tied table."""
-    is_target, scored = batch.loss_mask.flatten(), batch.loss_mask.flatten()
+    is_target = scored = batch.loss_mask.flatten()
     if config.observation_weight:
         scored = scored | batch.observation_mask.flatten()
     rows = torch.nonzero(scored).squeeze(1)

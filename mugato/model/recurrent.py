@@ -75,9 +75,7 @@ class Recurrent(SequenceModel):
     ) -> tuple[Float[Tensor, "B L width"], RecurrentState | None]:
         real = segments > 0
         starts = real & (positions == 0)
-        memories = self.init_state(len(x), 0).memories
-        if state is not None:
-            memories = state.memories
+        memories = (state or self.init_state(len(x), 0)).memories
         after = []
         for block, memory in zip(self.blocks, memories, strict=True):
             x, memory = self.run(_step, block, x, real, starts, memory)
