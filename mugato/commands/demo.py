@@ -1,0 +1,25 @@
+"""`mugato demo`: everything in one go."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+from mugato import display
+from mugato.commands.evaluate import evaluate
+from mugato.commands.record import unrecorded
+from mugato.commands.train import run_training
+from mugato.presets import preset
+
+
+def demo(*, run: Path = Path("runs/demo"), started: float | None = None) -> None:
+    """Everything in one go: record what is missing, train one agent, evaluate it, write the report.
+
+    Args:
+        run: folder of the run.
+        started: when the undertaking began, in seconds since 1970, if installing is to count.
+    """
+    started = started or time.time()
+    display.record(unrecorded("demo"), {"workers": 2})
+    config = dataclasses.replace(preset("demo"), run=run)
+    run_training(config)
+    evaluate(run, started=started)

@@ -1,0 +1,59 @@
+"""`mugato generate`: text, captions and answers."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from mugato.display import console
+
+
+def generate(
+    prompt: Annotated[str, tyro.conf.Positional] = "",
+    *,
+    agent: Path = Path("runs/demo"),
+    image: Path | None = None,
+    question: str | None = None,
+    task: str | None = None,
+    max_tokens: int = 200,
+    temperature: float = 0.8,
+    top_p: float = 0.95,
+    seed: int = 0,
+) -> None:
+    """Continue a text; with --image, caption the picture, or answer a --question about it.
+
+    Args:
+        prompt: text to continue; empty starts a new document.
+        agent: folder of the run.
+        image: a picture file.
+        question: asked about the picture.
+        task: source whose way of answering is used; emoji for captions, easy-vqa for questions.
+        max_tokens: of continued text.
+        temperature: 0 takes the likeliest token every time.
+        top_p: sample among the likeliest tokens that hold this much probability.
+        seed: of the sampling.
+    """
+    from mugato import generate as generation
+    from mugato.agent import Agent
+    from mugato.data.pictures import read_picture
+    from mugato.sampling import Sampling
+
+    loaded = Agent.from_pretrained(agent)
+    if image is None:
+        if question is not None:
+            raise ValueError("--question needs --image")
+        console.print(prompt, end="", markup=False, highlight=False)
+        sampling = Sampling(temperature=temperature, top_p=top_p)
+        for piece in generation.continue_text(
+            loaded, prompt, max_tokens=max_tokens, sampling=sampling, seed=seed
+        ):
+            console.print(piece, end="", markup=False, highlight=False)
+        console.print()
+        return
+    name = task or ("emoji" if question is None else "easy-vqa")
+    size_px = loaded.spec(name).observation_leaves["image"].shape[0]
+    picture = read_picture(image.read_bytes(), size_px=size_px)
+    if question is None:
+        console.print(generation.caption(loaded, [picture], task=name)[0], markup=False)
+    else:
+        console.print(generation.answer(loaded, [picture], [question], task=name)[0], markup=False)

@@ -1,0 +1,120 @@
+"""`mugato train`: one agent on a mixture of tasks and sources."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tyro
+
+from mugato import display
+from mugato.presets import PRESETS, preset
+from mugato.training.config import TrainConfig
+
+
+def train(arguments: Sequence[str]) -> None:
+    """Train an agent: `mugato train --preset demo [--steps 500 --model.width 128 ...]`."""
+    arguments = list(arguments)
+    name = _take(arguments, "--preset")
+    env = _take(arguments, "--env")
+    demonstrations = _take(arguments, "--demonstrations") if env else None
+    resume = _take_flag(arguments, "--resume")
+    if env and not demonstrations:
+        raise ValueError("--env needs --demonstrations NAME, a Minari data set")
+    base = preset(name or ("environment" if env else "demo"))
+    if env and demonstrations:
+        base = _narrowed(base, tasks=(env,), sources=() if name is None else base.sources)
+        base = dataclasses.replace(base, demonstrations={env: demonstrations})
+    tasks, chosen = _values(arguments, "--tasks"), _values(arguments, "--sources")
+    base = _narrowed(
+        base,
+        tasks=base.tasks if tasks is None else tasks,
+        sources=base.sources if chosen is None else chosen,
+    )
+    config = tyro.cli(
+        TrainConfig,
+        default=base,
+        args=arguments,
+        prog="mugato train",
+        description=(
+            "Train an agent. --preset NAME chooses a complete configuration "
+            f"({', '.join(PRESETS)}), the flags below change it. --env ID --demonstrations NAME "
+            "trains on any Minari data set of any Gymnasium environment. --resume goes on where "
+            "the run stopped."
+        ),
+    )
+    run_training(config, resume=resume)
+
+
+def run_training(config: TrainConfig, *, resume: bool = False) -> None:
+    """Train in as many processes as the machine has cores for, or in this one."""
+    from mugato.training.launch import num_processes, run_in_processes
+
+    count = num_processes(config)
+    if count == 1:
+        _train_here(config, resume)
+    else:
+        run_in_processes(count, _train_here, config, resume)
+
+
+def _train_here(config: TrainConfig, resume: bool) -> None:
+    """Open the data, train, and show how it goes."""
+    from mugato.training.loop import train as training_loop
+    from mugato.training.parallel import ranks
+    from mugato.training.setup import make_agent, make_mixture, make_tokenizer, open_sources
+
+    with ranks() as peers:
+        with display.status("Reading demonstrations and text", quiet=not peers.is_main):
+            sources = open_sources(config)
+            tokenizer = make_tokenizer(config, sources)
+            mixture = make_mixture(config, sources, tokenizer)
+            agent = make_agent(config, sources, tokenizer)
+        with display.training(config, agent, quiet=not peers.is_main) as on_report:
+            progress = training_loop(
+                config, agent, mixture, peers, resume=resume, on_report=on_report
+            )
+        if peers.is_main:
+            display.trained(config, progress)
+
+
+def _narrowed(
+    config: TrainConfig, *, tasks: tuple[str, ...], sources: tuple[str, ...]
+) -> TrainConfig:
+    """The same run with other tasks and sources: what was said of the missing ones is dropped."""
+
+    def kept(settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in settings.items() if name in {*tasks, *sources}}
+
+    return dataclasses.replace(
+        config, tasks=tasks, sources=sources, weights=kept(config.weights),
+        history=kept(config.history), splits=kept(config.splits),
+        demonstrations=kept(config.demonstrations),
+    )  # fmt: skip
+
+
+def _values(arguments: Sequence[str], flag: str) -> tuple[str, ...] | None:
+    """The values that follow a flag, if it is there."""
+    if flag not in arguments:
+        return None
+    rest = arguments[arguments.index(flag) + 1 :]
+    return tuple(itertools.takewhile(lambda value: not value.startswith("--"), rest))
+
+
+def _take(arguments: list[str], flag: str) -> str | None:
+    """Remove `flag VALUE` or `flag=VALUE` from the arguments and return the value."""
+    for i, argument in enumerate(arguments):
+        if argument == flag:
+            if i + 1 == len(arguments):
+                raise ValueError(f"{flag} needs a value")
+            del arguments[i]
+            return arguments.pop(i)
+        if argument.startswith(f"{flag}="):
+            return arguments.pop(i).partition("=")[2]
+    return None
+
+
+def _take_flag(arguments: list[str], flag: str) -> bool:
+    found = flag in arguments
+    if found:
+        arguments.remove(flag)
+    return found
