@@ -19,6 +19,7 @@ import numpy as np
 from minari.storage import get_dataset_path
 
 from mugato.data.minari_hdf5 import leaf_locations, read_array, read_length
+from mugato.data.source import check_split
 from mugato.episode import Episode, validate
 from mugato.spec import Spec, flatten, spec_of
 
@@ -82,12 +83,14 @@ class MinariSource:
         return [validate(episode, self.spec) for episode in episodes]
 
 
-def open_minari(dataset_id: str) -> MinariSource:
+def open_minari(dataset_id: str, split: str = "train") -> MinariSource:
     """Open a data set of this machine; a missing version means "-v0".
 
     Raises:
-        ValueError: malformed or unknown id, no episodes, damaged files, unsupported spaces.
+        ValueError: malformed or unknown id, no episodes, damaged files, unsupported spaces; a
+            split other than "train", the only one of demonstrations.
     """
+    check_split(dataset_id, split, ("train",))
     dataset_id = complete_dataset_id(dataset_id)
     folder = dataset_folder(dataset_id)
     if not (folder / DATA_FOLDER).is_dir():  # asked here: Minari would search its servers first

@@ -1,4 +1,7 @@
-"""The data that installs with pip, by name. To add a source: one file here and one line below."""
+"""All data by name: sources that install with pip, and readers of formats that users bring.
+
+To add a source: one file here and one line in `SOURCES`; to add a format: the same in `READERS`.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,9 +9,11 @@ from typing import Any
 from mugato.data.easy_vqa import open_easy_vqa
 from mugato.data.emoji import open_emoji
 from mugato.data.factbook import open_factbook
+from mugato.data.minari_source import open_minari
 from mugato.data.shakespeare import open_shakespeare
 from mugato.data.source import Source
 
+# Called as opener(split, **options).
 SOURCES: Mapping[str, Callable[..., Source]] = {
     "shakespeare": open_shakespeare,
     "factbook": open_factbook,
@@ -16,14 +21,25 @@ SOURCES: Mapping[str, Callable[..., Source]] = {
     "easy-vqa": open_easy_vqa,
 }
 
+# "format:where" is opened as READERS[format](where, split, **options).
+READERS: Mapping[str, Callable[..., Source]] = {
+    "minari": open_minari,
+}
+
 
 def open_source(name: str, split: str, **options: Any) -> Source:
-    """Open a split of a named source; options (`size_px`) go to its own opener.
+    """Open a split of a named source, or of data in a known format ("minari:my/data-v0").
+
+    Options (`size_px`) go to the opener.
 
     >>> open_source("shakespear", "train")
     Traceback (most recent call last):
-    ValueError: no source 'shakespear'; there are shakespeare, factbook, emoji, easy-vqa
-    """
+    ValueError: no source 'shakespear'; there are shakespeare, factbook, emoji, easy-vqa; or minari:WHERE
+    """  # noqa: E501
+    kind, colon, where = name.partition(":")
+    if colon and kind in READERS:
+        return READERS[kind](where, split, **options)
     if name not in SOURCES:
-        raise ValueError(f"no source {name!r}; there are {', '.join(SOURCES)}")
+        formats = ", ".join(f"{kind}:WHERE" for kind in READERS)
+        raise ValueError(f"no source {name!r}; there are {', '.join(SOURCES)}; or {formats}")
     return SOURCES[name](split, **options)
