@@ -27,3 +27,11 @@ def babyai(name: str, env_id: str, *, max_episode_steps: int, episodes: int = 20
         episodes=episodes,
         action_noise=0.05,
     )
+
+
+TASKS = (
+    babyai("babyai-go-to-red-ball-no-dists", "BabyAI-GoToRedBallNoDists-v0", max_episode_steps=64),
+    babyai("babyai-go-to-obj", "BabyAI-GoToObj-v0", max_episode_steps=64),
+    babyai("babyai-go-to-local", "BabyAI-GoToLocal-v0", max_episode_steps=64, episodes=8000),
+    babyai("babyai-open-door", "BabyAI-OpenDoor-v0", max_episode_steps=441, episodes=3000),
+)

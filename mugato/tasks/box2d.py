@@ -38,3 +38,6 @@ def _make_expert(env: gymnasium.Env) -> ActionFunction:
         return heuristic(env, observation).astype(np.float32)
 
     return act
+
+
+TASKS = (lunar_lander_continuous("lunar-lander-continuous"),)

@@ -35,3 +35,6 @@ def _cart_pole_expert(env: gymnasium.Env) -> ActionFunction:
         return int(CART_POLE_GAINS @ observation > 0)
 
     return act
+
+
+TASKS = (cartpole("cartpole"),)

@@ -85,3 +85,13 @@ def _make_expert(env_name: str, env: gymnasium.Env) -> ActionFunction:
         return np.clip(action, -1.0, 1.0).astype(np.float32)
 
     return act
+
+
+TASKS = (
+    metaworld("metaworld-button-press-topdown", "button-press-topdown-v3"),
+    metaworld("metaworld-coffee-button", "coffee-button-v3"),
+    metaworld("metaworld-drawer-close", "drawer-close-v3"),
+    metaworld("metaworld-faucet-open", "faucet-open-v3"),
+    metaworld("metaworld-handle-press", "handle-press-v3"),
+    metaworld("metaworld-window-open", "window-open-v3"),
+)

@@ -108,3 +108,6 @@ def _make_four_rooms_bot(env: gymnasium.Env) -> ActionFunction:
     world.instrs = verifier.GoToInstr(goal)
     # The bot is done when it faces the goal; FourRooms asks to step onto it.
     return make_bot(env, done_means_forward=True)
+
+
+TASKS = (four_rooms("minigrid-four-rooms"),)

@@ -90,3 +90,6 @@ def _make_expert(env: gymnasium.Env) -> ActionFunction:
         return np.clip(force, -1.0, 1.0).astype(np.float32)
 
     return act
+
+
+TASKS = (pointmaze("pointmaze-umaze", "PointMaze_UMaze-v3", max_episode_steps=300),)

@@ -38,6 +38,7 @@ class Task:
             successful episodes become demonstrations.
         episodes: number of demonstrations recorded by default.
         action_noise: how far executed actions stray from the expert's; see `rollout.run_episode`.
+        jat_name: the name of the same task in the JAT data set (Gallouédec et al. 2024), if there.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Task:
     failure_return: float | None = None
     episodes: int = 200
     action_noise: float = 0.0
+    jat_name: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.action_noise <= 1:
