@@ -29,6 +29,7 @@ def babyai(name: str, env_id: str, *, max_episode_steps: int, episodes: int = 20
     )
 
 
+PACKAGES = ("minigrid",)
 TASKS = (
     babyai("babyai-go-to-red-ball-no-dists", "BabyAI-GoToRedBallNoDists-v0", max_episode_steps=64),
     babyai("babyai-go-to-obj", "BabyAI-GoToObj-v0", max_episode_steps=64),

@@ -40,4 +40,5 @@ def _make_expert(env: gymnasium.Env) -> ActionFunction:
     return act
 
 
+PACKAGES = ("Box2D",)
 TASKS = (lunar_lander_continuous("lunar-lander-continuous"),)

@@ -37,4 +37,5 @@ def _cart_pole_expert(env: gymnasium.Env) -> ActionFunction:
     return act
 
 
+PACKAGES = ()
 TASKS = (cartpole("cartpole"),)

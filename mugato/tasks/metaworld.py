@@ -87,6 +87,7 @@ def _make_expert(env_name: str, env: gymnasium.Env) -> ActionFunction:
     return act
 
 
+PACKAGES = ("metaworld", "mujoco")
 TASKS = (
     metaworld("metaworld-button-press-topdown", "button-press-topdown-v3"),
     metaworld("metaworld-coffee-button", "coffee-button-v3"),

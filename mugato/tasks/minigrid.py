@@ -110,4 +110,5 @@ def _make_four_rooms_bot(env: gymnasium.Env) -> ActionFunction:
     return make_bot(env, done_means_forward=True)
 
 
+PACKAGES = ("minigrid",)
 TASKS = (four_rooms("minigrid-four-rooms"),)

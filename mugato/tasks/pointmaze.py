@@ -92,4 +92,5 @@ def _make_expert(env: gymnasium.Env) -> ActionFunction:
     return act
 
 
+PACKAGES = ("gymnasium-robotics", "mujoco")
 TASKS = (pointmaze("pointmaze-umaze", "PointMaze_UMaze-v3", max_episode_steps=300),)

@@ -5,7 +5,8 @@ import difflib
 from mugato.tasks import babyai, box2d, classic_control, metaworld, minigrid, pointmaze
 from mugato.tasks.task import Task
 
-# The files that list the tasks; one line each.
+# The files that list the tasks, one line each. Each has `TASKS`, and in `PACKAGES` the distributions
+# besides Gymnasium that its environments come from.
 DOMAINS = (
     babyai,
     minigrid,
@@ -16,6 +17,9 @@ DOMAINS = (
 )
 
 TASKS: dict[str, Task] = {task.name: task for domain in DOMAINS for task in domain.TASKS}
+PACKAGES: dict[str, tuple[str, ...]] = {
+    domain.__name__.rpartition(".")[2]: domain.PACKAGES for domain in DOMAINS
+}
 
 
 def get_task(name: str) -> Task:
