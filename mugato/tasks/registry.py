@@ -5,8 +5,8 @@ import difflib
 from mugato.tasks import babyai, box2d, classic_control, metaworld, minigrid, pointmaze
 from mugato.tasks.task import Task
 
-# The files that list the tasks, one line each. Each has `TASKS`, and in `PACKAGES` the distributions
-# besides Gymnasium that its environments come from.
+# The files that list the tasks, one line each. A file has `TASKS`, and in `PACKAGES` the packages
+# besides Gymnasium that its environments come from, as pip names them.
 DOMAINS = (
     babyai,
     minigrid,
