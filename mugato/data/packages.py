@@ -1,7 +1,10 @@
-"""Data that pip installs: find a package's files without importing or unpickling it."""
+"""Optional packages: find the files of those that hold data, import those that hold code."""
 
+import importlib
 import importlib.util
+import warnings
 from pathlib import Path
+from types import ModuleType
 
 # Module -> what `pip install` needs; without dependencies where only the files are read.
 REQUIREMENTS = {
@@ -33,3 +36,20 @@ def package_path(module: str, relative: str) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"the data package {module!r} has no {relative!r}: {install}")
     return path
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Import an optional module.
+
+    Raises:
+        ImportError: naming the extra that installs it.
+    """
+    try:
+        with warnings.catch_warnings():  # the package's own affair
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise ImportError(
+            f"{package} cannot be imported ({error}); install it: pip install 'mugato[{extra}]'"
+        ) from error

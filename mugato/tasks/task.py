@@ -4,14 +4,13 @@ A task knows nothing of tokens or models. Everything in it can be pickled, so th
 evaluation may run in other processes.
 """
 
-import importlib
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import gymnasium
+
+from mugato.data.packages import require as require  # for the domains' files
 
 # Episodes of one use never serve another.
 DEMONSTRATION_SEEDS = range(1_000_000)
@@ -68,20 +67,3 @@ class Task:
 
     def succeeded(self, episode_return: float) -> bool:
         return self.failure_return is None or episode_return > self.failure_return
-
-
-def require(module: str, *, extra: str) -> ModuleType:
-    """Import an optional module.
-
-    Raises:
-        ImportError: naming the extra that installs it.
-    """
-    try:
-        with warnings.catch_warnings():  # the package's own affair
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return importlib.import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0]
-        raise ImportError(
-            f"{package} cannot be imported ({error}); install it: pip install 'mugato[{extra}]'"
-        ) from error
