@@ -9,9 +9,11 @@ from typing import Any
 from mugato.data.easy_vqa import open_easy_vqa
 from mugato.data.emoji import open_emoji
 from mugato.data.factbook import open_factbook
+from mugato.data.image_folder import open_images
 from mugato.data.minari_source import open_minari
 from mugato.data.shakespeare import open_shakespeare
 from mugato.data.source import Source
+from mugato.data.text_files import open_paragraphs, open_text
 
 # Called as opener(split, **options).
 SOURCES: Mapping[str, Callable[..., Source]] = {
@@ -24,6 +26,9 @@ SOURCES: Mapping[str, Callable[..., Source]] = {
 # "format:where" is opened as READERS[format](where, split, **options).
 READERS: Mapping[str, Callable[..., Source]] = {
     "minari": open_minari,
+    "text": open_text,
+    "paragraphs": open_paragraphs,
+    "images": open_images,
 }
 
 
@@ -32,10 +37,10 @@ def open_source(name: str, split: str, **options: Any) -> Source:
 
     Options (`size_px`) go to the opener.
 
-    >>> open_source("shakespear", "train")
+    >>> open_source("shakespear", "train")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: no source 'shakespear'; there are shakespeare, factbook, emoji, easy-vqa; or minari:WHERE
-    """  # noqa: E501
+    ValueError: no source 'shakespear'; there are shakespeare, ...; or minari:WHERE, ...
+    """
     kind, colon, where = name.partition(":")
     if colon and kind in READERS:
         return READERS[kind](where, split, **options)

@@ -1,0 +1,127 @@
+"""Plain text files as documents: text without observations.
+
+A file, a folder (all its .txt and .md files, also in folders within) or a glob. Every file is one
+document, or every paragraph is (`blank_lines`). Documents are dealt to the splits by a hash of
+their own words, so that equal ones stand on the same side whatever file they are in. Only places
+are kept in memory, not texts.
+"""
+
+import glob
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from mugato.data.source import check_split, split_by_hash, text_leaf
+from mugato.episode import Episode
+from mugato.spec import Leaf, Spec
+
+PERCENT = {"train": 90, "validation": 5, "test": 5}
+SPLITS = ("all", *PERCENT)
+SUFFIXES = (".txt", ".md")
+SPEC = Spec(observation={}, action={"text": Leaf(kind="text", dtype="str")})
+
+_BLANK_LINES = re.compile(r"\n\s*\n")
+# Paragraphs of one file are mostly asked for together.
+NUM_CACHED_FILES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFiles:
+    """Documents by number, read from their files when they are asked for.
+
+    Attributes:
+        name: what was opened.
+        split: which part of it.
+        blank_lines: whether blank lines end a document.
+        places: (file, number of the document in it).
+    """
+
+    name: str
+    split: str
+    blank_lines: bool
+    places: tuple[tuple[Path, int], ...] = field(repr=False)
+    spec: Spec = SPEC
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Episode:
+        path, number = self.places[index]
+        document = _documents(path, self.blank_lines)[number]
+        where = f"{path} paragraph {number}" if self.blank_lines else str(path)
+        return Episode(
+            observations={},
+            actions={"text": text_leaf(document)},
+            name=f"{self.name} {self.split}: {where}",
+        )
+
+
+def open_text(where: str, split: str = "train", *, blank_lines: bool = False) -> TextFiles:
+    """Open a split of text files; every document is one episode of one timestep.
+
+    Args:
+        where: a file, a folder or a glob ("books/**/*.txt").
+        split: `all` documents, or `train` (90 %), `validation` (5 %) and `test` (5 %).
+        blank_lines: cut files into paragraphs, each a document of its own.
+
+    Raises:
+        ValueError: no file, no document in this split, an empty file, or one that is no UTF-8.
+    """
+    name = f"text:{where}"
+    check_split(name, split, SPLITS)
+    _documents.cache_clear()  # files may have changed since they were last opened
+    places = [
+        (path, number)
+        for path in _files(where)
+        for number, document in enumerate(_documents(path, blank_lines))
+        if split == "all" or split_by_hash(_words(document), PERCENT) == split
+    ]
+    if not places:
+        advice = "" if blank_lines else ", or cut files into paragraphs ('paragraphs:WHERE')"
+        raise ValueError(f"{name}: no document falls to split {split!r}; take 'all'{advice}")
+    return TextFiles(name=name, split=split, blank_lines=blank_lines, places=tuple(places))
+
+
+def open_paragraphs(where: str, split: str = "train") -> TextFiles:
+    """As `open_text`, with blank lines between the documents of a file."""
+    return open_text(where, split, blank_lines=True)
+
+
+def read_text(path: Path) -> str:
+    """A whole UTF-8 file, without the mark that some programs put first.
+
+    Raises:
+        ValueError: it is no UTF-8; names the file and the byte.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no UTF-8 text: {error.reason} at byte {error.start}") from None
+
+
+def _files(where: str) -> list[Path]:
+    folder = Path(where).expanduser()
+    if folder.is_dir():
+        paths: Iterator[Path] = (p for suffix in SUFFIXES for p in folder.rglob(f"*{suffix}"))
+        wanted = " or ".join(SUFFIXES)
+    else:
+        paths = map(Path, glob.glob(str(folder), recursive=True))
+        wanted = "such"
+    files = sorted(path for path in paths if path.is_file())
+    if not files:
+        raise ValueError(f"text:{where}: no {wanted} file there")
+    return files
+
+
+@lru_cache(maxsize=NUM_CACHED_FILES)
+def _documents(path: Path, blank_lines: bool) -> list[str]:
+    text = read_text(path)
+    if not text.strip():
+        raise ValueError(f"{path} is empty: every text file must hold a document")
+    return _BLANK_LINES.split(text.strip()) if blank_lines else [text]
+
+
+def _words(document: str) -> bytes:
+    return " ".join(document.split()).encode()
