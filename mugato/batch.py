@@ -140,7 +140,7 @@ class RowPacker:
         for row in self._rows:
             starts = np.cumsum([0, *map(len, row)])
             places.append(
-                [(s, start + np.arange(len(s))) for s, start in zip(row, starts, strict=False)]
+                [(s, slice(start, start + len(s))) for s, start in zip(row, starts, strict=False)]
             )
         return _assemble(places, self.length)
 
@@ -165,7 +165,9 @@ def pad(sequences: Sequence[TokenSequence]) -> Batch:
     return _assemble(places, int(num_steps * starts[-1]))
 
 
-def _assemble(rows: list[list[tuple[TokenSequence, np.ndarray]]], length: int) -> Batch:
+def _assemble(
+    rows: Sequence[Sequence[tuple[TokenSequence, np.ndarray | slice]]], length: int
+) -> Batch:
     """Write each sequence's tokens to their places in its row."""
     shape = (len(rows), length)
     ids, targets, positions, segments, local, sources = np.zeros((6, *shape), np.int64)
@@ -179,7 +181,7 @@ def _assemble(rows: list[list[tuple[TokenSequence, np.ndarray]]], length: int) -
             ids[b, at], targets[b, at], loss_mask[b, at] = s.ids, s.targets, s.loss_mask
             observation_mask[b, at] = s.observation_mask
             positions[b, at], segments[b, at] = s.positions, segment + s.segments
-            segment = int(segments[b].max()) + 1
+            segment += int(s.segments.max(initial=-1)) + 1
             local[b, at], intervals[b, at], sources[b, at] = (
                 s.local_positions,
                 s.intervals,

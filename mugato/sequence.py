@@ -7,6 +7,7 @@ same function encodes for training and for acting.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
@@ -20,6 +21,9 @@ from mugato.vocab import Vocab
 NUM_LOCAL_POSITIONS = 512
 # Every action token shares this one encoding, whatever its place (App. C.3).
 ACTION_POSITION = NUM_LOCAL_POSITIONS
+# Layouts of sequences that are remembered: there is one for each number of timesteps and length of
+# the mission. Of 1,024 tokens each takes 60 kB.
+NUM_LAYOUTS = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +71,50 @@ def sequence(
 ) -> TokenSequence:
     """Flatten timesteps into one sequence, cut into segments of `history` timesteps.
 
-    Without actions (an observation to act on) the sequence ends with the separator.
+    Without actions (an observation to act on) the sequence ends with the separator. Where all
+    timesteps have the same number of tokens, as nearly always, all but the ids and the pixels was
+    worked out before; those arrays are shared and cannot be written to.
 
     Raises:
         ValueError: if an observation has more tokens than there are local positions.
     """
+    leaves = [*timesteps.observations.values(), *timesteps.actions.values()]
+    if not all(_is_even(leaf, len(timesteps)) for leaf in leaves):
+        return ragged_sequence(timesteps, vocab, history=history, source=source)
+    shapes = tuple(
+        _LeafShape(
+            num_tokens=leaf.tokens.shape[1],
+            intervals=None if leaf.intervals is None else leaf.intervals.astype(np.int16).tobytes(),
+        )
+        for leaf in leaves
+    )
+    layout = _layout(len(timesteps), shapes, len(timesteps.observations), vocab, history)
+    ids = _even_ids(timesteps, vocab)
+    targets = np.zeros_like(ids)
+    targets[:-1] = ids[1:]
+    pixels = [leaf.tokens for leaf in leaves if leaf.intervals is not None]
+    patches = [tokens.reshape(-1, tokens.shape[2]) for tokens in pixels]
+    return TokenSequence(
+        ids=ids,
+        targets=targets,
+        loss_mask=layout.loss_mask,
+        observation_mask=layout.observation_mask,
+        patch_index=layout.patch_index,
+        patches=np.concatenate(patches) if len(patches) > 1 else [*patches, layout.patches][0],
+        intervals=layout.intervals,
+        local_positions=layout.local_positions,
+        timesteps=layout.timesteps,
+        segments=layout.segments,
+        positions=layout.positions,
+        slots=layout.slots,
+        source=source,
+    )
+
+
+def ragged_sequence(
+    timesteps: Timesteps, vocab: Vocab, *, history: int | None = None, source: int = 0
+) -> TokenSequence:
+    """The same as `sequence` for any timesteps, all worked out anew."""
     blocks = list(_blocks(timesteps, vocab))
     num_slots = len(blocks)
     # Each block is in time order already; a stable sort by (timestep, slot) interleaves them.
@@ -122,6 +165,70 @@ def check_fits(counts: Int[np.ndarray, " t"], *, context_length: int, name: str)
             "shrink the images (--tokenizer.max-patches), leave out observations with a wrapper, "
             "or raise --model.context-length"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LeafShape:
+    """What of a leaf decides where its tokens stand: their number, and a picture's intervals."""
+
+    num_tokens: int
+    intervals: bytes | None
+
+
+def _is_even(leaf: TokenizedLeaf, num_steps: int) -> bool:
+    """Whether every timestep has as many tokens of the leaf."""
+    steps, num_tokens, _ = leaf.tokens.shape
+    if steps != num_steps:
+        return False
+    return leaf.kind != "text" or steps == 1 or bool((leaf.lengths == num_tokens).all())
+
+
+@lru_cache(maxsize=NUM_LAYOUTS)
+def _layout(
+    num_steps: int,
+    shapes: tuple[_LeafShape, ...],
+    num_observed: int,
+    vocab: Vocab,
+    history: int | None,
+) -> TokenSequence:
+    """The sequence of blank timesteps of these shapes."""
+    leaves = {str(i): _blank_leaf(num_steps, shape) for i, shape in enumerate(shapes)}
+    names = list(leaves)
+    blank = Timesteps(
+        observations={name: leaves[name] for name in names[:num_observed]},
+        actions={name: leaves[name] for name in names[num_observed:]},
+    )
+    layout = ragged_sequence(blank, vocab, history=history)
+    for array in vars(layout).values():
+        if isinstance(array, np.ndarray):
+            array.setflags(write=False)
+    return layout
+
+
+def _blank_leaf(num_steps: int, shape: _LeafShape) -> TokenizedLeaf:
+    lengths = np.full(num_steps, shape.num_tokens)
+    if shape.intervals is None:
+        ids = np.zeros((num_steps, shape.num_tokens, 1), np.int32)
+        return TokenizedLeaf(kind="discrete", tokens=ids, lengths=lengths)
+    pixels = np.zeros((num_steps, shape.num_tokens, 0), np.uint8)
+    intervals = np.frombuffer(shape.intervals, np.int16).reshape(-1, 4)
+    return TokenizedLeaf(kind="image", tokens=pixels, lengths=lengths, intervals=intervals)
+
+
+def _even_ids(timesteps: Timesteps, vocab: Vocab) -> np.ndarray:
+    """All ids in order: one row of a table is one timestep."""
+    num_steps = len(timesteps)
+    columns = [_columns(leaf) for leaf in timesteps.observations.values()]
+    if columns:
+        columns.append(np.full((num_steps, 1), vocab.separator, np.int32))
+    columns += [_columns(leaf) for leaf in timesteps.actions.values()]
+    return np.concatenate(columns, axis=1, dtype=np.int32).reshape(-1)
+
+
+def _columns(leaf: TokenizedLeaf) -> np.ndarray:
+    if leaf.intervals is None:
+        return leaf.tokens[:, :, 0]
+    return np.zeros(leaf.tokens.shape[:2], np.int32)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from mugato.batch import pack, pad
 from mugato.episode import validate
 from mugato.model.gato import Gato
-from mugato.sequence import ACTION_POSITION, check_fits, sequence
+from mugato.sequence import ACTION_POSITION, check_fits, ragged_sequence, sequence
 from mugato.sequence import encode as encode_episode
 from mugato.timesteps import tokenize
 from tests.agents import random_episode, tiny_config, tiny_tokenizer
@@ -138,3 +138,28 @@ def test_a_limited_history_cuts_the_sequence_into_segments():
         rtol=1e-4,
         atol=1e-5,
     )
+
+
+@pytest.mark.parametrize("name", [*SPACES, *IMAGES])
+@pytest.mark.parametrize("history", [None, 1, 2])
+@pytest.mark.parametrize("timesteps", [1, 5])
+def test_a_remembered_layout_gives_what_working_it_out_does(name, history, timesteps):
+    space = {**SPACES, **IMAGES}[name]
+    for seed in range(3):  # the second and third meet layouts that are there already
+        episode, spec = random_episode(space, ACTION, timesteps, seed)
+        tokens = tokenize(episode, spec, TOKENIZER)
+        fast = sequence(tokens, TOKENIZER.vocab, history=history, source=3)
+        slow = ragged_sequence(tokens, TOKENIZER.vocab, history=history, source=3)
+        for key, value in vars(slow).items():
+            np.testing.assert_array_equal(getattr(fast, key), value, err_msg=key)
+
+
+def test_a_remembered_layout_gives_the_same_without_actions_and_with_two_cameras():
+    cameras = spaces.Dict(left=IMAGES["wide"], right=SCENE["view"], speed=SCENE["speed"])
+    episode, spec = random_episode(cameras, ACTION, 3)
+    for actions in (episode.actions, {}):
+        shown = dataclasses.replace(episode, actions=actions)
+        tokens = tokenize(shown, spec, TOKENIZER)
+        fast, slow = sequence(tokens, TOKENIZER.vocab), ragged_sequence(tokens, TOKENIZER.vocab)
+        for key, value in vars(slow).items():
+            np.testing.assert_array_equal(getattr(fast, key), value, err_msg=key)

@@ -136,7 +136,10 @@ class Tokenizer:
 
     def _encode_texts(self, texts: np.ndarray, *, closed: bool) -> tuple[np.ndarray, np.ndarray]:
         end = [np.array([self.text.end_of_text], np.int32)] if closed else []
-        encoded = [np.concatenate([self.text.encode(str(text)), *end]) for text in texts]
+        distinct = {  # a mission repeats at every timestep
+            text: np.concatenate([self.text.encode(str(text)), *end]) for text in set(texts)
+        }
+        encoded = [distinct[text] for text in texts]
         lengths = np.array([len(ids) for ids in encoded])
         tokens = np.zeros((len(encoded), lengths.max(initial=0), 1), np.int32)
         for row, ids in zip(tokens, encoded, strict=True):
