@@ -1,4 +1,4 @@
-"""Questions answered and pictures named, by decoding freely and comparing whole strings."""
+"""Questions answered and pictures named, by decoding freely and comparing what was said."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from mugato.agent import Agent
 from mugato.data.easy_vqa import EasyVqa, QuestionType, open_easy_vqa, question_type
 from mugato.data.emoji import open_emoji
 from mugato.data.source import Source
+from mugato.evaluation.captions import caption_scores
 from mugato.policy import Policy
 from mugato.precision import Precision
 from mugato.sampling import GREEDY
@@ -114,7 +115,7 @@ def evaluate_captions(
     precision: Precision = "fp32",
     progress: Advance = lambda done, total: None,
 ) -> Answers:
-    """Share of pictures named exactly: those of training (memory), and those held out.
+    """How well pictures are named: those of training (memory), and those held out.
 
     Args:
         max_pictures: only so many of each, spread evenly.
@@ -129,18 +130,13 @@ def evaluate_captions(
             progress(before + done, total)
 
         named = _named(agent, task, source, shown[split], split, precision, advance)
-        scores[split] = float(np.mean([sample.given == sample.expected for sample in named]))
+        scores[split] = caption_scores([s.given for s in named], [s.expected for s in named])
         samples += [named[i] for i in spread(len(named), SHOWN_CAPTIONS[split])]
         before += len(named)
-    return Answers(
-        scores={
-            "exact_match": scores["train"],
-            "pictures": len(shown["train"]),
-            "held_out_exact_match": scores["test"],
-            "held_out_pictures": len(shown["test"]),
-        },
-        samples=tuple(samples),
+    seen, held_out = (
+        {"pictures": len(shown[split]), **scores[split]} for split in ("train", "test")
     )
+    return Answers(scores={**seen, "held_out": held_out}, samples=tuple(samples))
 
 
 def decode_texts(

@@ -57,9 +57,9 @@ def test_batches_answer_as_single_questions_do(agent, monkeypatch):
 def test_captions_of_seen_and_unseen_pictures_are_apart(agent):
     seen = []
     found = evaluate_captions(agent, max_pictures=6, progress=lambda *now: seen.append(now))
-    assert found.scores == {
-        "exact_match": 0.0, "pictures": 6, "held_out_exact_match": 0.0, "held_out_pictures": 6,
-    }  # fmt: skip
+    for part in (found.scores, found.scores["held_out"]):
+        assert part["pictures"] == 6 and part["exact_match"] == 0.0
+        assert 0 <= part["chrf"] < 50
     assert seen[-1] == (12, 12)
     held_out = [s for s in found.samples if s.label == "never seen"]
     names = {str(e.actions["caption"][0]) for e in open_emoji("test").episodes}
