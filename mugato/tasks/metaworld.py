@@ -16,9 +16,12 @@ from gymnasium.utils import RecordConstructorArgs
 from jaxtyping import Float
 
 from mugato.tasks.task import ActionFunction, Task, require
+from mugato.tasks.wrappers import FirstSuccess
 
 
 def metaworld(name: str, env_name: str, *, episodes: int = 200) -> Task:
+    """One of MT50; JAT has all of them, under the same names."""
+    name = f"metaworld-{name}"
     return Task(
         name=name,
         domain="metaworld",
@@ -28,20 +31,8 @@ def metaworld(name: str, env_name: str, *, episodes: int = 200) -> Task:
         failure_return=0.0,
         episodes=episodes,
         action_noise=0.1,
+        jat_name=name,
     )
-
-
-class FirstSuccess(gymnasium.Wrapper, RecordConstructorArgs):
-    """Reward 1 at the first success, which ends the episode; no other reward."""
-
-    def __init__(self, env: gymnasium.Env) -> None:
-        RecordConstructorArgs.__init__(self)
-        gymnasium.Wrapper.__init__(self, env)
-
-    def step(self, action: Any) -> tuple:
-        observation, _, terminated, truncated, info = self.env.step(action)
-        success = info["success"] > 0
-        return observation, float(success), terminated or success, truncated, info
 
 
 class GoalFromSeed(gymnasium.Wrapper, RecordConstructorArgs):
@@ -89,10 +80,54 @@ def _make_expert(env_name: str, env: gymnasium.Env) -> ActionFunction:
 
 PACKAGES = ("metaworld", "mujoco")
 TASKS = (
-    metaworld("metaworld-button-press-topdown", "button-press-topdown-v3"),
-    metaworld("metaworld-coffee-button", "coffee-button-v3"),
-    metaworld("metaworld-drawer-close", "drawer-close-v3"),
-    metaworld("metaworld-faucet-open", "faucet-open-v3"),
-    metaworld("metaworld-handle-press", "handle-press-v3"),
-    metaworld("metaworld-window-open", "window-open-v3"),
+    metaworld("assembly", "assembly-v3"),
+    metaworld("basketball", "basketball-v3"),
+    metaworld("bin-picking", "bin-picking-v3"),
+    metaworld("box-close", "box-close-v3"),
+    metaworld("button-press", "button-press-v3"),
+    metaworld("button-press-topdown", "button-press-topdown-v3"),
+    metaworld("button-press-topdown-wall", "button-press-topdown-wall-v3"),
+    metaworld("button-press-wall", "button-press-wall-v3"),
+    metaworld("coffee-button", "coffee-button-v3"),
+    metaworld("coffee-pull", "coffee-pull-v3"),
+    metaworld("coffee-push", "coffee-push-v3"),
+    metaworld("dial-turn", "dial-turn-v3"),
+    metaworld("disassemble", "disassemble-v3"),
+    metaworld("door-close", "door-close-v3"),
+    metaworld("door-lock", "door-lock-v3"),
+    metaworld("door-open", "door-open-v3"),
+    metaworld("door-unlock", "door-unlock-v3"),
+    metaworld("drawer-close", "drawer-close-v3"),
+    metaworld("drawer-open", "drawer-open-v3"),
+    metaworld("faucet-close", "faucet-close-v3"),
+    metaworld("faucet-open", "faucet-open-v3"),
+    metaworld("hammer", "hammer-v3"),
+    metaworld("hand-insert", "hand-insert-v3"),
+    metaworld("handle-press", "handle-press-v3"),
+    metaworld("handle-press-side", "handle-press-side-v3"),
+    metaworld("handle-pull", "handle-pull-v3"),
+    metaworld("handle-pull-side", "handle-pull-side-v3"),
+    metaworld("lever-pull", "lever-pull-v3"),
+    metaworld("peg-insert-side", "peg-insert-side-v3"),
+    metaworld("peg-unplug-side", "peg-unplug-side-v3"),
+    metaworld("pick-out-of-hole", "pick-out-of-hole-v3"),
+    metaworld("pick-place", "pick-place-v3"),
+    metaworld("pick-place-wall", "pick-place-wall-v3"),
+    metaworld("plate-slide", "plate-slide-v3"),
+    metaworld("plate-slide-back", "plate-slide-back-v3"),
+    metaworld("plate-slide-back-side", "plate-slide-back-side-v3"),
+    metaworld("plate-slide-side", "plate-slide-side-v3"),
+    metaworld("push", "push-v3"),
+    metaworld("push-back", "push-back-v3"),
+    metaworld("push-wall", "push-wall-v3"),
+    metaworld("reach", "reach-v3"),
+    metaworld("reach-wall", "reach-wall-v3"),
+    metaworld("shelf-place", "shelf-place-v3"),
+    metaworld("soccer", "soccer-v3"),
+    metaworld("stick-pull", "stick-pull-v3"),
+    metaworld("stick-push", "stick-push-v3"),
+    metaworld("sweep", "sweep-v3"),
+    metaworld("sweep-into", "sweep-into-v3"),
+    metaworld("window-close", "window-close-v3"),
+    metaworld("window-open", "window-open-v3"),
 )

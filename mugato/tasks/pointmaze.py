@@ -21,11 +21,11 @@ VELOCITY_GAIN = 2.0  # newtons per meter per second
 Cell = tuple[int, int]
 
 
-def pointmaze(name: str, env_id: str, *, max_episode_steps: int, episodes: int = 400) -> Task:
+def pointmaze(name: str, maze: str, max_episode_steps: int, *, episodes: int = 400) -> Task:
     return Task(
-        name=name,
+        name=f"pointmaze-{name}",
         domain="pointmaze",
-        make_env=partial(_make_env, env_id),
+        make_env=partial(_make_env, f"PointMaze_{maze}"),
         make_expert=_make_expert,
         max_episode_steps=max_episode_steps,
         failure_return=0.0,
@@ -93,4 +93,15 @@ def _make_expert(env: gymnasium.Env) -> ActionFunction:
 
 
 PACKAGES = ("gymnasium-robotics", "mujoco")
-TASKS = (pointmaze("pointmaze-umaze", "PointMaze_UMaze-v3", max_episode_steps=300),)
+TASKS = (
+    pointmaze("umaze", "UMaze-v3", 300),
+    pointmaze("open", "Open-v3", 300),
+    pointmaze("open-diverse-g", "Open_Diverse_G-v3", 300),
+    pointmaze("open-diverse-gr", "Open_Diverse_GR-v3", 300),
+    pointmaze("medium", "Medium-v3", 600),
+    pointmaze("medium-diverse-g", "Medium_Diverse_G-v3", 600),
+    pointmaze("medium-diverse-gr", "Medium_Diverse_GR-v3", 600),
+    pointmaze("large", "Large-v3", 800),
+    pointmaze("large-diverse-g", "Large_Diverse_G-v3", 800),
+    pointmaze("large-diverse-gr", "Large_Diverse_GR-v3", 800),
+)

@@ -62,6 +62,24 @@ class QuietReset(gymnasium.Wrapper, RecordConstructorArgs):
             return self.env.reset(seed=seed, options=options)
 
 
+class FirstSuccess(gymnasium.Wrapper, RecordConstructorArgs):
+    """Reward 1 at the first success, which ends the episode; no other reward.
+
+    Args:
+        key: what the environment calls success in its `info`.
+    """
+
+    def __init__(self, env: gymnasium.Env, key: str = "success") -> None:
+        RecordConstructorArgs.__init__(self, key=key)
+        gymnasium.Wrapper.__init__(self, env)
+        self._key = key
+
+    def step(self, action: Any) -> tuple:
+        observation, _, terminated, truncated, info = self.env.step(action)
+        success = info[self._key] > 0
+        return observation, float(success), terminated or success, truncated, info
+
+
 def with_supported_spaces(env: gymnasium.Env) -> gymnasium.Env:
     """Wrap only where something needs to be replaced."""
     wanted = _with_text(env.observation_space), _with_text(env.action_space)
