@@ -5,69 +5,111 @@ any number of workers records the same.
 """
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, singledispatch
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
-import numpy as np
 from gymnasium import spaces
-from jaxtyping import Float
 
+from mugato.data.minari_hdf5 import StoredArray, episode_arrays, stored
+from mugato.data.minari_source import episode_of
+from mugato.episode import validate
+from mugato.spec import spec_of
 from mugato.tasks.conform import NotInSpaceError, as_array, conform
+from mugato.tasks.jpeg import with_jpeg
 from mugato.tasks.rollout import Rollout, run_episode
 from mugato.tasks.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
-class Demonstration:
-    """One episode as Minari stores it: values of the spaces, stacked leaf by leaf.
+class Terms:
+    """What makes an episode a demonstration, and how it is kept.
 
     Attributes:
-        observations: T + 1 of them; text as a list of str.
-        actions: T of them.
+        keep_failures: whether a return that is a failure is kept.
+        min_return: episodes that return less are dropped; None keeps all.
+        jpeg: store pictures as lossy JPEG.
+    """
+
+    keep_failures: bool = False
+    min_return: float | None = None
+    jpeg: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demonstration:
+    """One episode as Minari stores it.
+
+    Attributes:
+        arrays: path in the episode's group -> what will lie there.
     """
 
     seed: int
-    observations: Any
-    actions: Any
-    rewards: Float[np.ndarray, " timesteps"]
-    terminated: bool
+    timesteps: int
+    episode_return: float
+    arrays: Mapping[str, StoredArray]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dropped:
-    """A seed whose episode is no demonstration, and why."""
+    """A seed whose episode is no demonstration.
+
+    Attributes:
+        cause: what kind of thing it was, the same for many seeds ("failed", "RuntimeError").
+        reason: what it was at this seed.
+    """
 
     seed: int
+    cause: str
     reason: str
 
 
-def demonstrate(
-    task: Task,
-    env: gymnasium.Env,
-    seeds: Sequence[int],
-    *,
-    action_noise: float,
-    keep_failures: bool,
-) -> list[Demonstration | Dropped]:
-    """Let the expert play one episode per seed.
+def demonstrate(task: Task, env: gymnasium.Env, seed: int, terms: Terms) -> Demonstration | Dropped:
+    """Let the expert play one episode.
 
-    Errors of the expert or the environment in an episode, and a return that is a failure, drop it.
+    Errors of the expert or the environment in it, and a return too low, drop it.
 
     Raises:
         ValueError: if the expert acts outside the action space, or an observation does not fit.
     """
-    return [_demonstrate(task, env, seed, action_noise, keep_failures) for seed in seeds]
+    assert task.make_expert is not None, "checked before recording"
+    try:
+        rollout = run_episode(
+            env,
+            task.make_expert,
+            seed=seed,
+            max_episode_steps=task.max_episode_steps,
+            action_noise=task.action_noise,
+        )
+        dropped = _too_low(task, rollout, terms)
+        if dropped is not None:
+            return dropped
+        parts = _stacked(env, rollout)
+    except NotInSpaceError as error:
+        raise ValueError(f"{task.name}, seed {seed}: {error}") from error
+    except Exception as error:
+        cause, text = type(error).__name__, " ".join(str(error).split())
+        return Dropped(seed=seed, cause=cause, reason=f"{cause}: {text}"[:200])
+    spec = spec_of(env.observation_space, env.action_space)
+    validate(episode_of(SimpleNamespace(**parts), spec, name=f"{task.name}, seed {seed}"), spec)
+    if terms.jpeg:
+        parts["observations"] = with_jpeg(env.observation_space, parts["observations"])
+        parts["actions"] = with_jpeg(env.action_space, parts["actions"])
+    arrays = episode_arrays(terminated=rollout.terminated, **parts)
+    return Demonstration(
+        seed=seed,
+        timesteps=len(rollout),
+        episode_return=rollout.episode_return,
+        arrays={path: stored(array) for path, array in arrays.items()},
+    )
 
 
-def demonstrate_in_worker(
-    pickled_task: bytes, seeds: Sequence[int], *, action_noise: float, keep_failures: bool
-) -> list[Demonstration | Dropped]:
+def demonstrate_in_worker(pickled_task: bytes, seed: int, terms: Terms) -> Demonstration | Dropped:
     """Do the same in a process that makes the environment once: some take a second to make."""
-    task, env = _task_and_env(pickled_task)
-    return demonstrate(task, env, seeds, action_noise=action_noise, keep_failures=keep_failures)
+    return demonstrate(*_task_and_env(pickled_task), seed, terms)
 
 
 @lru_cache(maxsize=1)
@@ -108,33 +150,23 @@ def _(space: spaces.Text, values: list, where: str) -> list[str]:
     return [conform(space, value, where) for value in values]
 
 
-def _demonstrate(
-    task: Task, env: gymnasium.Env, seed: int, action_noise: float, keep_failures: bool
-) -> Demonstration | Dropped:
-    assert task.make_expert is not None, "checked before recording"
-    try:
-        rollout = run_episode(
-            env,
-            task.make_expert,
-            seed=seed,
-            max_episode_steps=task.max_episode_steps,
-            action_noise=action_noise,
-        )
-        if keep_failures or task.succeeded(rollout.episode_return):
-            return _stacked(env, rollout)
-        return Dropped(seed=seed, reason=f"failed with return {rollout.episode_return:g}")
-    except NotInSpaceError as error:
-        raise ValueError(f"{task.name}, seed {seed}: {error}") from error
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        return Dropped(seed=seed, reason=f"{type(error).__name__}: {reason}"[:200])
+def _too_low(task: Task, rollout: Rollout, terms: Terms) -> Dropped | None:
+    seed, returned = rollout.seed, rollout.episode_return
+    if not (terms.keep_failures or task.succeeded(returned)):
+        return Dropped(seed=seed, cause="failed", reason=f"failed with return {returned:g}")
+    if terms.min_return is not None and not returned >= terms.min_return:
+        reason = f"returned {returned:g}, less than {terms.min_return:g}"
+        return Dropped(seed=seed, cause="return too low", reason=reason)
+    return None
 
 
-def _stacked(env: gymnasium.Env, rollout: Rollout) -> Demonstration:
-    return Demonstration(
-        seed=rollout.seed,
-        observations=stack(env.observation_space, rollout.observations, "observation"),
-        actions=stack(env.action_space, rollout.actions, "action"),
-        rewards=rollout.rewards,
-        terminated=rollout.terminated,
-    )
+def _stacked(env: gymnasium.Env, rollout: Rollout) -> dict[str, Any]:
+    infos = {}
+    if rollout.executed is not None:
+        infos["executed_action"] = stack(env.action_space, rollout.executed, "executed action")
+    return {
+        "observations": stack(env.observation_space, rollout.observations, "observation"),
+        "actions": stack(env.action_space, rollout.actions, "action"),
+        "rewards": rollout.rewards,
+        "infos": infos,
+    }

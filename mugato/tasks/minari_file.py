@@ -1,4 +1,4 @@
-"""Write a Minari data set whole, or not at all.
+"""Write a Minari data set whole, or not at all, and keep what is not whole beside it.
 
 Minari's own writers take pictures as lossy JPEG or uncompressed, 17 times the size of what is
 written here, or need quadratic time (Arrow: 25 s for 1,000 short episodes instead of 1). What is
@@ -9,8 +9,9 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,86 @@ from minari.serialization import serialize_space
 from mugato.data.minari_hdf5 import write_episode
 from mugato.data.minari_source import DATA_FOLDER, HDF5_FILE, dataset_folder
 from mugato.tasks.demonstrate import Demonstration
+from mugato.tasks.journal import Journal
 
 
-class MinariFile:
-    """An open, not yet visible data set; made by `new_minari_file`."""
+@contextmanager
+def unfinished_recording(
+    dataset_id: str, settings: Mapping[str, Any], *, overwrite: bool
+) -> Iterator[Journal]:
+    """Go on with an unfinished recording of a data set, or begin one.
+
+    It stays when the block ends in an error, unless there is no demonstration in it.
+
+    Args:
+        overwrite: begin anew, and replace the data set in the end.
+
+    Raises:
+        ValueError: the data set exists and may not be overwritten; what is unfinished has other
+            settings; another process is recording.
+    """
+    path, final = _beside(dataset_id, "unfinished"), dataset_folder(dataset_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    may_replace = {"overwrite": overwrite}
+    with closing(Journal(path, {**settings, **may_replace}, anew=overwrite)) as journal:
+        if final.exists() and not journal.settings["overwrite"]:
+            journal.remove()  # its process was killed between its last two acts
+            check_may_write(dataset_id, overwrite=False)
+        _check_same(dataset_id, {**settings, "overwrite": journal.settings["overwrite"]}, journal)
+        try:
+            yield journal
+        finally:
+            if journal.num_kept == 0:
+                journal.remove()
+
+
+def finish_recording(
+    journal: Journal, dataset_id: str, env: gymnasium.Env, *, episodes: int, **metadata: Any
+) -> None:
+    """Turn a journal into a data set of its first `episodes` demonstrations, and remove it.
+
+    Args:
+        env: gives the spaces, and the spec from which Minari can make it again.
+        metadata: what to store beside Minari's own keys.
+
+    Raises:
+        OSError: if it cannot be written (a full disk), naming the data set.
+    """
+    final, new = dataset_folder(dataset_id), _beside(dataset_id, "new")
+    shutil.rmtree(new, ignore_errors=True)  # left by a killed process
+    try:
+        (new / DATA_FOLDER).mkdir(parents=True)
+        path = new / DATA_FOLDER / HDF5_FILE
+        with closing(_MinariFile(path)) as file:
+            for demonstration in islice(journal.demonstrations(), episodes):
+                file.append(demonstration)
+        own = _minari_metadata(dataset_id, env, file, path, jpeg=journal.settings["jpeg"])
+        (new / DATA_FOLDER / "metadata.json").write_text(json.dumps({**own, **metadata}))
+        namespace, _, _ = dataset_id.rpartition("/")
+        if namespace and namespace not in list_local_namespaces():
+            create_namespace(namespace)
+        _move_into_place(new, final, replaced=_beside(dataset_id, "replaced"))
+    except OSError as error:
+        raise OSError(f"cannot write data set {dataset_id!r} to {final}: {error}") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    journal.remove()
+
+
+def check_may_write(dataset_id: str, *, overwrite: bool) -> None:
+    """Refuse to replace a data set, or anything else in its place, unasked.
+
+    What is unfinished was asked when it was begun.
+    """
+    folder = dataset_folder(dataset_id)
+    if folder.exists() and not (overwrite or _beside(dataset_id, "unfinished").exists()):
+        raise ValueError(
+            f"data set {dataset_id!r} exists in {folder}; overwrite it or choose a name"
+        )
+
+
+class _MinariFile:
+    """An open HDF5 file of episodes."""
 
     def __init__(self, path: Path) -> None:
         self._disk = _SteadyFile(path)
@@ -41,13 +118,11 @@ class MinariFile:
                 self._file,
                 self.num_episodes,
                 seed=episode.seed,
-                observations=episode.observations,
-                actions=episode.actions,
-                rewards=episode.rewards,
-                terminated=episode.terminated,
+                timesteps=episode.timesteps,
+                arrays=episode.arrays,
             )
         self.num_episodes += 1
-        self.num_timesteps += len(episode.rewards)
+        self.num_timesteps += episode.timesteps
         self._disk.raise_error()
 
     def close(self) -> None:
@@ -120,63 +195,40 @@ def _interrupted_afterwards() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-@contextmanager
-def new_minari_file(
-    dataset_id: str,
-    env: gymnasium.Env,
-    *,
-    overwrite: bool,
-    metadata: Callable[[], dict[str, Any]],
-) -> Iterator[MinariFile]:
-    """Write beside the final place; move there when the block ends without an error.
-
-    Args:
-        env: gives the spaces, and the spec from which Minari can make it again.
-        metadata: called when the block has ended: what to store beside Minari's own keys.
-
-    Raises:
-        ValueError: if the data set exists and may not be overwritten.
-        OSError: if it cannot be written (a full disk), naming the data set.
-    """
-    check_may_write(dataset_id, overwrite=overwrite)
-    final = dataset_folder(dataset_id)
-    partial = final.with_name(f".{final.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
-    try:
-        (partial / DATA_FOLDER).mkdir(parents=True)
-        path = partial / DATA_FOLDER / HDF5_FILE
-        with closing(MinariFile(path)) as file:
-            yield file
-        own = _minari_metadata(dataset_id, env, file, path)
-        (partial / DATA_FOLDER / "metadata.json").write_text(json.dumps({**metadata(), **own}))
-        _move_into_place(partial, final)
-    except OSError as error:
-        raise OSError(f"cannot write data set {dataset_id!r} to {final}: {error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    namespace, _, _ = dataset_id.rpartition("/")
-    if namespace and namespace not in list_local_namespaces():
-        create_namespace(namespace)
-
-
-def check_may_write(dataset_id: str, *, overwrite: bool) -> None:
-    """Refuse to replace a data set, or anything else in its place, unasked."""
+def _beside(dataset_id: str, what: str) -> Path:
+    """A hidden neighbor, which no one takes for a data set."""
     folder = dataset_folder(dataset_id)
-    if folder.exists() and not overwrite:
+    return folder.with_name(f".{folder.name}.{what}")
+
+
+def _check_same(dataset_id: str, settings: Mapping[str, Any], journal: Journal) -> None:
+    before = journal.settings
+    if before != settings:
+        differences = [
+            f"{key} {_shown(before.get(key))}, not {_shown(settings.get(key))}"
+            for key in sorted({*before, *settings})
+            if before.get(key) != settings.get(key)
+        ]
         raise ValueError(
-            f"data set {dataset_id!r} exists in {folder}; overwrite it or choose a name"
+            f"data set {dataset_id!r} is unfinished, {journal.num_kept} episodes recorded with "
+            f"{'; '.join(differences)}: go on with the same settings, or overwrite it"
         )
 
 
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def _minari_metadata(
-    dataset_id: str, env: gymnasium.Env, file: MinariFile, path: Path
+    dataset_id: str, env: gymnasium.Env, file: _MinariFile, path: Path, *, jpeg: bool
 ) -> dict[str, Any]:
     metadata = {
         "dataset_id": dataset_id,
         "total_episodes": file.num_episodes,
         "total_steps": file.num_timesteps,
         "data_format": "hdf5",
-        "jpeg_encoding": False,
+        "jpeg_encoding": jpeg,
         "observation_space": serialize_space(env.observation_space),
         "action_space": serialize_space(env.action_space),
         "minari_version": minari.__version__,
@@ -194,10 +246,9 @@ def _spec_to_json(env_spec: EnvSpec | None) -> str | None:
         return None
 
 
-def _move_into_place(partial: Path, final: Path) -> None:
-    replaced = final.with_name(f".{final.name}.replaced")
+def _move_into_place(new: Path, final: Path, *, replaced: Path) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
     if final.exists():
         final.rename(replaced)
-    partial.rename(final)
+    new.rename(final)
     shutil.rmtree(replaced, ignore_errors=True)

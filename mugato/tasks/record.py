@@ -2,23 +2,26 @@
 
 Episodes are in the order of their seeds and depend on nothing else, so that the same call writes
 the same data whatever the number of workers. Seeds at which the expert fails are dropped, counted
-and replaced by the following ones. The data set appears when it is complete, or not at all.
+and replaced by the following ones. The data set appears when it is complete; until then what came
+of each seed lies in a journal beside it, with which the next call goes on.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
+from minari.serialization import serialize_space
 
-from mugato.data.minari_source import complete_dataset_id, dataset_folder, episode_of
-from mugato.episode import validate
-from mugato.spec import spec_of
-from mugato.tasks.demonstrate import Demonstration, Dropped
-from mugato.tasks.minari_file import MinariFile, check_may_write, new_minari_file
+from mugato.data.minari_source import complete_dataset_id, dataset_folder
+from mugato.tasks.demonstrate import Demonstration, Dropped, Terms
+from mugato.tasks.journal import Journal, Kept
+from mugato.tasks.minari_file import check_may_write, finish_recording, unfinished_recording
 from mugato.tasks.rollout import perturb
 from mugato.tasks.task import DEMONSTRATION_SEEDS, Task
 from mugato.tasks.workers import endless_demonstrations
@@ -36,15 +39,21 @@ class RecordReport:
     Attributes:
         seeds_tried: how many seeds it took, from the first one on.
         dropped: seed -> why its episode is no demonstration.
+        dropped_by_cause: what kind of reason -> for how many seeds.
+        continued: how many of the seeds were tried by an earlier call, which did not finish.
         returns: episode returns, under action noise if there was any.
+        seconds: of this call.
     """
 
     dataset_id: str
     folder: str
     episodes: int
     timesteps: int
+    size_bytes: int
     seeds_tried: int
     dropped: dict[int, str]
+    dropped_by_cause: dict[str, int]
+    continued: int
     returns: list[float] = field(repr=False)
     seconds: float
 
@@ -62,10 +71,12 @@ def record(
     first_seed: int = 0,
     action_noise: float | None = None,
     keep_failures: bool = False,
+    keep_above: float | None = None,
+    jpeg: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> RecordReport:
-    """Write `episodes` demonstrations to a Minari data set.
+    """Write `episodes` demonstrations to a Minari data set, or finish what was begun.
 
     Args:
         episodes, action_noise: the task's own where None.
@@ -73,28 +84,40 @@ def record(
         workers: processes; with 1 everything happens in this one. More need a main module that can
             be imported (`if __name__ == "__main__":`), as ever with spawned processes.
         keep_failures: keep episodes whose return is a failure; errors are always dropped.
+        keep_above: drop episodes below this share of the way from the random to the expert's mean
+            return; the paper keeps those above 0.8 (Reed et al. 2022, §3.1).
+        jpeg: store pictures as lossy JPEG.
+        overwrite: begin anew, and replace a data set that exists.
         progress: called in this process after each episode with (kept, dropped).
 
     Raises:
-        ValueError: no expert, bad arguments, an existing data set without `overwrite`, an action or
-            observation that does not fit its space, or an expert that mostly fails.
+        ValueError: no expert, bad arguments, an existing data set without `overwrite`, one that is
+            unfinished with other settings, an action or observation that does not fit its space, or
+            an expert that mostly fails.
         ImportError: a package of the task's domain is missing.
     """
     started = time.perf_counter()
     task = _with_overrides(task, episodes, action_noise)
     dataset_id = complete_dataset_id(dataset_id or task.dataset_id)
     _check(task, workers, first_seed)
+    min_return = None if keep_above is None else _min_return(task, keep_above)
+    terms = Terms(keep_failures=keep_failures, min_return=min_return, jpeg=jpeg)
     check_may_write(dataset_id, overwrite=overwrite)
     tally = _Tally(task=task, progress=progress)
-    with (
-        closing(task.make_env()) as env,
-        new_minari_file(dataset_id, env, overwrite=overwrite, metadata=tally.metadata) as file,
-        endless_demonstrations(
-            task, env, workers=workers, first_seed=first_seed, keep_failures=keep_failures
-        ) as outcomes,
-    ):
-        tally.write(outcomes, file, env)
-    return tally.report(dataset_id, seconds=time.perf_counter() - started)
+    with closing(task.make_env()) as env:
+        settings = {**_settings(task, env, first_seed), **vars(terms)}
+        with unfinished_recording(dataset_id, settings, overwrite=overwrite) as journal:
+            continued = tally.take_over(journal)
+            if not tally.complete:
+                with endless_demonstrations(
+                    task, env, terms, workers=workers, first_seed=first_seed + continued
+                ) as outcomes:
+                    tally.record(outcomes, journal)
+            finish_recording(
+                journal, dataset_id, env, episodes=task.episodes, **tally.metadata(keep_above)
+            )
+    seconds = time.perf_counter() - started
+    return tally.report(dataset_id, continued=continued, seconds=seconds)
 
 
 @dataclass(kw_only=True)
@@ -104,40 +127,51 @@ class _Tally:
     task: Task
     progress: Progress | None
     returns: list[float] = field(default_factory=list)
-    dropped: dict[int, str] = field(default_factory=dict)
+    dropped: list[Dropped] = field(default_factory=list)
     timesteps: int = 0
 
-    def write(
-        self, outcomes: Iterator[Demonstration | Dropped], file: MinariFile, env: gymnasium.Env
-    ) -> None:
-        """Keep demonstrations until there are enough."""
-        spec = spec_of(env.observation_space, env.action_space)
-        while len(self.returns) < self.task.episodes:
-            match next(outcomes):
-                case Dropped() as outcome:
-                    self._drop(outcome)
-                case Demonstration() as outcome:
-                    name = f"{self.task.name}, seed {outcome.seed}"
-                    validate(episode_of(outcome, spec, name=name), spec)
-                    file.append(outcome)
-                    self.returns.append(float(outcome.rewards.sum()))
-                    self.timesteps += len(outcome.rewards)
-            if self.progress is not None:
-                self.progress(len(self.returns), len(self.dropped))
+    @property
+    def complete(self) -> bool:
+        return len(self.returns) == self.task.episodes
 
-    def report(self, dataset_id: str, *, seconds: float) -> RecordReport:
+    def take_over(self, journal: Journal) -> int:
+        """Count what an earlier call recorded, as far as it is wanted; return how many seeds."""
+        taken = 0
+        for outcome in journal.outcomes:
+            if self.complete:
+                break
+            self._count(outcome)
+            taken += 1
+        if taken:
+            self._show()
+        return taken
+
+    def record(self, outcomes: Iterable[Demonstration | Dropped], journal: Journal) -> None:
+        """Keep demonstrations until there are enough."""
+        for outcome in outcomes:
+            journal.append(outcome)
+            self._count(outcome)
+            self._show()
+            if self.complete:
+                return
+
+    def report(self, dataset_id: str, *, continued: int, seconds: float) -> RecordReport:
+        folder = dataset_folder(dataset_id)
         return RecordReport(
             dataset_id=dataset_id,
-            folder=str(dataset_folder(dataset_id)),
+            folder=str(folder),
             episodes=len(self.returns),
             timesteps=self.timesteps,
+            size_bytes=sum(file.stat().st_size for file in folder.rglob("*.*")),
             seeds_tried=len(self.returns) + len(self.dropped),
-            dropped=self.dropped,
+            dropped={outcome.seed: outcome.reason for outcome in self.dropped},
+            dropped_by_cause=dict(Counter(outcome.cause for outcome in self.dropped)),
+            continued=continued,
             returns=self.returns,
             seconds=seconds,
         )
 
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self, keep_above: float | None) -> dict[str, Any]:
         """What Minari keeps beside its own keys."""
         return {
             "algorithm_name": f"expert of {self.task.name}",
@@ -146,21 +180,30 @@ class _Tally:
                 "task": self.task.name,
                 "domain": self.task.domain,
                 "action_noise": self.task.action_noise,
-                "dropped": {str(seed): reason for seed, reason in self.dropped.items()},
+                "keep_above": keep_above,
+                "dropped": {str(outcome.seed): outcome.reason for outcome in self.dropped},
                 "return_mean": sum(self.returns) / len(self.returns),
                 "return_min": min(self.returns),
                 "return_max": max(self.returns),
             },
         }
 
-    def _drop(self, outcome: Dropped) -> None:
-        self.dropped[outcome.seed] = outcome.reason
+    def _count(self, outcome: Demonstration | Kept | Dropped) -> None:
+        if not isinstance(outcome, Dropped):
+            self.returns.append(outcome.episode_return)
+            self.timesteps += outcome.timesteps
+            return
+        self.dropped.append(outcome)
         if len(self.dropped) >= len(self.returns) + MAX_EXCESS_FAILURES:
             raise ValueError(
                 f"{self.task.name}: the expert failed at {len(self.dropped)} of "
-                f"{len(self.dropped) + len(self.returns)} seeds, so nothing was recorded; "
+                f"{len(self.dropped) + len(self.returns)} seeds, so recording stops; "
                 f"the last, seed {outcome.seed}: {outcome.reason}"
             )
+
+    def _show(self) -> None:
+        if self.progress is not None:
+            self.progress(len(self.returns), len(self.dropped))
 
 
 def _with_overrides(task: Task, episodes: int | None, action_noise: float | None) -> Task:
@@ -169,6 +212,50 @@ def _with_overrides(task: Task, episodes: int | None, action_noise: float | None
         episodes=task.episodes if episodes is None else episodes,
         action_noise=task.action_noise if action_noise is None else action_noise,
     )
+
+
+def _min_return(task: Task, keep_above: float) -> float:
+    """The return at a share of the way from random actions to the expert, whatever their signs."""
+    from mugato.tasks.references import reference
+
+    known = reference(task.name)
+    if known is None:
+        raise ValueError(
+            f"{task.name}: no returns of the expert and of random actions are known, of which "
+            f"episodes could be kept above {keep_above:g}"
+        )
+    if not known.expert > known.random:
+        raise ValueError(
+            f"{task.name}: the expert's mean return {known.expert:g} is not above that of random "
+            f"actions, {known.random:g}, so that no share of it can be kept"
+        )
+    return known.random + keep_above * (known.expert - known.random)
+
+
+def _settings(task: Task, env: gymnasium.Env, first_seed: int) -> dict[str, Any]:
+    """What must be the same for a recording to be continued."""
+    return {
+        "task": task.name,
+        "environment": _described(task.make_env),
+        "observation_space": serialize_space(env.observation_space),
+        "action_space": serialize_space(env.action_space),
+        "expert": _described(task.make_expert),
+        "max_episode_steps": task.max_episode_steps,
+        "failure_return": task.failure_return,
+        "action_noise": task.action_noise,
+        "first_seed": first_seed,
+    }
+
+
+def _described(value: Any) -> str:
+    """Name a function with its fixed arguments, the same in every process."""
+    if isinstance(value, partial):
+        arguments = ", ".join(map(_described, [*value.args, *value.keywords.values()]))
+        return f"{_described(value.func)}({arguments})"
+    if callable(value):
+        return f"{value.__module__}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+    text = repr(value)
+    return type(value).__qualname__ if " at 0x" in text else text
 
 
 def _check(task: Task, workers: int, first_seed: int) -> None:

@@ -27,13 +27,15 @@ class Rollout:
     """One episode as the environment gave it: T + 1 observations, T actions and rewards.
 
     Attributes:
-        actions: those that the policy chose; under noise others were executed.
+        actions: those that the policy chose.
+        executed: those that were executed in their place under noise; None without noise.
         terminated: whether the environment ended the episode; otherwise the time was over.
     """
 
     seed: int
     observations: list[Observation]
     actions: list[Action]
+    executed: list[Action] | None
     rewards: Float[np.ndarray, " timesteps"]
     terminated: bool
 
@@ -67,19 +69,22 @@ def run_episode(
     rng = np.random.default_rng([NOISE_STREAM, seed])
     observation, _ = env.reset(seed=seed)
     policy = make_policy(env)
-    observations, actions, rewards = [observation], [], []
+    observations, actions, executed, rewards = [observation], [], [], []
     terminated = truncated = False
     while not (terminated or truncated or len(actions) == max_episode_steps):
         action = conform(env.action_space, policy(observation), "action")
-        executed = perturb(env.action_space, action, action_noise, rng) if action_noise else action
-        observation, reward, terminated, truncated, _ = env.step(executed)
-        observations.append(observation)
         actions.append(action)
+        if action_noise:
+            action = perturb(env.action_space, action, action_noise, rng)
+            executed.append(action)
+        observation, reward, terminated, truncated, _ = env.step(action)
+        observations.append(observation)
         rewards.append(float(reward))
     return Rollout(
         seed=seed,
         observations=observations,
         actions=actions,
+        executed=executed if action_noise else None,
         rewards=np.array(rewards, np.float64),
         terminated=bool(terminated),
     )

@@ -13,20 +13,28 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 
 import gymnasium
 
-from mugato.tasks.demonstrate import Demonstration, Dropped, demonstrate, demonstrate_in_worker
+from mugato.tasks.demonstrate import (
+    Demonstration,
+    Dropped,
+    Terms,
+    demonstrate,
+    demonstrate_in_worker,
+)
 from mugato.tasks.task import Task
 
-SEEDS_PER_JOB = 8
+# Per worker: enough to keep all busy while one is slow; more would only fill memory.
+SEEDS_AHEAD = 8
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @contextmanager
 def endless_demonstrations(
-    task: Task, env: gymnasium.Env, *, workers: int, first_seed: int, keep_failures: bool
+    task: Task, env: gymnasium.Env, terms: Terms, *, workers: int, first_seed: int
 ) -> Iterator[Iterator[Demonstration | Dropped]]:
     """Play the seeds from `first_seed` on; processes end with the block.
 
@@ -36,28 +44,25 @@ def endless_demonstrations(
     Raises:
         ValueError: if the task cannot be pickled, or a process dies.
     """
-    options = {"action_noise": task.action_noise, "keep_failures": keep_failures}
     if workers == 1:
-        yield (demonstrate(task, env, [seed], **options)[0] for seed in count(first_seed))
+        yield (demonstrate(task, env, seed, terms) for seed in count(first_seed))
         return
-    seeds_per_job = max(1, min(SEEDS_PER_JOB, task.episodes // (2 * workers)))
-    jobs = (range(start, start + seeds_per_job) for start in count(first_seed, seeds_per_job))
-    run = partial(demonstrate_in_worker, _pickled(task), **options)
+    run = partial(demonstrate_in_worker, _pickled(task), terms=terms)
     with _worker_pool(workers) as pool:
         try:
-            yield _in_order(pool, run, jobs, num_waiting=2 * workers)
+            yield _in_order(pool, run, first_seed, workers=workers)
         except BrokenProcessPool as error:
             raise ValueError(f"{task.name}: a worker process died (out of memory?)") from error
 
 
 def _in_order(
-    pool: ProcessPoolExecutor, run: partial, jobs: Iterator[range], *, num_waiting: int
+    pool: ProcessPoolExecutor, run: partial, first_seed: int, *, workers: int
 ) -> Iterator[Demonstration | Dropped]:
     waiting = deque()
-    for seeds in jobs:
-        waiting.append(pool.submit(run, seeds))
-        if len(waiting) > num_waiting:  # enough to keep all busy; more would only fill memory
-            yield from waiting.popleft().result()
+    for seed in count(first_seed):
+        waiting.append(pool.submit(run, seed))
+        if len(waiting) > SEEDS_AHEAD * workers:
+            yield waiting.popleft().result()
 
 
 def _pickled(task: Task) -> bytes:
@@ -71,14 +76,13 @@ def _pickled(task: Task) -> bytes:
 
 @contextmanager
 def _worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Start processes that leave Ctrl-C to this one and do not fight over cores."""
+    """Start processes that end with this one, leave Ctrl-C to it and do not fight over cores."""
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))  # read when a worker imports NumPy
     pool = ProcessPoolExecutor(
         workers,
         mp_context=get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),
+        initializer=_start_worker,
     )
     try:
         yield pool
@@ -89,3 +93,16 @@ def _worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker holds both ends of its queue, so that it would wait forever for a killed parent."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
