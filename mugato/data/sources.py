@@ -10,6 +10,7 @@ from mugato.data.easy_vqa import open_easy_vqa
 from mugato.data.emoji import open_emoji
 from mugato.data.factbook import open_factbook
 from mugato.data.image_folder import open_images
+from mugato.data.lerobot import open_lerobot
 from mugato.data.minari_source import open_minari
 from mugato.data.shakespeare import open_shakespeare
 from mugato.data.source import Source
@@ -26,6 +27,7 @@ SOURCES: Mapping[str, Callable[..., Source]] = {
 # "format:where" is opened as READERS[format](where, split, **options).
 READERS: Mapping[str, Callable[..., Source]] = {
     "minari": open_minari,
+    "lerobot": open_lerobot,
     "text": open_text,
     "paragraphs": open_paragraphs,
     "images": open_images,

@@ -40,7 +40,9 @@ def test_a_folder_gives_every_file_once_and_whole(folder):
 def test_splits_are_disjoint_and_together_all(folder):
     parts = {split: texts(open_text(str(folder), split)) for split in PERCENT}
     assert sum(map(len, parts.values())) == NUM_FILES
-    assert sorted(sum(parts.values(), [])) == sorted(texts(open_text(str(folder), "all")))
+    assert sorted(text for part in parts.values() for text in part) == sorted(
+        texts(open_text(str(folder), "all"))
+    )
     assert len(parts["train"]) > len(parts["test"]) > 0
 
 

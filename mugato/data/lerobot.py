@@ -1,0 +1,201 @@
+"""Robot demonstrations in LeRobot's format, version 3: parquet files, pictures and videos.
+
+It reads the files themselves, so the `lerobot` package is not needed. `observation.*` are the
+observations (their names without that prefix) and `action*` the actions; the text of the timestep's
+task is one more observation, `instruction`. `next.reward` is the reward. What else there is
+(timestamps, indices) is nothing that an agent should see. Actions get as bounds the extremes of
+`meta/stats.json`, so that the bins spread over what the robot really does.
+"""
+
+import os
+import re
+from functools import lru_cache, partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mugato.data.lerobot_meta import INSTRUCTION, LeRobotMeta, read_meta
+from mugato.data.packages import require
+from mugato.data.parquet import read_rows, to_array
+from mugato.data.pictures import read_picture
+from mugato.data.source import check_split
+from mugato.data.video_frames import read_frames
+from mugato.episode import Episode, validate
+from mugato.spec import Spec
+
+REWARD = "next.reward"
+CACHE_BYTES = 2**30
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class LeRobotSource:
+    """Random access to the episodes of a split; those used last stay in memory.
+
+    Attributes:
+        name: what was opened.
+        spec: from `meta/info.json`.
+        lengths: timesteps per episode.
+    """
+
+    def __init__(
+        self, *, name: str, meta: LeRobotMeta, episodes: range, size_px: int | None
+    ) -> None:
+        self.name, self._meta, self._episodes, self._size_px = name, meta, episodes, size_px
+        self.lengths = tuple(meta.episodes["length"][list(episodes)].tolist())
+        leaves = [*self.spec.observation_leaves.values(), *self.spec.action_leaves.values()]
+        timestep_bytes = sum(leaf.size * np.dtype(leaf.dtype).itemsize for leaf in leaves)
+        episode_bytes = max(1, timestep_bytes * sum(self.lengths) // len(self.lengths))
+        self._cached = lru_cache(maxsize=max(1, CACHE_BYTES // episode_bytes))(self._read)
+
+    @property
+    def spec(self) -> Spec:
+        return self._meta.spec
+
+    def __len__(self) -> int:
+        return len(self._episodes)
+
+    def __getitem__(self, index: int) -> Episode:
+        """The episode at `index` of the split, validated.
+
+        Raises:
+            IndexError: for an index out of range.
+            ValueError: a damaged file, a column that is missing, values that do not fit the spec.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name} has {len(self)} episodes, no episode {index}")
+        return self._cached(self._episodes[index])
+
+    def __reduce__(self) -> tuple:
+        """Send no episodes to other processes: those read what they need."""
+        make = partial(LeRobotSource, name=self.name, meta=self._meta, episodes=self._episodes)
+        return partial(make, size_px=self._size_px), ()
+
+    def _read(self, episode: int) -> Episode:
+        rows = _Rows(meta=self._meta, episode=episode, size_px=self._size_px)
+        spec = self.spec
+        observations = {p: rows.leaf(p) for p in spec.observation_leaves if p != INSTRUCTION}
+        read = Episode(
+            observations={**observations, INSTRUCTION: rows.instructions()},
+            actions={path: rows.leaf(path) for path in spec.action_leaves},
+            rewards=rows.rewards(),
+            name=f"{self.name} episode {episode}",
+        )
+        return validate(read, spec)
+
+
+def open_lerobot(
+    where: str, split: str = "train", *, size_px: int | None = None, without: tuple[str, ...] = ()
+) -> LeRobotSource:
+    """Open a split of a LeRobot data set.
+
+    Args:
+        where: a folder, or the id of a data set on the Hugging Face Hub, which is downloaded.
+        split: one that `meta/info.json` declares; "train" is mostly everything.
+        size_px: make pictures squares of this side; cameras fill the memory fast.
+        without: features to leave out ("observation.images.wrist").
+
+    Raises:
+        ValueError: no such data set, or no network to look for it; whatever `read_meta` raises.
+    """
+    name = f"lerobot:{where}"
+    if size_px is not None and size_px < 1:
+        raise ValueError(f"size_px must be at least 1, got {size_px}")
+    meta = read_meta(_folder(where), size_px=size_px, without=without)
+    check_split(name, split, tuple(meta.splits))
+    return LeRobotSource(name=name, meta=meta, episodes=meta.splits[split], size_px=size_px)
+
+
+class _Rows:
+    """The rows of one episode; knows how each kind of feature is stored."""
+
+    def __init__(self, *, meta: LeRobotMeta, episode: int, size_px: int | None) -> None:
+        self._meta, self._episode, self._size_px = meta, episode, size_px
+        self._path, start = meta.data_file(episode)
+        self._length = int(meta.episodes["length"][episode])
+        stored = [key for key in meta.keys.values() if meta.dtypes[key] != "video"]
+        columns = ["episode_index", "timestamp", "task_index", *stored]
+        if REWARD in meta.dtypes:
+            columns.append(REWARD)
+        self._columns = read_rows(self._path, columns, start, start + self._length)
+        found = self._numbers("episode_index", (), "int64")
+        if (found != episode).any():
+            t = int((found != episode).argmax())
+            raise ValueError(f"{self._where('episode_index')} at timestep {t} is {found[t]}")
+
+    def leaf(self, path: str) -> np.ndarray:
+        """All timesteps of a leaf."""
+        spec, key = self._meta.spec, self._meta.keys[path]
+        leaf = {**spec.observation_leaves, **spec.action_leaves}[path]
+        match self._meta.dtypes[key]:
+            case "video":
+                return self._frames(key)
+            case "image":
+                cells = self._columns[key].to_pylist()
+                return np.stack([self._picture(key, t, cell) for t, cell in enumerate(cells)])
+            case "string":
+                return np.array(self._columns[key].to_pylist(), dtype=object)
+        return self._numbers(key, leaf.shape, leaf.dtype)
+
+    def instructions(self) -> np.ndarray:
+        """The text of each timestep's task."""
+        tasks = self._numbers("task_index", (), "int64").tolist()
+        if unknown := set(tasks) - set(self._meta.tasks):
+            raise ValueError(f"{self._where('task_index')}: no task {min(unknown)} in meta/tasks")
+        return np.array([self._meta.tasks[task] for task in tasks], dtype=object)
+
+    def rewards(self) -> np.ndarray:
+        if REWARD not in self._columns:
+            return np.zeros(0, np.float32)
+        return self._numbers(REWARD, (1,), "float32")[:, 0]
+
+    def _numbers(self, key: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        return to_array(self._columns[key], shape, dtype, self._where(key))
+
+    def _frames(self, key: str) -> np.ndarray:
+        path, start_s = self._meta.video_file(self._episode, key)
+        times_s = start_s + self._numbers("timestamp", (), "float64")
+        try:
+            return read_frames(
+                path, times_s, tolerance_s=0.5 / self._meta.fps, size_px=self._size_px
+            )
+        except ValueError as error:
+            raise ValueError(f"episode {self._episode}, {key!r}: {error}") from error
+
+    def _picture(self, key: str, timestep: int, cell: Any) -> np.ndarray:
+        """A cell of {bytes, path}: the file's bytes, or where it lies."""
+        from PIL import Image
+
+        cell = cell or {}
+        try:
+            data = cell.get("bytes") or (self._meta.folder / cell["path"]).read_bytes()
+            if self._size_px is not None:
+                return read_picture(data, size_px=self._size_px)
+            return np.asarray(Image.open(BytesIO(data)).convert("RGB"))
+        except (OSError, SyntaxError, KeyError, TypeError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"{self._where(key)}: no picture at timestep {timestep}: {reason}"
+            ) from error
+
+    def _where(self, key: str) -> str:
+        return f"{self._path}, episode {self._episode}: {key!r}"
+
+
+def _folder(where: str) -> Path:
+    """A folder by its path, or by its id: where LeRobot records to, or from the Hub."""
+    home = os.environ.get("HF_LEROBOT_HOME", "~/.cache/huggingface/lerobot")
+    for folder in (Path(where).expanduser(), Path(home).expanduser() / where):
+        if folder.is_dir():
+            return folder
+    if not _HUB_ID.fullmatch(where):
+        raise ValueError(f"lerobot:{where}: there is no such folder, and it is no id of a data set")
+    hub = require("huggingface_hub", extra="lerobot")
+    try:
+        return Path(hub.snapshot_download(where, repo_type="dataset"))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"lerobot:{where}: no such folder, and it cannot be had from the Hub: {reason}"
+        ) from error
