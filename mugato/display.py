@@ -1,6 +1,6 @@
 """What the command line shows while it works: progress bars, tables, time left."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from mugato.agent import Agent
+    from mugato.tasks.record import RecordReport
     from mugato.tasks.task import Task
     from mugato.training.checkpoint import Progress as RunProgress
     from mugato.training.config import TrainConfig
@@ -50,24 +51,68 @@ def status(what: str, *, quiet: bool = False) -> Iterator[None]:
         yield
 
 
-def record(tasks: Iterable["Task"], options: Mapping[str, Any]) -> None:
-    """Record tasks one after the other, with a progress bar each."""
+def record(tasks: Sequence["Task"], options: Mapping[str, Any]) -> None:
+    """Record tasks one after the other, with a progress bar each.
+
+    Raises:
+        ValueError: naming the tasks that could not be recorded, after all others were.
+    """
+    failed = {}
+    for task in tasks:
+        try:
+            _record(task, options)
+        except (ValueError, ImportError) as error:
+            if len(tasks) == 1:
+                raise
+            console.print(f"[red]{task.name} was not recorded:[/red] {error}", highlight=False)
+            failed[task.name] = error
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(tasks)} not recorded: {', '.join(failed)}")
+
+
+def _record(task: "Task", options: Mapping[str, Any]) -> None:
     from mugato.tasks.record import record as record_task
 
-    for task in tasks:
-        total = options.get("episodes") or task.episodes
+    kept, total = 0, options.get("episodes") or task.episodes
+    try:
         with _bar() as bar:
             bar_id = bar.add_task(f"recording {task.name}", total=total)
 
-            def show(kept: int, dropped: int, bar: Progress = bar, bar_id: Any = bar_id) -> None:
+            def show(episodes: int, dropped: int) -> None:
+                nonlocal kept
+                kept = episodes
                 bar.update(bar_id, completed=kept)
 
             report = record_task(task, progress=show, **options)
-        dropped = f", {len(report.dropped)} failing seeds dropped" if report.dropped else ""
-        console.print(
-            f"{report.dataset_id}: {report.episodes} episodes, {report.timesteps} timesteps, "
-            f"mean return {report.return_mean:.2f}{dropped}, {report.seconds:.0f} s"
-        )
+    except BaseException:
+        if kept:
+            console.print(
+                f"{task.name}: {kept} of {total} episodes are kept; the same command"
+                f"{' without --overwrite' if options.get('overwrite') else ''} goes on from there"
+            )
+        raise
+    console.print(_recorded(report), highlight=False, soft_wrap=True)
+
+
+def _recorded(report: "RecordReport") -> str:
+    from mugato.data.minari_source import open_minari
+    from mugato.data.token_counts import count_tokens
+    from mugato.tokenizers.text import TextTokenizer
+    from mugato.tokenizers.tokenizer import Tokenizer
+
+    tokens = count_tokens(open_minari(report.dataset_id), Tokenizer(text=TextTokenizer.paper()))
+    parts = [
+        f"{report.dataset_id}: {report.episodes:,} episodes, {report.timesteps:,} timesteps",
+        f"{tokens:,} tokens",
+        f"{report.size_bytes / 1e6:,.1f} MB",
+        f"mean return {report.return_mean:.2f}",
+    ]
+    if report.dropped:
+        causes = ", ".join(f"{count} {cause}" for cause, count in report.dropped_by_cause.items())
+        parts.append(f"{len(report.dropped)} dropped ({causes})")
+    if report.continued:
+        parts.append(f"{report.continued} from before")
+    return f"{', '.join(parts)}, {report.seconds:.0f} s"
 
 
 @contextmanager

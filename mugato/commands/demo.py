@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mugato import display
 from mugato.commands.evaluate import evaluate
-from mugato.commands.record import unrecorded
+from mugato.commands.record import preset_tasks, unrecorded
 from mugato.commands.train import run_training
 from mugato.presets import preset
 
@@ -19,7 +19,7 @@ def demo(*, run: Path = Path("runs/demo"), started: float | None = None) -> None
         started: when the undertaking began, in seconds since 1970, if installing is to count.
     """
     started = started or time.time()
-    display.record(unrecorded("demo"), {"workers": 2})
+    display.record(unrecorded(preset_tasks("demo")), {"workers": 2})
     config = dataclasses.replace(preset("demo"), run=run)
     run_training(config)
     evaluate(run, started=started)

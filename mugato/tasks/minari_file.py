@@ -91,15 +91,20 @@ def finish_recording(
     journal.remove()
 
 
+def is_recorded(dataset_id: str) -> bool:
+    """Whether a data set is there, with nothing unfinished that is to replace it."""
+    return dataset_folder(dataset_id).exists() and not _beside(dataset_id, "unfinished").exists()
+
+
 def check_may_write(dataset_id: str, *, overwrite: bool) -> None:
     """Refuse to replace a data set, or anything else in its place, unasked.
 
     What is unfinished was asked when it was begun.
     """
-    folder = dataset_folder(dataset_id)
-    if folder.exists() and not (overwrite or _beside(dataset_id, "unfinished").exists()):
+    if is_recorded(dataset_id) and not overwrite:
         raise ValueError(
-            f"data set {dataset_id!r} exists in {folder}; overwrite it or choose a name"
+            f"data set {dataset_id!r} exists in {dataset_folder(dataset_id)}; overwrite it or "
+            "choose a name"
         )
 
 
