@@ -4,15 +4,18 @@ Two steps make up all acting and generating: `read` some tokens, then `decode` o
 The state belongs to the `Decoder`; the model stays as it is.
 """
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from mugato.batch import Batch, pad
+from mugato.batch import Batch
 from mugato.model.gato import Gato
+from mugato.precision import Precision, acting_weights
 from mugato.sampling import Sampling, sample
 from mugato.sequence import ACTION_POSITION, TokenSequence
 
@@ -21,23 +24,30 @@ CHUNK = 64
 
 
 class Decoder:
-    """A batch of sequences that grow together; each keeps the last `context_length` tokens."""
+    """A batch of sequences that grow together; each keeps the last `context_length` tokens.
 
-    def __init__(self, model: Gato, *, num_rows: int) -> None:
+    A step costs the same however many tokens came before. Rows may differ in length; each can be
+    copied, dropped or begun anew without the others.
+    """
+
+    def __init__(self, model: Gato, *, num_rows: int, precision: Precision = "fp32") -> None:
         self.model = model
         self.device = model.embedding.table.weight.device
-        self._state = model.init_state(num_rows, model.config.context_length + CHUNK)
+        self._sequence_model = acting_weights(model.sequence_model, precision)
+        self._dtype = next(self._sequence_model.parameters()).dtype
+        self._state = self._sequence_model.init_state(num_rows, model.config.context_length + CHUNK)
         self._positions = torch.zeros(num_rows, dtype=torch.int64, device=self.device)
-        # Ids decoded but not yet read: they join the next forward pass.
+        # Ids decoded but not yet read: they join the next forward pass. -1 where there is none.
         self._pending = torch.zeros((num_rows, 0), dtype=torch.int64, device=self.device)
         self._last: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self._positions)
 
-    def read(self, sequences: Sequence[TokenSequence]) -> None:
-        """Append one sequence to each row."""
-        self._forward(_joined(self._pending_batch(), pad(sequences).to(self.device)))
+    def read(self, tokens: TokenSequence, rows: Int[np.ndarray, " L"]) -> None:
+        """Append tokens to the rows named for each of them, in ascending order."""
+        batch = _lines(tokens, rows, len(self)).to(self.device)
+        self._forward(_joined(self._pending_batch(), batch))
 
     def decode(
         self,
@@ -47,7 +57,10 @@ class Decoder:
         *,
         active: Bool[Tensor, " B"] | None = None,
     ) -> Int[Tensor, " B"]:
-        """Choose the next id of each row among `ids`; rows that are not active keep their place."""
+        """Choose the next id of each row among `ids`; rows that are not active keep their place.
+
+        Only these ids' rows of the head are read.
+        """
         if self._pending.shape[1]:
             self._forward(self._pending_batch())
         if self._last is None:
@@ -61,12 +74,47 @@ class Decoder:
             self._pending = torch.where(active[:, None], self._pending, -1)
         return chosen
 
-    def select(self, rows: Sequence[int]) -> None:
-        """Go on with some of the rows only."""
+    def decode_text(
+        self,
+        ids: range,
+        end: int,
+        sampling: Sampling,
+        generators: Sequence[torch.Generator] = (),
+        *,
+        max_tokens: int,
+    ) -> list[list[int]]:
+        """Each row's ids up to and with its `end`, or `max_tokens` of them."""
+        active = torch.ones(len(self), dtype=torch.bool, device=self.device)
+        rows: list[list[int]] = [[] for _ in range(len(self))]
+        for _ in range(max_tokens):
+            chosen = self.decode(ids, sampling, generators, active=active)
+            for row, token, is_on in zip(rows, chosen.tolist(), active.tolist(), strict=True):
+                if is_on:
+                    row.append(token)
+            active = active & (chosen != end)
+            if not active.any():
+                break
+        return rows
+
+    def select(self, rows: Sequence[int]) -> "Decoder":
+        """A copy of some rows, in that order; a row may be asked for more than once."""
         index = torch.tensor(rows, dtype=torch.int64, device=self.device)
-        self._state = self._state.select(index)
-        self._positions, self._pending = self._positions[index], self._pending[index]
-        self._last = None if self._last is None else self._last[index]
+        chosen = copy.copy(self)
+        chosen._state = self._state.select(index)
+        chosen._positions, chosen._pending = self._positions[index], self._pending[index]
+        chosen._last = None if self._last is None else self._last[index]
+        return chosen
+
+    def put(self, rows: Bool[Tensor, " B"], other: "Decoder") -> None:
+        """Each marked row becomes a copy of the only row of `other`, which has nothing pending."""
+        if other._last is None:
+            self._state = self._state.reset(rows)
+        else:
+            self._state = self._state.put(rows, other._state)
+            last = other._last if self._last is None else self._last
+            self._last = torch.where(rows[:, None], other._last, last)
+        self._positions = torch.where(rows, other._positions, self._positions)
+        self._pending = self._pending.masked_fill(rows[:, None], -1)
 
     def _forward(self, batch: Batch) -> None:
         length = batch.ids.shape[1]
@@ -77,18 +125,20 @@ class Decoder:
 
     def _forward_chunk(self, batch: Batch) -> None:
         real = batch.segments > 0
-        positions = self._positions[:, None] + (real.cumsum(1) - 1).clamp(min=0)
-        batch = dataclasses.replace(batch, positions=positions)
-        hidden, self._state = self.model.hidden(batch, self._state)
+        columns = torch.arange(real.shape[1], device=self.device)
+        # A row's tokens stand side by side, so that all its places can be counted through.
+        first = real.to(torch.uint8).argmax(1)
+        positions = (self._positions - first)[:, None] + columns
+        x = self.model.embed(batch).to(self._dtype)
+        hidden, self._state = self._sequence_model(x, positions, batch.segments, self._state)
         self._positions = self._positions + real.sum(1)
         # The last real token of each row; a row without one keeps what it had.
-        columns = torch.arange(real.shape[1], device=self.device)
-        last = hidden[torch.arange(len(self)), (columns * real).amax(1)]
-        seen = real.any(1)[:, None]
+        last = hidden[torch.arange(len(self), device=self.device), (columns * real).amax(1)]
+        last, seen = last.to(self.model.embedding.table.weight.dtype), real.any(1)[:, None]
         self._last = last if self._last is None else torch.where(seen, last, self._last)
 
     def _pending_batch(self) -> Batch:
-        """The decoded ids as model input; -1 marks a row that is finished."""
+        """The decoded ids as model input."""
         ids = self._pending
         zeros = torch.zeros_like(ids)
         return Batch(
@@ -106,8 +156,48 @@ class Decoder:
         )
 
 
+def _lines(s: TokenSequence, rows: Int[np.ndarray, " L"], num_rows: int) -> Batch:
+    """Tokens laid into rows from the left; `rows` ascend. What only training needs stays zero."""
+    counts = np.bincount(rows, minlength=num_rows)
+    places = rows, np.arange(len(s)) - (np.cumsum(counts) - counts)[rows]
+    shape = (num_rows, int(counts.max()))
+
+    def laid(values: np.ndarray | int, blank: int = 0, width: tuple[int, ...] = ()) -> Tensor:
+        array = np.full((*shape, *width), blank, np.int64)
+        array[places] = values
+        return torch.from_numpy(array)
+
+    patches, index = _distinct(s)
+    zeros = torch.zeros(shape, dtype=torch.int64)
+    return Batch(
+        ids=laid(s.ids),
+        targets=zeros,
+        loss_mask=zeros.bool(),
+        observation_mask=zeros.bool(),
+        positions=zeros,
+        segments=laid(1),
+        local_positions=laid(s.local_positions),
+        patch_index=laid(index, blank=-1),
+        intervals=laid(s.intervals, width=(4,)),
+        patches=torch.tensor(patches),
+        sources=zeros,
+    )
+
+
+def _distinct(s: TokenSequence) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct patches, and each token's among them: a grid world shows the same over again."""
+    numbers: dict[bytes, int] = {}
+    index = np.array([numbers.setdefault(p.tobytes(), len(numbers)) for p in s.patches] + [-1])
+    if len(numbers) == len(s.patches):
+        return s.patches, s.patch_index
+    table = np.frombuffer(b"".join(numbers), np.uint8).reshape(len(numbers), -1)
+    return table, index[s.patch_index]
+
+
 def _joined(first: Batch, second: Batch) -> Batch:
     """Two batches of the same rows, one behind the other; only the second may hold patches."""
+    if not first.ids.shape[1]:
+        return second
     fields = {
         f.name: torch.cat([getattr(first, f.name), getattr(second, f.name)], dim=1)
         for f in dataclasses.fields(Batch)

@@ -9,7 +9,6 @@ from jaxtyping import UInt8
 from mugato.agent import Agent
 from mugato.decoding import Decoder
 from mugato.policy import Policy
-from mugato.precision import autocast
 from mugato.sampling import GREEDY, Sampling
 from mugato.sequence import sequence
 from mugato.timesteps import text_timesteps
@@ -28,17 +27,16 @@ def continue_text(
     An empty prompt starts a new document.
     """
     text, vocab = agent.tokenizer.text, agent.tokenizer.vocab
-    device = agent.model.embedding.table.weight.device
     generators = [torch.Generator().manual_seed(seed)]
     legal = agent.tokenizer.text_ids
     start = list(text.encode(prompt)) or [text.end_of_text]
     ids = [int(i) for i in start]
-    with torch.inference_mode(), autocast(device, "auto"):
-        decoder = Decoder(agent.model, num_rows=1)
-        decoder.read([sequence(text_timesteps(ids), vocab)])
+    with torch.inference_mode():
+        decoder = Decoder(agent.model, num_rows=1, precision="auto")
+        decoder.read(sequence(text_timesteps(ids), vocab), np.zeros(len(ids), np.int64))
     shown = len(text.decode(ids))
     for _ in range(max_tokens):
-        with torch.inference_mode(), autocast(device, "auto"):
+        with torch.inference_mode():
             chosen = int(decoder.decode(legal, sampling, generators))
         if chosen == text.end_of_text:
             return

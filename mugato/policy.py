@@ -4,17 +4,22 @@ The same code path as in training turns an observation into tokens; the ids deco
 to those legal for each element of the action, so every action lies in its space.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from jaxtyping import Bool
 
 from mugato.agent import Agent
+from mugato.agreement import check_agreement
 from mugato.decoding import Decoder
 from mugato.episode import Episode, check_leaf
-from mugato.precision import Precision, autocast
+from mugato.precision import Precision
+from mugato.prompt import Prompt, PromptPart, prompt_tokens
 from mugato.sampling import Sampling
 from mugato.sequence import TokenSequence, check_fits, encode
 from mugato.spec import Leaf, Spec, flatten, unflatten
@@ -28,6 +33,15 @@ class Policy:
     >>> policy = Policy.from_pretrained("runs/demo", task="cartpole")  # doctest: +SKIP
     >>> policy.reset()  # doctest: +SKIP
     >>> action = policy.select_action(observation)  # doctest: +SKIP
+
+    With `num_rows` it acts in a Gymnasium `VectorEnv`: batched observations in, batched actions
+    out. Episodes end one by one, and the rows begin anew when their next episode does:
+
+    >>> policy = Policy.from_pretrained("runs/demo", task="cartpole", num_rows=8)  # doctest: +SKIP
+    >>> policy.check(envs)  # doctest: +SKIP
+    >>> actions = policy.select_action(observations)  # doctest: +SKIP
+    >>> observations, rewards, terminated, truncated, _ = envs.step(actions)  # doctest: +SKIP
+    >>> policy.end(terminated | truncated)  # doctest: +SKIP
     """
 
     def __init__(
@@ -35,24 +49,45 @@ class Policy:
         agent: Agent,
         *,
         task: str,
-        num_rows: int = 1,
+        num_rows: int | None = None,
+        prompt: Prompt | None = None,
+        prompt_part: PromptPart = "start",
         sampling: Sampling = Sampling(),
         seed: int = 0,
         precision: Precision = "auto",
     ) -> None:
-        if num_rows < 1:
+        """Begin an episode in every row.
+
+        Args:
+            num_rows: None for one environment; a number for as many that step together.
+            prompt: read at every reset: a demonstration of the task, or a text.
+            prompt_part: what of a demonstration is read where the context cannot hold it all.
+            precision: "bf16" stores the weights anew, "auto" where that is quicker.
+
+        Raises:
+            ValueError: a task that the agent does not know or that observes nothing, or a prompt
+                that does not fit it.
+        """
+        if num_rows is not None and num_rows < 1:
             raise ValueError(f"num_rows must be at least 1, got {num_rows}")
-        self.agent, self.task, self.num_rows, self.sampling = agent, task, num_rows, sampling
+        self.agent, self.task, self.sampling = agent, task, sampling
+        self.is_vector, self.num_rows = num_rows is not None, num_rows or 1
         self.spec: Spec = agent.spec(task)
         if not self.spec.observation_leaves:
             raise ValueError(
                 f"{task!r} is plain text: use mugato.generate, there is nothing to observe"
             )
-        self._precision: Precision = precision
-        self._device = agent.model.embedding.table.weight.device
+        self._autoreset = AutoresetMode.NEXT_STEP
         # On the processor, so that a seed means the same on every device.
-        self._generators = [torch.Generator().manual_seed(seed + row) for row in range(num_rows)]
-        self._decoder: Decoder | None = None
+        self._generators = [
+            torch.Generator().manual_seed(seed + row) for row in range(self.num_rows)
+        ]
+        with torch.inference_mode():
+            # What every episode begins with: nothing, or the prompt.
+            self._start = Decoder(agent.model, num_rows=1, precision=precision)
+            if prompt is not None:
+                tokens = prompt_tokens(agent, prompt, task=task, part=prompt_part)
+                self._start.read(tokens, np.zeros(len(tokens), np.int64))
         self.reset()
 
     @staticmethod
@@ -66,124 +101,185 @@ class Policy:
         """
         return Policy(Agent.from_pretrained(folder, device=device), task=task, **options)
 
-    def reset(self) -> None:
-        """Forget everything: a new episode begins in every row."""
-        self._decoder = None
-        self._timestep = 0
-        self._running = list(range(self.num_rows))
+    def check(self, env: gymnasium.Env | VectorEnv) -> None:
+        """See that an environment is the task's, and learn when it resets itself.
 
-    def select_action(self, observation: Any) -> Any:
-        """The action that answers one observation, a value of the task's action space."""
-        return self.select_actions([observation])[0]
+        Raises:
+            ValueError: other spaces than the agent was trained on, showing both specs; or another
+                number of environments than there are rows.
+        """
+        check_agreement(self.spec, env, task=self.task)
+        if isinstance(env, VectorEnv):
+            if env.num_envs != self.num_rows or not self.is_vector:
+                rows = self.num_rows if self.is_vector else None
+                raise ValueError(f"{env.num_envs} environments, but num_rows is {rows}")
+            # Gymnasium's own default, where an environment does not say.
+            self._autoreset = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        elif self.is_vector:
+            raise ValueError(f"one environment, but num_rows is {self.num_rows}")
 
     @torch.inference_mode()
-    def select_actions(self, observations: Sequence[Any]) -> list[Any]:
-        """One action for each row's observation.
+    def reset(self, rows: Sequence[bool] | Bool[np.ndarray, " rows"] | None = None) -> None:
+        """Forget everything, but for the prompt: a new episode begins in every marked row.
+
+        Raises:
+            ValueError: if there is not one mark for each running row.
+        """
+        if rows is None:
+            self._running = list(range(self.num_rows))
+            self._decoder = self._start.select([0] * self.num_rows)
+            self._timesteps = np.zeros(self.num_rows, np.int64)
+            self._ending = np.zeros(self.num_rows, np.bool_)
+            return
+        marked = self._marks(rows)
+        if marked.any():
+            self._decoder.put(torch.from_numpy(marked).to(self._decoder.device), self._start)
+            self._timesteps[marked] = 0
+            self._ending[marked] = False
+
+    def end(self, over: Sequence[bool] | Bool[np.ndarray, " rows"]) -> None:
+        """Tell which episodes the last step ended; call it after every step of a `VectorEnv`.
+
+        Such environments reset themselves. Where they do so within that step the next observation
+        is a new episode's. Otherwise (Gymnasium's default) it is the last of the old one, what the
+        policy answers is not used, and the row begins anew with the observation after that. Where
+        the caller resets (`AutoresetMode.DISABLED`), it begins anew with the next observation.
+        """
+        marked = self._marks(over)
+        if self._autoreset == AutoresetMode.NEXT_STEP:
+            self.reset(self._ending)
+            self._ending = marked.copy()
+        else:
+            self.reset(marked)
+
+    def select_action(self, observation: Any) -> Any:
+        """The action that answers an observation; of several rows, both batched as in Gymnasium.
 
         Raises:
             ValueError: an observation that does not fit the task's spec, naming the leaf.
         """
-        if len(observations) != len(self._running):
-            raise ValueError(
-                f"{len(observations)} observations for {len(self._running)} running episodes"
+        if not self.is_vector:
+            return self.select_actions([observation])[0]
+        values = self._flatten(observation)
+        leaves = self.spec.observation_leaves
+        columns = self._select({p: self._column(p, leaves[p], v) for p, v in values.items()})
+        batched = {
+            path: tuple(column)
+            if self.spec.action_leaves[path].kind == "text"
+            else np.stack(column)
+            for path, column in columns.items()
+        }
+        return unflatten(self.spec.action, batched, "action")
+
+    def select_actions(self, observations: Sequence[Any]) -> list[Any]:
+        """One action for each running row's observation, in lists.
+
+        Raises:
+            ValueError: as `select_action`.
+        """
+        flat = [self._flatten(observation) for observation in observations]
+        columns = self._select(
+            {
+                path: self._column(path, leaf, [values[path] for values in flat])
+                for path, leaf in self.spec.observation_leaves.items()
+            }
+        )
+        return [
+            unflatten(
+                self.spec.action, {path: column[row] for path, column in columns.items()}, "action"
             )
-        encoded = [self._encode(observation) for observation in observations]
-        with autocast(self._device, self._precision):
-            if self._decoder is None or self._timestep == self.spec.history:
-                self._decoder = Decoder(self.agent.model, num_rows=len(encoded))
-                self._timestep = 0
-            self._timestep += 1
-            self._decoder.read(encoded)
-            return self._decode()
+            for row in range(len(observations))
+        ]
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with some of the rows only: the other episodes are over."""
         self._running = [self._running[row] for row in rows]
-        if self._decoder is not None:
-            self._decoder.select(rows)
+        self._decoder = self._decoder.select(rows)
+        self._timesteps, self._ending = self._timesteps[list(rows)], self._ending[list(rows)]
 
     @property
     def _drawing(self) -> list[torch.Generator]:
         """The generators of the running rows."""
         return [self._generators[row] for row in self._running]
 
-    def _encode(self, observation: Any) -> TokenSequence:
-        """One observation as tokens, separator last."""
+    def _marks(self, rows: Sequence[bool] | np.ndarray) -> np.ndarray:
+        marked = np.asarray(rows)
+        if marked.shape != (len(self._running),) or marked.dtype != np.bool_:
+            raise ValueError(
+                f"rows must be {len(self._running)} times True or False, got {marked.dtype} of "
+                f"shape {marked.shape}"
+            )
+        return marked
+
+    @torch.inference_mode()
+    def _select(self, observations: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
+        """Each action leaf's values, from each observation leaf's, (rows, *shape)."""
+        tokens = self._encode(observations)
+        if self.spec.history is not None:
+            self.reset(self._timesteps == self.spec.history)
+        self._timesteps += 1
+        self._decoder.read(tokens, tokens.timesteps)
+        return {path: self._decode(leaf) for path, leaf in self.spec.action_leaves.items()}
+
+    def _flatten(self, observation: Any) -> dict[str, Any]:
         try:
-            values = flatten(self.spec.observation, observation, "observation")
+            return flatten(self.spec.observation, observation, "observation")
         except (KeyError, IndexError, TypeError) as error:
             raise ValueError(
                 f"{self.task}: the observation does not have the task's structure: {error!r}; "
                 f"expected {sorted(self.spec.observation_leaves)}"
             ) from None
-        leaves = self.spec.observation_leaves
-        stacked = {path: _stack(self.task, path, leaves[path], v) for path, v in values.items()}
-        episode = Episode(observations=stacked, actions={})
+
+    def _column(self, path: str, leaf: Leaf, values: Sequence[Any] | np.ndarray) -> np.ndarray:
+        """One leaf of all rows, (rows, *shape), checked."""
+        if len(values) != len(self._running):
+            raise ValueError(
+                f"{len(values)} observations for {len(self._running)} running episodes"
+            )
+        where = f"{self.task}: observation {path!r}"
+        try:
+            stacked = _stack(leaf, values)
+            check_leaf(where, stacked, leaf, len(values), is_action=False)
+            return stacked
+        except ValueError:
+            if len(values) > 1:  # say which row it is
+                for row, value in enumerate(values):
+                    one = _stack(leaf, [value])
+                    check_leaf(f"{where} of row {row}", one, leaf, 1, is_action=False)
+            raise
+
+    def _encode(self, observations: Mapping[str, np.ndarray]) -> TokenSequence:
+        """The rows' observations as tokens, separators last; a row is a timestep here."""
+        episode = Episode(observations=observations, actions={})
         encoded = encode(episode, self.spec, self.agent.tokenizer)
         context_length = self.agent.model.config.context_length
-        check_fits(np.array([len(encoded)]), context_length=context_length, name=self.task)
+        check_fits(np.bincount(encoded.timesteps), context_length=context_length, name=self.task)
         return encoded
 
-    def _decode(self) -> list[Any]:
-        """One action for each row."""
-        leaves = self.spec.action_leaves
-        columns = {path: self._decode_leaf(leaf) for path, leaf in leaves.items()}
-        return [
-            unflatten(
-                self.spec.action, {path: column[row] for path, column in columns.items()}, "action"
-            )
-            for row in range(len(columns[next(iter(columns))]))
-        ]
-
-    def _decode_leaf(self, leaf: Leaf) -> list[Any]:
+    def _decode(self, leaf: Leaf) -> list[Any]:
         """One leaf of the action for each row, element by element."""
-        tokenizer, decoder = self.agent.tokenizer, self._decoder
-        assert decoder is not None
+        tokenizer = self.agent.tokenizer
         if leaf.kind == "text":
-            texts = decode_text(decoder, self.agent, self.sampling, self._drawing)
+            end = tokenizer.text.end_of_text
+            texts = self._decoder.decode_text(
+                tokenizer.text_ids, end, self.sampling, self._drawing, max_tokens=MAX_TEXT_TOKENS
+            )
             return [tokenizer.decode(leaf, np.array(ids), is_action=True) for ids in texts]
         chosen = [
-            decoder.decode(tokenizer.legal_ids(leaf, i), self.sampling, self._drawing)
+            self._decoder.decode(tokenizer.legal_ids(leaf, i), self.sampling, self._drawing)
             for i in range(leaf.size)
         ]
         ids = torch.stack(chosen, dim=1).cpu().numpy()
         return [_scalar(leaf, tokenizer.decode(leaf, row, is_action=True)) for row in ids]
 
 
-def decode_text(
-    decoder: Decoder,
-    agent: Agent,
-    sampling: Sampling,
-    generators: Sequence[torch.Generator],
-    *,
-    max_tokens: int = MAX_TEXT_TOKENS,
-) -> list[list[int]]:
-    """Each row's ids up to its end of text."""
-    text = agent.tokenizer.text
-    legal = agent.tokenizer.text_ids
-    active = torch.ones(len(decoder), dtype=torch.bool, device=decoder.device)
-    rows: list[list[int]] = [[] for _ in range(len(decoder))]
-    for _ in range(max_tokens):
-        chosen = decoder.decode(legal, sampling, generators, active=active)
-        _append(rows, chosen.tolist(), active.tolist())
-        active = active & (chosen != text.end_of_text)
-        if not active.any():
-            break
-    return rows
-
-
-def _append(rows: list[list[int]], chosen: Iterable[int], active: Iterable[bool]) -> None:
-    for row, token, is_active in zip(rows, chosen, active, strict=True):
-        if is_active:
-            row.append(token)
-
-
-def _stack(task: str, path: str, leaf: Leaf, value: Any) -> np.ndarray:
-    """One value with a leading axis of one timestep, checked against its leaf."""
-    text = leaf.kind == "text"
-    stacked = np.array([value], dtype=object) if text else np.asarray(value)[None]
-    check_leaf(f"{task}: observation {path!r}", stacked, leaf, 1, is_action=False)
-    return stacked
+def _stack(leaf: Leaf, values: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """Values of one leaf with a leading axis."""
+    if leaf.kind == "text":
+        stacked = np.empty(len(values), dtype=object)
+        stacked[:] = [str(v) if isinstance(v, np.str_) else v for v in values]
+        return stacked
+    return values if isinstance(values, np.ndarray) else np.stack([np.asarray(v) for v in values])
 
 
 def _scalar(leaf: Leaf, value: np.ndarray) -> Any:

@@ -18,7 +18,7 @@ ROWS = [
     {"agent", "precision"},
     {"tasks"},
     {"training"},
-    {"sampling", "decoding", "policy", "generate"},
+    {"sampling", "decoding", "prompt", "agreement", "policy", "generate"},
     {"evaluation"},
     {"cli", "commands", "display", "presets", "__init__", "__main__"},
 ]

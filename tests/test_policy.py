@@ -21,7 +21,7 @@ from tests.spaces_list import IMAGES, SPACES
 OBSERVATION = spaces.Dict(x=spaces.Box(-2, 2, (3,)), mission=spaces.Text(12))
 
 
-def make_policy(observation_space, action_space, *, num_rows=1, temperature=0.0, **changes):
+def make_policy(observation_space, action_space, *, num_rows=None, temperature=0.0, **changes):
     agent = tiny_agent({"task": spec_of(observation_space, action_space)}, **changes)
     return Policy(
         agent, task="task", num_rows=num_rows, sampling=Sampling(temperature=temperature),

@@ -24,6 +24,13 @@ class State(Protocol):
         """The same state with the marked rows empty; the others are untouched."""
         ...
 
+    def put(self, rows: Bool[Tensor, " B"], other: "State") -> "State":
+        """The same state with each marked row a copy of the only row of `other`.
+
+        The state is used up, `other` is not; both come from `init_state` of the same `max_length`.
+        """
+        ...
+
 
 class SequenceModel(nn.Module):
     """Vectors in, vectors out, each seeing its own segment's past.

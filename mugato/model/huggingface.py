@@ -53,6 +53,12 @@ class HuggingFaceState:
             self, rows=tuple(Row(inputs=r.inputs[:0]) if marked else r for r, marked in kept)
         )
 
+    def put(self, rows: Bool[Tensor, " B"], other: "HuggingFaceState") -> "HuggingFaceState":
+        """Every marked row becomes a copy of the only row of `other`."""
+        (row,) = other.rows
+        kept = zip(self.rows, rows.tolist(), strict=True)
+        return replace(self, rows=tuple(copy.deepcopy(row) if marked else r for r, marked in kept))
+
 
 class HuggingFaceModel(SequenceModel):
     """`config.sequence_model` is "hf:MODEL_TYPE" (fresh weights in our sizes) or "hf:FOLDER".

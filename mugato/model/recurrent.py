@@ -41,6 +41,12 @@ class RecurrentState:
         marked = rows[:, None, None, None]
         return RecurrentState(memories=tuple(m.masked_fill(marked, 0.0) for m in self.memories))
 
+    def put(self, rows: Bool[Tensor, " B"], other: "RecurrentState") -> "RecurrentState":
+        """Every marked row becomes a copy of the only row of `other`."""
+        marked = rows[:, None, None, None]
+        pairs = zip(self.memories, other.memories, strict=True)
+        return RecurrentState(memories=tuple(torch.where(marked, new, old) for old, new in pairs))
+
 
 class Recurrent(SequenceModel):
     """Blocks of recurrence and feed-forward; it knows order, and no positions.

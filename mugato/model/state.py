@@ -41,16 +41,14 @@ class KeyValueState:
         like: Tensor,
         relative: tuple[Tensor, ...] = (),
     ) -> "KeyValueState":
-        """No tokens yet; `shape` is (B, H, head_size). Under autocast the ring has its dtype."""
+        """No tokens yet; `shape` is (B, H, head_size), dtype and device are those of `like`."""
         batch_size, num_heads, head_size = shape
-        half = torch.is_autocast_enabled(like.device.type)
-        dtype = torch.get_autocast_dtype(like.device.type) if half else like.dtype
         length = min(FIRST_LENGTH, max_length)
         room = (batch_size, num_heads, length + 1, head_size)
 
         def zeros() -> tuple[Tensor, ...]:
             return tuple(
-                torch.zeros(room, device=like.device, dtype=dtype) for _ in range(num_layers)
+                torch.zeros(room, device=like.device, dtype=like.dtype) for _ in range(num_layers)
             )
 
         return KeyValueState(
@@ -73,6 +71,19 @@ class KeyValueState:
     def reset(self, rows: Bool[Tensor, " B"]) -> "KeyValueState":
         """The marked rows empty: their places are free, whatever still lies there is not seen."""
         return dataclasses.replace(self, positions=self.positions.masked_fill(rows[:, None], -1))
+
+    def put(self, rows: Bool[Tensor, " B"], other: "KeyValueState") -> "KeyValueState":
+        """Every marked row becomes a copy of the only row of `other`."""
+        if not bool(rows.any()):
+            return self
+        room = max(len(s.positions[0]) - 1 for s in (self, other))
+        ours, theirs = self._with_room(room), other._with_room(room)
+        for held, copied in zip(ours.keys + ours.values, theirs.keys + theirs.values, strict=True):
+            held[rows] = copied
+        marked = rows[:, None]
+        return dataclasses.replace(
+            ours, positions=torch.where(marked, theirs.positions, ours.positions)
+        )
 
     def advance(
         self, positions: Int[Tensor, "B L"], segments: Int[Tensor, "B L"]
