@@ -4,8 +4,6 @@ Start and goal are random. An episode ends at the goal, so that its return is 1 
 Expert: the shortest path over the maze's cells, followed by a proportional-derivative controller.
 """
 
-import contextlib
-import io
 from collections import deque
 from functools import partial
 
@@ -13,7 +11,8 @@ import gymnasium
 import numpy as np
 from jaxtyping import Float
 
-from mugato.tasks.task import ActionFunction, Task, require
+from mugato.tasks.robotics import make_robotics_env
+from mugato.tasks.task import ActionFunction, Task
 
 POSITION_GAIN = 10.0  # newtons per meter to the next waypoint
 VELOCITY_GAIN = 2.0  # newtons per meter per second
@@ -62,12 +61,7 @@ def shortest_path(open_cells: set[Cell], start: Cell, goal: Cell) -> list[Cell]:
 
 
 def _make_env(env_id: str, *, render_mode: str | None = None) -> gymnasium.Env:
-    with contextlib.redirect_stderr(io.StringIO()):  # a notice about other environments
-        robotics = require("gymnasium_robotics", extra="robotics")
-    gymnasium.register_envs(robotics)
-    return gymnasium.make(
-        env_id, render_mode=render_mode, continuing_task=False, disable_env_checker=True
-    )
+    return make_robotics_env(env_id, render_mode=render_mode, continuing_task=False)
 
 
 def _make_expert(env: gymnasium.Env) -> ActionFunction:

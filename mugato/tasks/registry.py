@@ -2,7 +2,18 @@
 
 import difflib
 
-from mugato.tasks import babyai, box2d, classic_control, metaworld, minigrid, pointmaze
+from mugato.tasks import (
+    babyai,
+    box2d,
+    classic_control,
+    fetch,
+    metaworld,
+    minigrid,
+    mujoco,
+    panda,
+    pointmaze,
+    toy_text,
+)
 from mugato.tasks.task import Task
 
 # The files that list the tasks, one line each. A file has `TASKS`, and in `PACKAGES` the packages
@@ -12,8 +23,12 @@ DOMAINS = (
     minigrid,
     pointmaze,
     classic_control,
+    toy_text,
     box2d,
+    mujoco,
     metaworld,
+    fetch,
+    panda,
 )
 
 TASKS: dict[str, Task] = {task.name: task for domain in DOMAINS for task in domain.TASKS}
