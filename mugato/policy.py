@@ -197,6 +197,10 @@ class Policy:
         self._decoder = self._decoder.select(rows)
         self._timesteps, self._ending = self._timesteps[list(rows)], self._ending[list(rows)]
 
+    def draw_from(self, row: int, seed: int) -> None:
+        """Seed a running row: its episode then depends on nothing that is played beside it."""
+        self._generators[self._running[row]].manual_seed(seed)
+
     @property
     def _drawing(self) -> list[torch.Generator]:
         """The generators of the running rows."""
