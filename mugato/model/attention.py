@@ -5,85 +5,21 @@ values serves both; what differs is how the distance between two tokens enters t
 """
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mugato.model.blockwise import blockwise_attention
 from mugato.model.config import GatoConfig
-from mugato.model.positions import pick, rotary_angles, rotate, shift, sinusoids
+from mugato.model.positions import pick, rotary_angles, rotate, sinusoids
+from mugato.model.sight import Sight
 from mugato.model.state import Cache
 
 # Longest row at which the plain product of matrices trains faster on CPUs than the fused kernel.
 PLAIN_LENGTH = 512
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sight:
-    """Which keys each query sees, and how far away they are; the same for every layer.
-
-    Attributes:
-        positions: of the queries within their segments.
-        key_positions: of the keys; -1 where there is none.
-        mask: True where a query may look.
-        dtype: of the scores.
-        segments: of the rows, where queries and keys are the same tokens; None in a ring.
-    """
-
-    positions: Int[Tensor, "B Q"]
-    key_positions: Int[Tensor, "B K"]
-    mask: Bool[Tensor, "B 1 Q K"]
-    dtype: torch.dtype
-    segments: Int[Tensor, "B Q"] | None = None
-
-    @staticmethod
-    def of_rows(
-        positions: Tensor, segments: Tensor, context_length: int, dtype: torch.dtype
-    ) -> "Sight":
-        """Whole rows: each token sees the past of its own segment."""
-        mask = _past(positions, positions, context_length)
-        mask &= segments[:, None, :, None] == segments[:, None, None, :]
-        return Sight(
-            positions=positions, key_positions=positions, mask=mask, dtype=dtype, segments=segments
-        )
-
-    @staticmethod
-    def of_ring(
-        positions: Tensor, held: Tensor, context_length: int, dtype: torch.dtype
-    ) -> "Sight":
-        """Running rows: each new token sees the tokens of its row that the ring holds."""
-        mask = _past(positions, held, context_length)
-        return Sight(positions=positions, key_positions=held, mask=mask, dtype=dtype)
-
-    @cached_property
-    def aligned(self) -> bool:
-        """Whether distances between tokens that see each other are those of their places.
-
-        So it is in packed rows, but not between paddings or in a ring.
-        """
-        if self.segments is None:
-            return False
-        (p, s), (next_p, next_s) = (
-            (self.positions[:, cut], self.segments[:, cut]) for cut in (slice(-1), slice(1, None))
-        )
-        follows = torch.where(next_s == s, next_p == p + 1, next_p == 0)
-        return bool((follows | (next_s == 0)).all())
-
-    @cached_property
-    def distances(self) -> Int[Tensor, "B 1 Q K"]:
-        """Query position minus key position."""
-        return _distances(self.positions, self.key_positions)
-
-    @cached_property
-    def penalty(self) -> Float[Tensor, "B 1 Q K"]:
-        """The mask as numbers to add to scores: 0 where a query may look."""
-        # Finite in bf16: rows of padding, which see nothing, get no NaN.
-        nothing = torch.zeros(self.mask.shape, dtype=self.dtype, device=self.mask.device)
-        return nothing.masked_fill_(~self.mask, -30000.0)
 
 
 class RotaryAttention(nn.Module):
@@ -147,7 +83,7 @@ class RelativeAttention(nn.Module):
 
     def encode(self, sight: Sight) -> Float[Tensor, "D width"]:
         """Sinusoids of the distances, farthest first, the same for every layer."""
-        return self.sinusoids(sight.positions.shape[1] if sight.aligned else self.reach)
+        return self.sinusoids(sight.positions.shape[1] + 1 if sight.aligned else self.reach)
 
     def sinusoids(self, length: int) -> Float[Tensor, "D width"]:
         """Of the distances `length` - 1 to 0."""
@@ -173,9 +109,9 @@ class RelativeAttention(nn.Module):
         else:
             k, v = cache.write(k, v)
             projected = cache.relative.to(q.dtype)
-        by_distance = (q + self.position_bias.to(q.dtype)) @ projected.transpose(-1, -2)
-        bias = shift(by_distance) if sight.aligned else pick(by_distance, sight.distances)
-        return self.heads.join(attend(q + self.content_bias.to(q.dtype), k, v, sight, bias=bias))
+        p = q + self.position_bias.to(q.dtype)
+        q = q + self.content_bias.to(q.dtype)
+        return self.heads.join(attend(q, k, v, sight, by_distance=(p, projected)))
 
 
 class Heads(nn.Module):
@@ -212,36 +148,25 @@ def attend(
     v: Float[Tensor, "B H K head"],
     sight: Sight,
     *,
-    bias: Float[Tensor, "B H Q K"] | None = None,
+    by_distance: tuple[Float[Tensor, "B H Q head"], Float[Tensor, "H D head"]] | None = None,
 ) -> Float[Tensor, "B H Q head"]:
-    """softmax((q·k + bias) / √head) v over what is seen, by the kernel quickest for the case.
+    """softmax((q·k + p·r) / √head) v over what is seen, by the way quickest for the case.
 
-    On CPUs the backward of the fused kernel is slow at short lengths, and a plain product of
-    matrices wins; on GPUs the fused one always does.
+    Args:
+        by_distance: queries p, and the projections r of the distances D - 1 to 0.
     """
-    if bias is not None:
-        bias = sight.penalty + bias / math.sqrt(q.shape[-1])
+    if sight.aligned and (by_distance is not None or q.device.type == "cpu"):
+        return blockwise_attention(q, k, v, sight.blocks, by_distance=by_distance)
+    mask = sight.mask
+    if by_distance is not None:
+        p, r = by_distance
+        scores = pick(p @ r.transpose(-1, -2), sight.distances)
+        mask = sight.penalty + scores / math.sqrt(q.shape[-1])
     if q.device.type == "cpu" and k.shape[-2] <= PLAIN_LENGTH:
-        return _plain(q, k, v, sight.penalty if bias is None else bias)
-    mask = sight.mask if bias is None else bias
+        return _plain(q, k, v, sight.penalty if by_distance is None else mask)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
-def _plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+def _plain(q: Tensor, k: Tensor, v: Tensor, penalty: Tensor) -> Tensor:
     scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)
-    return torch.softmax(scores.add_(bias), dim=-1, dtype=scores.dtype) @ v
-
-
-def _distances(
-    positions: Int[Tensor, "B Q"], key_positions: Int[Tensor, "B K"]
-) -> Int[Tensor, "B 1 Q K"]:
-    return positions[:, None, :, None] - key_positions[:, None, None, :]
-
-
-def _past(
-    positions: Int[Tensor, "B Q"], key_positions: Int[Tensor, "B K"], context_length: int
-) -> Bool[Tensor, "B 1 Q K"]:
-    """True where a query may look: at itself and the past, as far back as the context reaches."""
-    distance = _distances(positions, key_positions)
-    seen = (distance >= 0) & (distance < context_length)
-    return seen & (key_positions >= 0)[:, None, None, :]
+    return torch.softmax(scores.add_(penalty), dim=-1, dtype=scores.dtype) @ v

@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 
 def rotary_angles(
@@ -59,21 +58,6 @@ def sinusoids(distances: Int[Tensor, " D"], width: int) -> Float[Tensor, "D widt
     )
     angles = distances[:, None].float() * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
-
-
-def shift(by_distance: Float[Tensor, "B H L L"]) -> Float[Tensor, "B H L L"]:
-    """From columns of distances L-1 .. 0 to columns of keys 0 .. L-1 (Dai et al. 2019, App. B).
-
-    Above the diagonal, where no query looks, stands garbage.
-
-    >>> shift(torch.tensor([[[[2.0, 1.0, 0.0]] * 3]]))[0, 0].tril()
-    tensor([[0., 0., 0.],
-            [1., 0., 0.],
-            [2., 1., 0.]])
-    """
-    b, h, rows, length = by_distance.shape
-    padded = F.pad(by_distance, (1, 0)).view(b, h, length + 1, rows)
-    return padded[:, :, 1:]
 
 
 def pick(

@@ -10,9 +10,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mugato.model.attention import RelativeAttention, RotaryAttention, Sight
+from mugato.model.attention import RelativeAttention, RotaryAttention
 from mugato.model.config import GatoConfig
 from mugato.model.contract import SequenceModel
+from mugato.model.sight import Sight
 from mugato.model.state import KeyValueState
 
 

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mugato.model.attention import RelativeAttention, RotaryAttention, Sight
+from mugato.model.attention import RelativeAttention, RotaryAttention
 from mugato.model.config import GatoConfig
 from mugato.model.embedding import ResidualEmbedding
 from mugato.model.gato import Gato
-from mugato.model.positions import pick, rotary_angles, rotate, shift, sinusoids
+from mugato.model.positions import rotary_angles, rotate, sinusoids
 from mugato.model.recurrent import scan
+from mugato.model.sight import Sight
 from mugato.model.transformer import Block, FeedForward
 from tests.agents import tiny_config
 from tests.test_sequence import TOKENIZER
@@ -79,14 +80,6 @@ def test_sinusoids_are_transformer_xls():
     expected = torch.outer(torch.arange(5.0), inverse)
     expected = torch.cat([expected.sin(), expected.cos()], dim=-1)
     torch.testing.assert_close(sinusoids(torch.arange(5), 8), expected)
-
-
-def test_shifting_equals_picking():
-    by_distance = torch.randn(2, 3, 7, 7)
-    positions = torch.arange(7).expand(2, -1)
-    distances = positions[:, None, :, None] - positions[:, None, None, :]
-    shifted, picked = shift(by_distance), pick(by_distance, distances)
-    torch.testing.assert_close(shifted.tril(), picked.tril())
 
 
 @torch.no_grad()

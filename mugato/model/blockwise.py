@@ -1,0 +1,137 @@
+"""Attention in training, block by block of queries, with gradients of its own.
+
+Each block of queries meets only the keys up to its end and from the first that any of them sees:
+half of the work of a causal mask, and in packed rows little more than the segments' own. On CPUs
+that is three times as fast as PyTorch's fused kernel, whose backward pass is slow there. With
+Transformer-XL's distances the position scores exist for one block at a time. What is kept for the
+backward pass are the exponentials of the scores, which stay undivided: 1 / sum goes into the far
+shorter rows of the result and of its gradient. `checkpoint_activations` trades them for time.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from mugato.model.sight import Block
+
+
+def blockwise_attention(
+    q: Float[Tensor, "B H L head"],
+    k: Float[Tensor, "B H L head"],
+    v: Float[Tensor, "B H L head"],
+    blocks: Sequence[Block],
+    *,
+    by_distance: tuple[Float[Tensor, "B H L head"], Float[Tensor, "H D head"]] | None = None,
+) -> Float[Tensor, "B H L head"]:
+    """softmax((q·k + p·r) / √head) v over what each query sees in aligned rows.
+
+    Args:
+        blocks: `Sight.blocks`, which cover all queries.
+        by_distance: queries p, and the projections r of the distances D - 1 to 0, with D > L.
+
+    >>> from mugato.model.sight import Sight
+    >>> q, k, v = torch.randn(3, 1, 2, 5, 8)
+    >>> places = torch.arange(5)[None]
+    >>> sight = Sight.of_rows(places, torch.ones_like(places), 1024, torch.float32)
+    >>> blockwise_attention(q, k, v, sight.blocks).shape
+    torch.Size([1, 2, 5, 8])
+    """
+    scale = 1 / math.sqrt(q.shape[-1])
+    p, r = by_distance or (q.new_zeros(0), q.new_zeros(0))
+    with torch.autocast(q.device.type, enabled=False):
+        return _Blockwise.apply(q * scale, k, v, p * scale, r, tuple(blocks))
+
+
+class _Blockwise(torch.autograd.Function):
+    """All in rows of (B · H): a product of batches takes slices of those without copying them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        p: Tensor,
+        r: Tensor,
+        blocks: tuple[Block, ...],
+    ) -> Tensor:
+        shape = q.shape
+        q, k, v = (x.flatten(0, 1) for x in (q, k, v))
+        p = p.flatten(0, 1) if len(p) else p
+        out, sums = torch.empty_like(q), q.new_empty(*q.shape[:2], 1)
+        kept = []
+        for block in blocks:
+            scores = torch.bmm(q[:, block.queries], k[:, block.keys].transpose(1, 2))
+            if len(p):
+                near = _distances(r, block, len(q)).transpose(1, 2)
+                scores += _shifted(torch.bmm(p[:, block.queries], near), block)
+            hidden = block.penalty.shape[-1]
+            seen = scores.view(shape[0], shape[1], *scores.shape[1:])[..., -hidden:]
+            seen += block.penalty[:, None]
+            scores -= scores.amax(dim=-1, keepdim=True)
+            sums[:, block.queries] = scores.exp_().sum(dim=-1, keepdim=True)
+            out[:, block.queries] = torch.bmm(scores, v[:, block.keys])
+            kept.append(scores)
+        out /= sums
+        ctx.blocks = blocks
+        ctx.save_for_backward(q, k, v, p, r, out, sums, *kept)
+        return out.view(shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, p, r, out, sums, *kept = ctx.saved_tensors
+        out_grad = upstream[0].flatten(0, 1) / sums
+        # Of a softmax s the gradient is s · (g - sum(s · g)); this is that sum (Dao et al. 2022).
+        mean = (out_grad * out).sum(-1, keepdim=True)
+        q_grad = torch.empty_like(q)
+        # Sums over blocks, in fp32 as a kernel's own sums are.
+        k_grad, v_grad = (torch.zeros_like(x, dtype=torch.float32) for x in (k, v))
+        p_grad, r_grad = torch.empty_like(p), torch.zeros_like(r, dtype=torch.float32)
+        for block, exponentials in zip(ctx.blocks, kept, strict=True):
+            at, keys = block.queries, block.keys
+            v_grad[:, keys] += torch.bmm(exponentials.transpose(1, 2), out_grad[:, at]).float()
+            grad = torch.bmm(out_grad[:, at], v[:, keys].transpose(1, 2))
+            grad = grad.sub_(mean[:, at]).mul_(exponentials)
+            q_grad[:, at] = torch.bmm(grad, k[:, keys])
+            k_grad[:, keys] += torch.bmm(grad.transpose(1, 2), q[:, at]).float()
+            if len(p):
+                grad = _unshifted(grad, block)
+                p_grad[:, at] = torch.bmm(grad, _distances(r, block, len(q)))
+                by_row = torch.bmm(grad.transpose(1, 2), p[:, at]).float()
+                r_grad[:, -by_row.shape[1] :] += by_row.unflatten(0, (-1, len(r))).sum(0)
+        shape = upstream[0].shape
+        q_grad, k_grad, v_grad = (x.to(q.dtype).view(shape) for x in (q_grad, k_grad, v_grad))
+        p_grad = p_grad.view(shape) if len(p) else p_grad
+        return q_grad, k_grad, v_grad, p_grad, r_grad.to(r.dtype), None
+
+
+def _distances(
+    r: Float[Tensor, "H D head"], block: Block, num_rows: int
+) -> Float[Tensor, "N R head"]:
+    """The rows of as many distances as the block has keys, and of one more in front."""
+    near = r[:, -(block.width + 1) :]
+    return near.repeat(num_rows // len(r), 1, 1)
+
+
+def _shifted(far: Float[Tensor, "N Q D"], block: Block) -> Float[Tensor, "N Q K"]:
+    """From columns of distances to columns of keys (Dai et al. 2019, App. B), as a view.
+
+    Beyond a query's own place stands garbage, which the penalty hides.
+    """
+    n, rows, _ = far.shape
+    return far.flatten(1)[:, rows:].view(n, rows, block.width)
+
+
+def _unshifted(grad: Float[Tensor, "N Q K"], block: Block) -> Float[Tensor, "N Q D"]:
+    """The gradient of what `_shifted` was given."""
+    n, rows, width = grad.shape
+    far = grad.new_empty(n, rows * (width + 1))
+    far[:, :rows] = 0
+    far[:, rows:] = grad.flatten(1)
+    return far.view(n, rows, width + 1)

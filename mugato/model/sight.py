@@ -1,0 +1,138 @@
+"""What each token may look at, and how far away it is: worked out once for all layers."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+# Queries that are scored together: a block of scores stays in a core's cache.
+BLOCK = 128
+# A score that no softmax lets through; finite in bf16, so that rows of padding get no NaN.
+NOTHING = -30000.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Some queries and all the keys that any of them sees.
+
+    Attributes:
+        queries, keys: places in the rows; the keys end with the last query.
+        hidden: the last of the keys, as many as `penalty` has columns, are not seen by all.
+        penalty: added to their scores.
+    """
+
+    queries: slice
+    keys: slice
+    penalty: Float[Tensor, "B Q K"]
+
+    @property
+    def width(self) -> int:
+        """The number of keys."""
+        return self.keys.stop - self.keys.start
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """Which keys each query sees, and how far away they are; the same for every layer.
+
+    Attributes:
+        positions: of the queries within their segments.
+        key_positions: of the keys; -1 where there is none.
+        reach: how many tokens back a query sees, itself included.
+        dtype: of the scores.
+        segments: of the rows, where queries and keys are the same tokens; None in a ring.
+    """
+
+    positions: Int[Tensor, "B Q"]
+    key_positions: Int[Tensor, "B K"]
+    reach: int
+    dtype: torch.dtype
+    segments: Int[Tensor, "B Q"] | None = None
+
+    @staticmethod
+    def of_rows(
+        positions: Tensor, segments: Tensor, context_length: int, dtype: torch.dtype
+    ) -> "Sight":
+        """Whole rows: each token sees the past of its own segment."""
+        return Sight(
+            positions=positions,
+            key_positions=positions,
+            reach=context_length,
+            dtype=dtype,
+            segments=segments,
+        )
+
+    @staticmethod
+    def of_ring(
+        positions: Tensor, held: Tensor, context_length: int, dtype: torch.dtype
+    ) -> "Sight":
+        """Running rows: each new token sees the tokens of its row that the ring holds."""
+        return Sight(positions=positions, key_positions=held, reach=context_length, dtype=dtype)
+
+    @cached_property
+    def aligned(self) -> bool:
+        """Whether distances between tokens that see each other are those of their places.
+
+        So it is in packed rows, but not between paddings or in a ring.
+        """
+        if self.segments is None:
+            return False
+        (p, s), (next_p, next_s) = (
+            (self.positions[:, cut], self.segments[:, cut]) for cut in (slice(-1), slice(1, None))
+        )
+        follows = torch.where(next_s == s, next_p == p + 1, next_p == 0)
+        begins = self.positions[:, 0] == 0
+        return bool((follows | (next_s == 0)).all() & begins.all())
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """Aligned rows in blocks of queries; each sees an unbroken run of keys up to itself."""
+        length = self.positions.shape[1]
+        places = torch.arange(length, device=self.positions.device)
+        assert self.aligned and self.segments is not None
+        begins = (self.positions == 0) & (self.segments > 0)
+        # Padding goes on with the segment before it: what it sees is nobody's affair.
+        first = (places * begins).cummax(dim=1).values
+        first = torch.maximum(first, places - (self.reach - 1))
+        starts = range(0, length, BLOCK)
+        bounds = torch.stack(
+            [bound for at in starts for bound in first[:, at : at + BLOCK].aminmax()]
+        )
+        blocks = []
+        for at, (low, high) in zip(starts, bounds.view(-1, 2).tolist(), strict=True):
+            stop = min(at + BLOCK, length)
+            begin = low - low % BLOCK  # few different shapes: see the architecture's page
+            # Where all see all keys before the block, only its own keys have to be hidden.
+            columns = places[(at if high <= begin else begin) : stop]
+            queries = places[at:stop, None]
+            hidden = columns > queries
+            if high > begin:
+                hidden = hidden | (columns < first[:, at:stop, None])
+            penalty = self._penalty(hidden.view(-1, *hidden.shape[-2:]))
+            blocks.append(Block(queries=slice(at, stop), keys=slice(begin, stop), penalty=penalty))
+        return tuple(blocks)
+
+    @cached_property
+    def distances(self) -> Int[Tensor, "B 1 Q K"]:
+        """Query position minus key position."""
+        return self.positions[:, None, :, None] - self.key_positions[:, None, None, :]
+
+    @cached_property
+    def mask(self) -> Bool[Tensor, "B 1 Q K"]:
+        """True where a query may look: at itself and the past, as far back as it reaches."""
+        seen = (self.distances >= 0) & (self.distances < self.reach)
+        seen &= (self.key_positions >= 0)[:, None, None, :]
+        if self.segments is not None:
+            seen &= self.segments[:, None, :, None] == self.segments[:, None, None, :]
+        return seen
+
+    @cached_property
+    def penalty(self) -> Float[Tensor, "B 1 Q K"]:
+        """The mask as numbers to add to scores: 0 where a query may look."""
+        return self._penalty(~self.mask)
+
+    def _penalty(self, hidden: Tensor) -> Tensor:
+        nothing = torch.zeros(hidden.shape, dtype=self.dtype, device=hidden.device)
+        return nothing.masked_fill_(hidden, NOTHING)
