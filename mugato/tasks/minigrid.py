@@ -159,9 +159,6 @@ TASKS = (
     minigrid("multi-room-n4-s5", "MultiRoom-N4-S5-v1", 80, missions.go_to_goal),
     minigrid("multi-room-n6", "MultiRoom-N6-v0", 120, missions.go_to_goal),
     minigrid("locked-room", "LockedRoom-v0", 190, missions.go_to_goal),
-    minigrid(
-        "dynamic-obstacles-random-6x6", "Dynamic-Obstacles-Random-6x6-v0", 144, missions.go_to_goal
-    ),
     minigrid("dynamic-obstacles-8x8", "Dynamic-Obstacles-8x8-v0", 256, missions.go_to_goal),
     minigrid("dynamic-obstacles-16x16", "Dynamic-Obstacles-16x16-v0", 1024, missions.go_to_goal),
     minigrid("memory-s7", "MemoryS7-v0", 245, missions.go_to_the_same),

@@ -1,0 +1,209 @@
+"""Returns of experts and of random actions, measured once over fresh seeds and kept in a table.
+
+The table, `references.json`, says with which versions it was measured; `mugato reference` measures
+tasks anew. A reference that ranks nothing, the expert no better than chance, is refused.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+
+from mugato.disk import write_whole
+from mugato.tasks.conform import NotInSpaceError
+from mugato.tasks.registry import PACKAGES
+from mugato.tasks.rollout import Rollout, random_policy, run_episode
+from mugato.tasks.task import EVALUATION_SEEDS, ActionFunction, Task
+
+REFERENCES = Path(__file__).with_name("references.json")
+DIGITS = 6  # significant ones that are kept
+
+Progress = Callable[[int], None]  # called with how many seeds have been played
+
+
+@dataclass(frozen=True, kw_only=True)
+class Play:
+    """How one of the two did, over all seeds.
+
+    Attributes:
+        mean, std: of the episode returns.
+        success: share of the seeds whose return counts as a success; see `Task.failure_return`.
+        length: mean number of timesteps.
+    """
+
+    mean: float
+    std: float
+    success: float
+    length: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """What a task's returns are measured against.
+
+    Attributes:
+        episodes: number of seeds, from the first of `EVALUATION_SEEDS` on.
+        gave_up: at how many of them the expert did, with an error. They count as no success, and
+            not in its mean.
+        versions: of the packages that the environment comes from.
+    """
+
+    by_expert: Play
+    by_chance: Play
+    episodes: int
+    gave_up: int
+    versions: Mapping[str, str]
+
+    @property
+    def expert(self) -> float:
+        """The expert's mean return."""
+        return self.by_expert.mean
+
+    @property
+    def random(self) -> float:
+        """The mean return of random actions."""
+        return self.by_chance.mean
+
+
+def reference(name: str) -> Reference | None:
+    """Look a task up in the table that comes with mugato; None where it is not there."""
+    return _shipped().get(name)
+
+
+@cache
+def _shipped() -> Mapping[str, Reference]:
+    return load_references(REFERENCES)
+
+
+def measure(task: Task, *, episodes: int, progress: Progress = lambda played: None) -> Reference:
+    """Let the expert and random actions play the first evaluation seeds.
+
+    Raises:
+        ValueError: no expert, one that acts outside the action space or always gives up, or one
+            that is no better than random actions.
+        ImportError: a package of the task's domain is missing.
+    """
+    if task.make_expert is None:
+        raise ValueError(f"{task.name} has no expert to measure")
+    if not 1 <= episodes <= len(EVALUATION_SEEDS):
+        raise ValueError(f"episodes must be in [1, {len(EVALUATION_SEEDS)}], got {episodes}")
+    expert, chance, gave_up = list[Rollout](), list[Rollout](), 0
+    with closing(task.make_env()) as env:
+        for played, seed in enumerate(EVALUATION_SEEDS[:episodes]):
+            rollout = _by_expert(task, env, seed)
+            gave_up += rollout is None
+            expert += [] if rollout is None else [rollout]
+            chance.append(_by_chance(task, env, seed))
+            progress(played + 1)
+    if not expert:
+        raise ValueError(f"{task.name}: the expert gave up at all {episodes} seeds")
+    measured = Reference(
+        by_expert=_play(task, expert, episodes),
+        by_chance=_play(task, chance, episodes),
+        episodes=episodes,
+        gave_up=gave_up,
+        versions=versions_of(task),
+    )
+    if measured.expert <= measured.random:
+        raise ValueError(
+            f"{task.name}: no reference, for the expert's mean return {measured.expert:g} is not "
+            f"above that of random actions, {measured.random:g}"
+        )
+    return measured
+
+
+def versions_of(task: Task) -> dict[str, str]:
+    """Versions of Gymnasium and of the packages that the task's domain comes from.
+
+    Raises:
+        ImportError: one of them is not installed.
+    """
+    names = ("gymnasium", *PACKAGES.get(task.domain, ()))
+    return {name: version(name) for name in names}
+
+
+def load_references(path: Path) -> dict[str, Reference]:
+    """Read a table; a file that is not there is an empty one.
+
+    Raises:
+        ValueError: naming the file and the task, if an entry is not what is written here.
+    """
+    if not path.exists():
+        return {}
+    try:
+        table = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no table of references: {error}") from None
+    references = {}
+    for name, entry in table.items():
+        try:
+            plays = {key: Play(**entry.pop(key)) for key in ("by_expert", "by_chance")}
+            references[name] = Reference(**plays, **entry)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: {name}: not a reference: {error!r}") from None
+    return references
+
+
+def save_references(references: Mapping[str, Reference], path: Path) -> None:
+    """Write a table, sorted, one line a task."""
+    lines = [
+        f" {json.dumps(name)}: {json.dumps(asdict(entry))}"
+        for name, entry in sorted(references.items())
+    ]
+    text = "{\n" + ",\n".join(lines) + "\n}\n"
+    write_whole(path, lambda beside: beside.write_text(text, "utf-8"))
+
+
+def unmeasured(
+    tasks: Iterable[Task], known: Mapping[str, Reference], *, episodes: int
+) -> list[Task]:
+    """Those tasks whose reference is missing, or was measured otherwise."""
+    return [task for task in tasks if not _is_measured(task, known.get(task.name), episodes)]
+
+
+def _is_measured(task: Task, known: Reference | None, episodes: int) -> bool:
+    if known is None or known.episodes != episodes:
+        return False
+    try:
+        return known.versions == versions_of(task)
+    except ImportError:  # measuring will say what to install
+        return False
+
+
+def _by_expert(task: Task, env: gymnasium.Env, seed: int) -> Rollout | None:
+    """None where the expert gives up: some do, with errors of all kinds."""
+    assert task.make_expert is not None, "checked before"
+    limit = task.max_episode_steps
+    try:
+        return run_episode(env, task.make_expert, seed=seed, max_episode_steps=limit)
+    except NotInSpaceError as error:
+        raise ValueError(f"{task.name}, seed {seed}: {error}") from error
+    except Exception:
+        return None
+
+
+def _by_chance(task: Task, env: gymnasium.Env, seed: int) -> Rollout:
+    def policy(env: gymnasium.Env) -> ActionFunction:
+        return random_policy(env, seed=seed)
+
+    return run_episode(env, policy, seed=seed, max_episode_steps=task.max_episode_steps)
+
+
+def _play(task: Task, rollouts: list[Rollout], episodes: int) -> Play:
+    returns = np.array([rollout.episode_return for rollout in rollouts])
+    return Play(
+        mean=_rounded(returns.mean()),
+        std=_rounded(returns.std()),
+        success=_rounded(sum(map(task.succeeded, returns.tolist())) / episodes),
+        length=_rounded(np.mean([len(rollout) for rollout in rollouts])),
+    )
+
+
+def _rounded(value: float | np.floating) -> float:
+    return float(f"{value:.{DIGITS}g}")
