@@ -66,7 +66,8 @@ def reference(
                 what = str(outcome) if named else f"{type(outcome).__name__}: {outcome}"
                 faults.append(what if one.name in what else f"{one.name}: {what}")
             else:
-                known[one.name] = outcome
+                # Read again: another process may be at other tasks.
+                known = {**load_references(path), one.name: outcome}
                 save_references(known, path)
                 bar.console.print(_line(one.name, outcome), highlight=False)
             bar.advance(bar_id)

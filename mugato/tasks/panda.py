@@ -6,9 +6,11 @@ Expert: rules that look at the present observation alone.
 
 import os
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -40,6 +42,8 @@ def panda(name: str, env_id: str, rule: Rule, *, episodes: int = 400) -> Task:
 def _make_env(env_id: str, *, render_mode: str | None = None) -> gymnasium.Env:
     gymnasium.register_envs(require("panda_gym", extra="panda"))
     env = gymnasium.make(env_id, render_mode=render_mode or "rgb_array", disable_env_checker=True)
+    robot: Any = env.unwrapped
+    weakref.finalize(robot, robot.sim.close)  # later, as the interpreter ends, it would complain
     return FirstSuccess(env, "is_success")
 
 

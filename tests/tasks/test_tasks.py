@@ -1,35 +1,47 @@
 """What every task promises, checked for each one in the registry."""
 
-import importlib.util
 import pickle
 import subprocess
 import sys
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 
 import gymnasium
 import numpy as np
 import pytest
 
 from mugato.spec import spec_of
-from mugato.tasks.registry import TASKS, get_task
-from mugato.tasks.rollout import random_policy, run_episode
+from mugato.tasks.mujoco import LINKS_M, reaching_angles
+from mugato.tasks.registry import DOMAINS, PACKAGES, TASKS, get_task
+from mugato.tasks.rollout import run_episode
 from mugato.tasks.task import TUNING_SEEDS, Task, require
 
 SEED = TUNING_SEEDS.start
-PACKAGES = {
-    "babyai": "minigrid",
-    "minigrid": "minigrid",
-    "pointmaze": "gymnasium_robotics",
-    "box2d": "Box2D",
-    "metaworld": "metaworld",
+NUM_STEPS = 20
+# One task of each domain is checked in every run, the first where none is named; all are when
+# there is time.
+NAMED = {"minigrid": "minigrid-memory-s7", "pointmaze": "pointmaze-umaze"}
+CHOSEN = {NAMED.get(domain.TASKS[0].domain, domain.TASKS[0].name) for domain in DOMAINS}
+# These begin the same whatever the seed, and nothing in them is left to chance.
+WITHOUT_CHANCE = {
+    "cliff-walking",
+    *(f"minigrid-empty-{size}" for size in ("5x5", "6x6", "8x8", "16x16")),
+    *(f"minigrid-dist-shift-{number}" for number in (1, 2)),
 }
 
 
-@pytest.fixture(params=TASKS.values(), ids=TASKS)
+def params() -> list:
+    marks = {True: (), False: (pytest.mark.slow,)}
+    return [pytest.param(t, id=t.name, marks=marks[t.name in CHOSEN]) for t in TASKS.values()]
+
+
+@pytest.fixture(params=params())
 def task(request: pytest.FixtureRequest) -> Task:
-    package = PACKAGES.get(request.param.domain, "gymnasium")
-    if importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed")
+    for package in PACKAGES[request.param.domain]:
+        try:
+            version(package)
+        except PackageNotFoundError:
+            pytest.skip(f"{package} is not installed")
     return request.param
 
 
@@ -38,11 +50,9 @@ def env_of(name: str) -> gymnasium.Env:
     return TASKS[name].make_env()
 
 
-def play(task: Task, seed: int, **options):
-    limit = task.max_episode_steps
-    return run_episode(
-        env_of(task.name), task.make_expert, seed=seed, max_episode_steps=limit, **options
-    )
+def play(task: Task, seed: int, *, steps: int = NUM_STEPS, **options):
+    env = env_of(task.name)
+    return run_episode(env, task.make_expert, seed=seed, max_episode_steps=steps, **options)
 
 
 def test_spaces_are_supported(task: Task):
@@ -52,42 +62,61 @@ def test_spaces_are_supported(task: Task):
     assert spec.action_leaves
 
 
-def test_expert_succeeds_with_and_without_noise(task: Task):
-    for seed in (SEED, SEED + 1):
-        assert task.succeeded(play(task, seed).episode_return)
-    assert play(task, SEED, action_noise=task.action_noise).episode_return is not None
+def test_the_expert_acts_with_and_without_noise(task: Task):
+    for noise in (0.0, task.action_noise):
+        rollout = play(task, SEED, action_noise=noise)
+        assert 1 <= len(rollout) <= NUM_STEPS
+        assert len(rollout.observations) == len(rollout) + 1
+
+
+@pytest.mark.slow
+def test_the_expert_succeeds_at_some_seed(task: Task):
+    def succeeds(seed: int) -> bool:
+        return task.succeeded(play(task, seed, steps=task.max_episode_steps).episode_return)
+
+    assert any(succeeds(seed) for seed in range(SEED, SEED + 5))
 
 
 def test_an_episode_depends_on_its_seed_alone(task: Task):
-    first, other, again = (play(task, seed, action_noise=0.05) for seed in (SEED, SEED + 2, SEED))
+    first, *others, again = (play(task, SEED + offset) for offset in (0, 1, 2, 3, 0))
     np.testing.assert_equal(first.observations, again.observations)
     np.testing.assert_equal(first.actions, again.actions)
-    assert not all(
-        np.array_equal(a, b)
-        for a, b in zip(leaves(first.observations[0]), leaves(other.observations[0]), strict=True)
-    )
-
-
-def test_random_actions_are_worse_than_the_expert(task: Task):
-    def random(env: gymnasium.Env):
-        return random_policy(env, seed=SEED)
-
-    limit = task.max_episode_steps
-    chance = run_episode(env_of(task.name), random, seed=SEED, max_episode_steps=limit)
-    assert chance.episode_return <= play(task, SEED).episode_return
+    if task.name not in WITHOUT_CHANCE:
+        assert not all(same(first.observations, other.observations) for other in others)
 
 
 def test_time_is_limited(task: Task):
-    def idle(env: gymnasium.Env):
-        return lambda observation: np.zeros(env.action_space.shape, env.action_space.dtype)
+    def any_action(env: gymnasium.Env):
+        return lambda observation: env.action_space.sample()
 
-    rollout = run_episode(env_of(task.name), idle, seed=SEED, max_episode_steps=3)
+    rollout = run_episode(env_of(task.name), any_action, seed=SEED, max_episode_steps=3)
     assert len(rollout) <= 3
     assert len(rollout.observations) == len(rollout) + 1
 
 
 def test_tasks_can_be_sent_to_other_processes(task: Task):
-    assert pickle.loads(pickle.dumps(task)) is not None
+    assert pickle.loads(pickle.dumps(task)).name == task.name
+
+
+def test_names_are_given_once_and_jats_are_ours():
+    assert len(TASKS) == sum(len(domain.TASKS) for domain in DOMAINS)
+    assert all(task.jat_name in (None, task.name) for task in TASKS.values())
+    assert set(PACKAGES) == {task.domain for task in TASKS.values()}
+
+
+def test_jats_tasks_with_an_expert_are_all_there():
+    ours = [task.jat_name.partition("-")[0] for task in TASKS.values() if task.jat_name]
+    counts = {suite: ours.count(suite) for suite in ("babyai", "metaworld", "mujoco")}
+    assert counts == {"babyai": 39, "metaworld": 50, "mujoco": 3}
+
+
+@pytest.mark.parametrize("target", [(0.1, 0.05), (-0.15, 0.1), (0.0, -0.2), (0.03, 0.0)])
+def test_the_arm_reaches_what_its_angles_are_worked_out_for(target: tuple[float, float]):
+    upper, fore = LINKS_M
+    for shoulder, elbow in reaching_angles(np.array(target)):
+        x = upper * np.cos(shoulder) + fore * np.cos(shoulder + elbow)
+        y = upper * np.sin(shoulder) + fore * np.sin(shoulder + elbow)
+        np.testing.assert_allclose((x, y), target, atol=1e-9)
 
 
 def test_unknown_task_lists_the_known_ones_the_closest_first():
@@ -101,7 +130,8 @@ def test_missing_package_says_what_to_install():
 
 
 def test_naming_tasks_imports_no_environment():
-    heavy = "{'minigrid', 'mujoco', 'metaworld', 'gymnasium_robotics', 'Box2D'}"
+    heavy = "{'minigrid', 'mujoco', 'metaworld', 'gymnasium_robotics', 'Box2D', 'panda_gym',"
+    heavy += "'ale_py', 'dm_control', 'vizdoom', 'textworld', 'torch'}"
     code = f"import sys, mugato.tasks.registry; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -113,10 +143,9 @@ def test_task_refuses_bad_numbers(field: str, value: float):
         Task(**{**good, field: value})
 
 
-def leaves(value) -> list:
-    match value:
-        case dict():
-            return [leaf for key in sorted(value) for leaf in leaves(value[key])]
-        case tuple():
-            return [leaf for child in value for leaf in leaves(child)]
-    return [value]
+def same(one, other) -> bool:
+    try:
+        np.testing.assert_equal(one, other)
+    except AssertionError:
+        return False
+    return True
