@@ -13,6 +13,7 @@ from mugato.commands.evaluate import evaluate
 from mugato.commands.generate import generate
 from mugato.commands.play import play
 from mugato.commands.record import record
+from mugato.commands.reference import reference
 from mugato.commands.train import train
 
 COMMANDS: Mapping[str, Callable[..., Any]] = {
@@ -21,6 +22,7 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     "evaluate": evaluate,
     "play": play,
     "generate": generate,
+    "reference": reference,
     "demo": demo,
 }
 
