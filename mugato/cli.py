@@ -8,6 +8,7 @@ import tyro
 from rich.console import Console
 
 from mugato import display
+from mugato.commands.data import data
 from mugato.commands.demo import demo
 from mugato.commands.evaluate import evaluate
 from mugato.commands.generate import generate
@@ -22,6 +23,7 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     "evaluate": evaluate,
     "play": play,
     "generate": generate,
+    "data": data,
     "reference": reference,
     "demo": demo,
 }

@@ -20,7 +20,7 @@ ROWS = [
     {"training"},
     {"sampling", "decoding", "prompt", "agreement", "policy", "generate"},
     {"evaluation"},
-    {"cli", "commands", "display", "presets", "__init__", "__main__"},
+    {"cli", "commands", "data_pictures", "data_view", "display", "presets", "__init__", "__main__"},
 ]
 ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}
 SIBLINGS = {("model", "data"), ("data", "model")}

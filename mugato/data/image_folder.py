@@ -51,6 +51,11 @@ class CaptionedPictures:
         caption = Leaf(kind="text", dtype="str")
         return Spec(observation={"image": image}, action={"caption": caption})
 
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Timesteps of each episode: one."""
+        return (1,) * len(self)
+
     def __len__(self) -> int:
         return len(self.entries)
 

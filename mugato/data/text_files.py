@@ -44,6 +44,11 @@ class TextFiles:
     places: tuple[tuple[Path, int], ...] = field(repr=False)
     spec: Spec = SPEC
 
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Timesteps of each episode: one."""
+        return (1,) * len(self)
+
     def __len__(self) -> int:
         return len(self.places)
 

@@ -61,7 +61,8 @@ class Tokenizer:
                 offsets = DiscreteValueTokenizer(low=leaf.low, high=leaf.high).encode(_rows(values))
                 tokens = (offsets + self.vocab.discrete.start)[..., None]
             case "continuous":
-                bins = self._continuous(leaf, is_action=is_action).encode(_rows(values))
+                numbers = _rows(values).astype(np.float64)  # some are integers
+                bins = self._continuous(leaf, is_action=is_action).encode(numbers)
                 tokens = (bins + self.vocab.continuous.start)[..., None]
         return tokens, np.full(len(tokens), tokens.shape[1])
 

@@ -1,0 +1,120 @@
+"""Is an episode fit to train on? Its values, and whether they come back from their tokens."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from mugato.data.source import Source
+from mugato.episode import Episode, validate
+from mugato.spec import Leaf
+from mugato.tokenizers.image import image_size
+from mugato.tokenizers.tokenizer import Tokenizer
+
+
+def check_episode(source: Source, index: int, tokenizer: Tokenizer) -> Episode:
+    """Read an episode and look at everything in it.
+
+    Raises:
+        ValueError: at the first fault, naming episode, leaf and timestep: a damaged file, values
+            that do not fit the spec, NaN, lengths that disagree, actions out of bounds, rewards
+            that are no numbers, values that their tokens do not give back.
+    """
+    where = f"{source.name}, episode {index}"
+    try:
+        episode = validate(source[index], source.spec)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    _check_rewards(where, episode)
+    spec = source.spec
+    for part, values, leaves in (
+        ("observation", episode.observations, spec.observation_leaves),
+        ("action", episode.actions, spec.action_leaves),
+    ):
+        for path, leaf in leaves.items():
+            place = f"{where}: {part} {path!r}"
+            _check_tokens(place, values[path], leaf, tokenizer, is_action=part == "action")
+    return episode
+
+
+def _check_rewards(where: str, episode: Episode) -> None:
+    rewards = episode.rewards
+    if len(rewards) not in (0, len(episode)):
+        raise ValueError(f"{where}: {len(rewards)} rewards, but {len(episode)} timesteps")
+    if not np.isfinite(rewards).all():
+        t = int((~np.isfinite(rewards)).argmax())
+        raise ValueError(f"{where}: reward at timestep {t} is {rewards[t]}")
+
+
+def _check_tokens(
+    where: str, values: np.ndarray, leaf: Leaf, tokenizer: Tokenizer, *, is_action: bool
+) -> None:
+    try:
+        tokens, lengths = tokenizer.encode(leaf, values, is_action=is_action)
+    except ValueError as error:
+        raise ValueError(f"{where} cannot be tokenised: {error}") from error
+    match leaf.kind:
+        case "image":
+            wrong = _changed_pictures(values, tokens, leaf, tokenizer)
+        case "text":
+            wrong = _changed_texts(values, tokens, lengths, leaf, tokenizer, is_action=is_action)
+        case _:
+            wrong = _changed_numbers(values, tokens[..., 0], leaf, tokenizer, is_action=is_action)
+    if wrong.any():
+        t = int(wrong.argmax())
+        shown = np.array2string(np.asarray(values[t]), threshold=8, precision=4)
+        raise ValueError(f"{where} at timestep {t} does not come back from its tokens: {shown}")
+
+
+def _changed_pictures(
+    values: np.ndarray, tokens: np.ndarray, leaf: Leaf, tokenizer: Tokenizer
+) -> np.ndarray:
+    """Which pictures their patches do not give back; shrunk ones cannot be compared."""
+    size = image_size(leaf.shape, channels_first=leaf.channels_first)
+    if tokenizer.image.resized(size) != size:
+        return np.zeros(len(values), np.bool_)
+    back = tokenizer.image.decode(tokens, size)
+    pictures = np.moveaxis(values, 1, -1) if leaf.channels_first else values
+    pictures = pictures.reshape(len(values), *size, -1)
+    return (back != pictures).any(axis=(1, 2, 3))
+
+
+def _changed_texts(
+    values: np.ndarray,
+    tokens: np.ndarray,
+    lengths: np.ndarray,
+    leaf: Leaf,
+    tokenizer: Tokenizer,
+    *,
+    is_action: bool,
+) -> np.ndarray:
+    """Which texts differ from those of their tokens; most are the same at every timestep."""
+    firsts = {text: t for t, text in reversed(list(enumerate(values)))}
+    wrong = {
+        text: tokenizer.decode(leaf, tokens[t, : lengths[t], 0], is_action=is_action) != text
+        for text, t in firsts.items()
+    }
+    return np.array([wrong[text] for text in values])
+
+
+def _changed_numbers(
+    values: np.ndarray, ids: np.ndarray, leaf: Leaf, tokenizer: Tokenizer, *, is_action: bool
+) -> np.ndarray:
+    """Which values are farther from their bins' centers than the centers of the bins beside."""
+    n = len(values)
+    low, high = leaf.low * n, leaf.high * n
+    if not is_action and leaf.kind == "continuous":  # observations may leave their bounds
+        low, high = (-np.inf,) * len(low), (np.inf,) * len(high)
+    # All timesteps as one value.
+    stacked = replace(leaf, shape=(n, *leaf.shape), low=low, high=high)
+
+    def decode(ids: np.ndarray) -> np.ndarray:
+        back = tokenizer.decode(stacked, ids.reshape(-1), is_action=is_action)
+        return back.astype(np.float64).reshape(n, -1)
+
+    slack = 0.0
+    if leaf.kind == "continuous":
+        bins = tokenizer.vocab.continuous
+        below, above = (np.clip(ids + side, bins[0], bins[-1]) for side in (-1, 1))
+        slack = np.abs(decode(above) - decode(below))
+    distance = np.abs(values.astype(np.float64).reshape(n, -1) - decode(ids))
+    return np.any(~(distance <= slack), axis=1)
