@@ -91,12 +91,11 @@ def write_episode(
     group = file.create_group(f"episode_{index}")
     group.attrs.update({"id": index, "seed": seed, "total_steps": timesteps})
     # h5py's own objects take twice as long to make as HDF5 to write a short episode.
-    links = h5p.create(h5p.LINK_CREATE)
-    links.set_create_intermediate_group(True)
-    for path, array in arrays.items():
-        _write(group.id, path.encode(), array, links)
-    if "infos" not in group:
-        h5g.create(group.id, b"infos")
+    groups = {b""}
+    for path, array in {**arrays, "infos/": None}.items():
+        _make_groups(group.id, path.encode(), groups)
+        if array is not None:
+            _write(group.id, path.encode(), array)
 
 
 def leaf_locations(tree: Tree, *, root: str, group: str) -> dict[str, str]:
@@ -154,13 +153,29 @@ def _arrays(path: str, values: Any) -> Iterator[tuple[str, np.ndarray]]:
             yield path, values
 
 
-def _write(group: Any, path: bytes, array: StoredArray, links: Any) -> None:
-    dtype, layout = np.dtype(array.dtype), h5p.create(h5p.DATASET_CREATE)
+def _make_groups(group: Any, path: bytes, made: set[bytes]) -> None:
+    """Make the groups on the way to `path` that are not among those made."""
+    parent = path.rpartition(b"/")[0]
+    if parent not in made:
+        _make_groups(group, parent, made)
+        h5g.create(group, parent, gcpl=_timeless(h5p.GROUP_CREATE))
+        made.add(parent)
+
+
+def _timeless(kind: Any) -> Any:
+    """Properties of an object that does not say when it was made: same data, same bytes."""
+    properties = h5p.create(kind)
+    properties.set_obj_track_times(False)
+    return properties
+
+
+def _write(group: Any, path: bytes, array: StoredArray) -> None:
+    dtype, layout = np.dtype(array.dtype), _timeless(h5p.DATASET_CREATE)
     if array.chunk_rows is not None:
         layout.set_chunk((array.chunk_rows, *array.shape[1:]))
         layout.set_deflate(COMPRESSION_LEVEL)
     space, kind = h5s.create_simple(array.shape), h5t.py_create(dtype, logical=True)
-    dataset = h5d.create(group, path, kind, space, layout, links)
+    dataset = h5d.create(group, path, kind, space, layout)
     if array.chunk_rows is None:
         values = np.frombuffer(array.parts[0], dtype).reshape(array.shape)
         dataset.write(h5s.ALL, h5s.ALL, values)

@@ -13,6 +13,9 @@ def with_jpeg(space: gymnasium.Space, values: Any) -> Any:
     """Replace each (T, height, width, ...) of pictures in stacked values by T rows of JPEG bytes.
 
     Rows are filled up with zeros to the longest, which decoders do not read.
+
+    Raises:
+        ValueError: for pictures of neither one plane nor three colors.
     """
     match space:
         case spaces.Dict():
@@ -20,7 +23,11 @@ def with_jpeg(space: gymnasium.Space, values: Any) -> Any:
         case spaces.Tuple():
             pairs = zip(space.spaces, values, strict=True)
             return tuple(with_jpeg(child, value) for child, value in pairs)
-    return _encoded(values) if is_image_space(space) else values
+    if not is_image_space(space):
+        return values
+    if space.shape is not None and space.shape[2:] not in ((), (3,)):
+        raise ValueError(f"pictures of shape {space.shape} cannot be JPEG")
+    return _encoded(values)
 
 
 def _encoded(frames: np.ndarray) -> np.ndarray:

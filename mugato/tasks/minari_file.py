@@ -222,7 +222,7 @@ def _check_same(dataset_id: str, settings: Mapping[str, Any], journal: Journal) 
 
 def _shown(value: Any) -> str:
     text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _minari_metadata(

@@ -1,20 +1,20 @@
-import os
-import signal
-import subprocess
-import sys
+import io
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import all_spaces
+import gymnasium
 import h5py
 import minari
 import numpy as np
 import pytest
+from PIL import Image
 
 from mugato.data.minari_source import open_minari
 from mugato.tasks.gymnasium_task import gymnasium_task
 from mugato.tasks.record import record
+from mugato.tasks.references import reference
 from mugato.tasks.registry import TASKS
 from mugato.tasks.rollout import run_episode
 from mugato.tasks.task import Task
@@ -104,15 +104,92 @@ def test_failing_seeds_are_dropped_and_counted():
     task = task_with("expert", failure_return=0.0)
     report = record(task, episodes=5, dataset_id="five")
     assert report.dropped == {3: "failed with return 0"}
+    assert report.dropped_by_cause == {"failed": 1}
     assert (report.episodes, report.seeds_tried) == (5, 6)
     seeds = minari.load_dataset("five-v0").storage.get_episode_metadata(range(5))
     assert [episode["seed"] for episode in seeds] == [0, 1, 2, 4, 5]
+
+
+def test_a_share_of_the_experts_return_can_be_asked_for_where_returns_are_negative():
+    known = reference("pendulum")
+    assert known is not None and known.random < known.expert < 0
+    everything = record(TASKS["pendulum"], episodes=8, dataset_id="all")
+    enough = known.random + 0.95 * (known.expert - known.random)
+    low = {seed: r for seed, r in enumerate(everything.returns) if r < enough}
+    assert 0 < len(low) < 8
+    report = record(TASKS["pendulum"], episodes=8 - len(low), keep_above=0.95)
+    assert report.returns == [r for r in everything.returns if r >= enough]
+    assert report.dropped == {
+        seed: f"returned {r:g}, less than {enough:g}" for seed, r in low.items()
+    }
+    assert report.dropped_by_cause == {"return too low": len(low)}
+
+
+def test_a_share_of_an_unknown_return_is_refused():
+    with pytest.raises(ValueError, match=r"AllSpaces-v0: no returns of the expert .* are known"):
+        record(task_with("expert"), episodes=2, dataset_id="x", keep_above=0.8)
 
 
 def test_failures_are_kept_on_request_but_errors_are_not():
     task = task_with("fails_at_times", failure_return=0.0)
     report = record(task, episodes=4, dataset_id="kept", keep_failures=True, first_seed=3)
     assert all("out of its depth" in reason for reason in report.dropped.values())
+
+
+def test_under_noise_the_executed_actions_lie_beside_the_experts():
+    task = task_with("expert", action_noise=0.4)
+    record(task, episodes=2, dataset_id="noisy")
+    data = minari.load_dataset("noisy-v0")[1]
+    rollout = run_episode(
+        task.make_env(), task.make_expert, seed=1, max_episode_steps=9, action_noise=0.4
+    )
+    executed = data.infos["executed_action"]
+    for t, (chosen, done) in enumerate(zip(rollout.actions, rollout.executed, strict=True)):
+        np.testing.assert_equal(data.actions["move"][t], chosen["move"])
+        np.testing.assert_equal(executed["move"][t], done["move"])
+        np.testing.assert_equal(executed["tool"]["_index_1"][t], done["tool"][1])
+    assert (executed["move"] != data.actions["move"]).any()
+    record(task, episodes=1, dataset_id="quiet", action_noise=0.0)
+    assert minari.load_dataset("quiet-v0")[0].infos == {}
+
+
+def test_pictures_are_stored_as_jpeg_on_request_only():
+    task = task_with("expert")
+    record(task, episodes=2, dataset_id="exact")
+    record(task, episodes=2, dataset_id="small", jpeg=True)
+    exact, small = open_minari("exact"), open_minari("small")
+    for path, values in exact[1].observations.items():
+        seen = small[1].observations[path]
+        if path in ("image", "grey"):
+            for frame, lossy in zip(values, seen, strict=True):
+                np.testing.assert_array_equal(lossy, through_jpeg(frame))
+            assert (seen != values).any()
+        else:
+            np.testing.assert_array_equal(seen, values)
+
+
+def through_jpeg(frame: np.ndarray) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, format="JPEG")
+    return np.array(Image.open(file))
+
+
+class Stacked(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(0, 255, (84, 84, 1), np.uint8)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros((84, 84, 1), np.uint8), {}
+
+    def step(self, action):
+        return self.reset()[0], 0.0, True, False, {}
+
+
+def test_pictures_that_cannot_be_jpeg_are_named(minari_folder: Path):
+    task = task_with("expert", make_env=Stacked, make_expert=lambda env: lambda observation: 1)
+    with pytest.raises(ValueError, match=r"pictures of shape \(84, 84, 1\) cannot be JPEG"):
+        record(task, episodes=1, dataset_id="stacked", jpeg=True)
+    assert list(minari_folder.iterdir()) == []
 
 
 def test_an_expert_that_always_fails_leaves_nothing(minari_folder: Path):
@@ -151,51 +228,6 @@ def test_progress_is_reported_after_each_episode():
         progress=lambda kept, dropped: seen.append((kept, dropped)),
     )
     assert seen == [(1, 0), (2, 0), (3, 0), (3, 1), (4, 1)]
-
-
-SCRIPT = """
-import resource, sys
-from mugato.tasks.gymnasium_task import gymnasium_task
-from mugato.tasks.record import record
-if sys.argv[1] == "full disk":
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
-def progress(kept, dropped):
-    if kept == 5:
-        print("recording", flush=True)
-task = gymnasium_task("all_spaces:AllSpaces-v0", expert="all_spaces:expert")
-record(task, episodes=100_000, dataset_id="big", progress=progress)
-"""
-
-
-def run_script(mode: str, root: Path) -> subprocess.Popen:
-    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    env = {**os.environ, "PYTHONPATH": path, "MINARI_DATASETS_PATH": str(root)}
-    return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, mode],
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_a_full_disk_leaves_no_data_set(minari_folder: Path):
-    process = run_script("full disk", minari_folder)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 1
-    assert "OSError: cannot write " in errors
-    assert minari.list_local_datasets() == {}
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_killed_recording_leaves_no_data_set(how: signal.Signals, minari_folder: Path):
-    process = run_script("killed", minari_folder)
-    assert process.stdout.readline() == "recording\n"
-    process.send_signal(how)
-    process.communicate(timeout=300)
-    assert minari.list_local_datasets() == {}
-    record(task_with("expert"), episodes=1, dataset_id="big")  # and does not stand in the way
-    assert [path.name for path in minari_folder.iterdir()] == ["big-v0"]
 
 
 @pytest.mark.parametrize(
