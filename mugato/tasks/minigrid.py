@@ -125,7 +125,7 @@ def _make_expert(mission: Mission, env: gymnasium.Env) -> ActionFunction:
     return act_within_space
 
 
-def _no_room(*place: int) -> None:
+def _no_room(*place: Any) -> None:
     return None
 
 
