@@ -1,8 +1,9 @@
 """Where a Hugging Face data set is, from one string.
 
-A file (`notes.jsonl`); a folder; `folder/config`, if the folder's README.md lists its
-configurations, as the hub's data sets do; or, where nothing of that name lies on this machine,
-`namespace/name` or `namespace/name/config` on the hub. Nothing is opened here.
+A file (`notes.jsonl`); a folder, for instance the one of a configuration; `folder/config`, if the
+folder's README.md lists its configurations, as the hub's data sets do; or, where nothing of that
+name lies on this machine, `namespace/name` or `namespace/name/config` on the hub. Nothing is opened
+here.
 """
 
 import difflib
@@ -43,18 +44,20 @@ def locate(where: str) -> Place:
     Raises:
         ValueError: for a path into a folder of this machine that is not there, naming its like.
     """
+    if not where:
+        raise ValueError("no place: name a file, a folder, or namespace/name[/config] on the hub")
     path = Path(where).expanduser()
     if path.is_file():
         if path.suffix not in FILES:
             raise ValueError(f"{path} is no file that we read; those end with {', '.join(FILES)}")
         return Place(path=str(path), local=True)
+    if path.is_dir():
+        return Place(path=str(path), local=True)
     known = configs(path.parent)
     if path.name in known:
         return Place(path=str(path.parent), config=path.name, local=True)
-    if path.is_dir():
-        return Place(path=str(path), local=True)
     if path.is_absolute() or where.startswith((".", "~")) or (path.parent.name and known):
-        there = known or [p.name for p in path.parent.glob("*")]
+        there = [*known, *(p.name for p in path.parent.glob("*"))]
         raise ValueError(f"no {path.name!r} in {path.parent}{similar(path.name, there)}")
     namespace, _, rest = where.partition("/")
     name, _, config = rest.partition("/")
@@ -68,7 +71,7 @@ def locate(where: str) -> Place:
 def configs(folder: Path) -> list[str]:
     """The configurations that a folder's README.md lists."""
     readme = folder / "README.md"
-    if not readme.is_file():
+    if not readme.is_file() or not readme.read_text("utf-8", "replace").startswith("---"):
         return []
     from huggingface_hub import DatasetCard
 
