@@ -3,6 +3,7 @@
 import difflib
 
 from mugato.tasks import (
+    atari,
     babyai,
     box2d,
     classic_control,
@@ -12,6 +13,7 @@ from mugato.tasks import (
     mujoco,
     panda,
     pointmaze,
+    sokoban,
     toy_text,
 )
 from mugato.tasks.task import Task
@@ -29,6 +31,8 @@ DOMAINS = (
     metaworld,
     fetch,
     panda,
+    atari,
+    sokoban,
 )
 
 TASKS: dict[str, Task] = {task.name: task for domain in DOMAINS for task in domain.TASKS}

@@ -1,0 +1,93 @@
+"""Atari games in the Arcade Learning Environment (Bellemare et al. 2013; §3.1, App. F).
+
+Frames of 210x160 are shrunk to 80x64 by averaging areas: 20 patches, as in the paper. An action is
+repeated for four frames and never by chance for more. Without chance a game would be always the
+same one, so that an episode starts with a few random actions, which its seed draws.
+Expert: `atari_experts.py`.
+"""
+
+from functools import partial
+
+import gymnasium
+from gymnasium.utils import RecordConstructorArgs
+
+from mugato.data.packages import require
+from mugato.tasks.atari_experts import BREAKOUT, PONG, Play, look_ahead
+from mugato.tasks.small_picture import SmallPicture
+from mugato.tasks.task import Task
+
+FRAME_SKIP = 4
+
+
+def atari(
+    name: str,
+    game: str,
+    play: Play,
+    *,
+    random_starts: int,
+    max_episode_steps: int,
+    failure_return: float,
+) -> Task:
+    return Task(
+        name=name,
+        domain="atari",
+        make_env=partial(_make_env, game, random_starts),
+        make_expert=partial(look_ahead, play),
+        max_episode_steps=max_episode_steps,
+        failure_return=failure_return,
+        episodes=50,
+        action_noise=0.02,
+        jat_name=name,
+    )
+
+
+class RandomStart(gymnasium.Wrapper, RecordConstructorArgs):
+    """Begin each episode with 1 to `most` random actions, drawn from the environment's seed."""
+
+    def __init__(self, env: gymnasium.Env, *, most: int) -> None:
+        RecordConstructorArgs.__init__(self, most=most)
+        gymnasium.Wrapper.__init__(self, env)
+        self._most = most
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple:
+        observation, info = self.env.reset(seed=seed, options=options)
+        rng = self.unwrapped.np_random
+        self.env.action_space.seed(int(rng.integers(2**31)))
+        for _ in range(rng.integers(1, self._most, endpoint=True)):
+            observation, _, _, _, info = self.env.step(self.env.action_space.sample())
+        return observation, info
+
+
+def _make_env(game: str, random_starts: int, *, render_mode: str | None = None) -> gymnasium.Env:
+    ale = require("ale_py", extra="atari")
+    ale.ALEInterface.setLoggerMode(ale.LoggerMode.Error)  # no banner
+    gymnasium.register_envs(ale)
+    env = gymnasium.make(
+        f"ALE/{game}-v5",
+        frameskip=FRAME_SKIP,
+        repeat_action_probability=0.0,
+        render_mode=render_mode,
+        disable_env_checker=True,
+    )
+    return SmallPicture(RandomStart(env, most=random_starts), height=80, width=64)
+
+
+TASKS = (
+    atari(
+        "atari-pong",
+        "Pong",
+        PONG,
+        random_starts=30,
+        max_episode_steps=5000,
+        failure_return=0.0,
+    ),
+    atari(
+        "atari-breakout",
+        "Breakout",
+        BREAKOUT,
+        random_starts=16,  # too few to lose the first ball
+        max_episode_steps=2000,  # about what the expert needs for the first of two walls
+        failure_return=100.0,
+    ),
+)
+PACKAGES = ("ale-py",)
