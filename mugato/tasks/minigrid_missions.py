@@ -53,7 +53,8 @@ def go_to_the_same(world: Any) -> Any:
     """Look at the object in the first room, then go where there is one like it."""
     middle = world.height // 2
     first = _at(world, (1, middle - 1))
-    same = _at(world, world.success_pos)
+    column, row = world.success_pos
+    same = _at(world, (int(column), int(row)))
     go_to = [_instruction("GoToInstr", place) for place in (first, same)]
     return _instruction("BeforeInstr", *go_to)
 
