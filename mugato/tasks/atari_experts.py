@@ -81,7 +81,7 @@ def _value(atari: Any, play: Play, aim: int) -> tuple[float, float, float]:
             break
     lost = lives - ale.lives()
     ale.restoreState(before)
-    return -lost, points, taken
+    return -float(lost), points, float(taken)
 
 
 def _pong(memory: Memory, aim: int) -> int:
