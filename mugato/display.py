@@ -96,14 +96,15 @@ def _record(task: "Task", options: Mapping[str, Any]) -> None:
 
 def _recorded(report: "RecordReport") -> str:
     from mugato.data.minari_source import open_minari
-    from mugato.data.token_counts import count_tokens
+    from mugato.data.summary import summarize
     from mugato.tokenizers.text import TextTokenizer
     from mugato.tokenizers.tokenizer import Tokenizer
 
-    tokens = count_tokens(open_minari(report.dataset_id), Tokenizer(text=TextTokenizer.paper()))
+    tokenizer = Tokenizer(text=TextTokenizer.paper())
+    found = summarize(open_minari(report.dataset_id), tokenizer)
     parts = [
         f"{report.dataset_id}: {report.episodes:,} episodes, {report.timesteps:,} timesteps",
-        f"{tokens:,} tokens",
+        f"{'' if found.exact else '≈ '}{found.tokens:,} tokens",
         f"{report.size_bytes / 1e6:,.1f} MB",
         f"mean return {report.return_mean:.2f}",
     ]

@@ -109,12 +109,18 @@ def leaf_locations(tree: Tree, *, root: str, group: str) -> dict[str, str]:
     return flatten(tree, _locations(tree, group), root)
 
 
-def read_array(file: h5py.File, index: int, location: str) -> np.ndarray:
-    """Read one leaf of an episode, text as an array of str."""
+def read_array(file: h5py.File, index: int, location: str, rows: range | None = None) -> np.ndarray:
+    """Read one leaf of an episode, or some timesteps of it, text as an array of str."""
     # h5py's own objects take several times as long to make as HDF5 to read a short episode.
     dataset = h5d.open(file.id, f"episode_{index}/{location}".encode())
-    array = np.empty(dataset.shape, dataset.dtype)
-    dataset.read(h5s.ALL, h5s.ALL, array)
+    if rows is None:
+        array = np.empty(dataset.shape, dataset.dtype)
+        dataset.read(h5s.ALL, h5s.ALL, array)
+    else:
+        array = np.empty((len(rows), *dataset.shape[1:]), dataset.dtype)
+        wanted = dataset.get_space()
+        wanted.select_hyperslab((rows.start, *(0,) * (array.ndim - 1)), array.shape)
+        dataset.read(h5s.create_simple(array.shape), wanted, array)
     return _decoded(array) if array.dtype.kind in "SO" else array
 
 

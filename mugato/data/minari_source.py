@@ -50,7 +50,9 @@ class MinariSource:
         self, *, name: str, spec: Spec, lengths: tuple[int, ...], reader: "Reader"
     ) -> None:
         self.name, self.spec, self.lengths, self._reader = name, spec, lengths, reader
-        episode_bytes = max(1, _timestep_bytes(spec) * sum(lengths) // len(lengths))
+        total_bytes = _timestep_bytes(spec) * sum(lengths)
+        self._fits_memory = total_bytes <= CACHE_BYTES
+        episode_bytes = max(1, total_bytes // len(lengths))
         self._block_episodes = max(1, min(MAX_BLOCK_EPISODES, MAX_BLOCK_BYTES // episode_bytes))
         num_blocks = max(1, CACHE_BYTES // (episode_bytes * self._block_episodes))
         self._block = lru_cache(maxsize=num_blocks)(self._read_block)
@@ -65,14 +67,37 @@ class MinariSource:
             IndexError: for an index out of range.
             ValueError: if the episode is damaged or does not fit the spec.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(f"{self.name} has {len(self)} episodes, no episode {index}")
+        self._check_index(index)
         return self._block(index // self._block_episodes)[index % self._block_episodes]
+
+    def window(self, index: int, start: int, stop: int) -> Episode:
+        """The timesteps from `start` up to `stop` of an episode.
+
+        Where not all episodes fit into memory nothing else is read, and nothing kept.
+
+        Raises:
+            IndexError, ValueError: as `[index]`; timesteps that the episode does not have.
+        """
+        self._check_index(index)
+        if not 0 <= start < stop <= self.lengths[index]:
+            raise ValueError(
+                f"{self.name} episode {index} has {self.lengths[index]} timesteps, "
+                f"not those from {start} up to {stop}"
+            )
+        if self._fits_memory:
+            return self[index].window(start, stop)
+        with _damage_named(self.name):
+            window = self._reader.window(index, range(start, stop))
+        return validate(window, self.spec)
 
     def __reduce__(self) -> tuple:
         """Send no episodes to other processes: those read what they need."""
         make = partial(MinariSource, name=self.name, spec=self.spec, lengths=self.lengths)
         return partial(make, reader=self._reader), ()
+
+    def _check_index(self, index: int) -> None:
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name} has {len(self)} episodes, no episode {index}")
 
     def _read_block(self, block: int) -> list[Episode]:
         start = block * self._block_episodes
@@ -172,6 +197,10 @@ class Reader:
         for i, data in zip(block, self.dataset.iterate_episodes(ids), strict=True):
             yield episode_of(data, self.spec, name=f"{self.dataset.id} episode {i}")
 
+    def window(self, i: int, rows: range) -> Episode:
+        (episode,) = self(range(i, i + 1))
+        return episode.window(rows.start, rows.stop)
+
     def lengths(self) -> tuple[int, ...]:
         metadata = self.dataset.storage.get_episode_metadata(self.dataset.episode_indices)
         return tuple(int(episode["total_steps"]) for episode in metadata)
@@ -182,25 +211,43 @@ class _Hdf5Reader(Reader):
     """Reads HDF5 itself, which on short episodes is several times faster."""
 
     def __call__(self, block: range) -> Iterator[Episode]:
-        spec = self.spec
-        observations = leaf_locations(spec.observation, root="observation", group="observations")
-        actions = leaf_locations(spec.action, root="action", group="actions")
+        places = self._places()
         with self._open() as file:
             for i in block:
-                index = int(self.dataset.episode_indices[i])
-                timesteps = read_length(file, index)
-                yield Episode(
-                    observations={
-                        path: read_array(file, index, location)[:timesteps]
-                        for path, location in observations.items()
-                    },
-                    actions={
-                        path: read_array(file, index, location)
-                        for path, location in actions.items()
-                    },
-                    rewards=read_array(file, index, "rewards").astype(np.float32),
-                    name=f"{self.dataset.id} episode {i}",
-                )
+                yield self._read(file, i, places)
+
+    def window(self, i: int, rows: range) -> Episode:
+        with self._open() as file:
+            return self._read(file, i, self._places(), rows)
+
+    def _places(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Where in an episode observations and actions lie."""
+        spec = self.spec
+        return (
+            leaf_locations(spec.observation, root="observation", group="observations"),
+            leaf_locations(spec.action, root="action", group="actions"),
+        )
+
+    def _read(
+        self,
+        file: h5py.File,
+        i: int,
+        places: tuple[dict[str, str], dict[str, str]],
+        rows: range | None = None,
+    ) -> Episode:
+        index = int(self.dataset.episode_indices[i])
+        observations, actions = (
+            {path: read_array(file, index, place, rows) for path, place in part.items()}
+            for part in places
+        )
+        rewards = read_array(file, index, "rewards", rows).astype(np.float32)
+        return Episode(
+            # The last observation is answered by no action.
+            observations={path: values[: len(rewards)] for path, values in observations.items()},
+            actions=actions,
+            rewards=rewards,
+            name=f"{self.dataset.id} episode {i}",
+        )
 
     def lengths(self) -> tuple[int, ...]:
         with self._open() as file:

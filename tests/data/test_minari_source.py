@@ -111,6 +111,24 @@ def test_few_blocks_in_memory_give_the_same_episodes(monkeypatch: pytest.MonkeyP
     assert whole[1] is whole[1]
 
 
+@pytest.mark.parametrize("options", [{}, {"jpeg_encoding": True}])
+@pytest.mark.parametrize("cache_bytes", [1, 2**31])
+def test_a_window_is_a_part_of_its_episode(
+    options: dict, cache_bytes: int, monkeypatch: pytest.MonkeyPatch
+):
+    write(**options)
+    monkeypatch.setattr(minari_source, "CACHE_BYTES", cache_bytes)
+    source = open_minari("theirs-v1")
+    for i, start, stop in ((2, 1, 3), (0, 0, 3), (1, 0, 1), (2, 3, 4)):
+        window, part = source.window(i, start, stop), source[i].window(start, stop)
+        assert window.name == part.name
+        np.testing.assert_equal(dict(window.observations), dict(part.observations))
+        np.testing.assert_equal(dict(window.actions), dict(part.actions))
+        np.testing.assert_array_equal(window.rewards, part.rewards)
+    with pytest.raises(ValueError, match="episode 2 has 4 timesteps, not those from 3 up to 5"):
+        source.window(2, 3, 5)
+
+
 def test_a_source_travels_to_other_processes_without_its_episodes():
     write()
     source = open_minari("theirs-v1")
