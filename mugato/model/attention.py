@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from mugato.model.blockwise import blockwise_attention
 from mugato.model.config import GatoConfig
 from mugato.model.positions import pick, rotary_angles, rotate, sinusoids
+from mugato.model.ring import Cache
 from mugato.model.sight import Sight
-from mugato.model.state import Cache
 
 # Longest row at which the plain product of matrices trains faster on CPUs than the fused kernel.
 PLAIN_LENGTH = 512
@@ -51,7 +51,7 @@ class RotaryAttention(nn.Module):
         qkv = self.heads.split(x)
         (q, k), v = rotate(qkv[:2], encoding), qkv[2].contiguous()
         if cache is not None:
-            k, v = cache.write(k, v)
+            return self.heads.join(cache.attend(q, k, v, sight))
         return self.heads.join(attend(q, k, v, sight))
 
 
@@ -103,15 +103,13 @@ class RelativeAttention(nn.Module):
     ) -> Float[Tensor, "B Q width"]:
         """The distances come as `encoding`, or projected in the `cache`."""
         q, k, v = self.heads.split(x)
-        if cache is None:
-            assert encoding is not None
-            projected = self.project(encoding)
-        else:
-            k, v = cache.write(k, v)
-            projected = cache.relative.to(q.dtype)
         p = q + self.position_bias.to(q.dtype)
         q = q + self.content_bias.to(q.dtype)
-        return self.heads.join(attend(q, k, v, sight, by_distance=(p, projected)))
+        if cache is not None:
+            return self.heads.join(cache.attend(q, k, v, sight, by_distance=p))
+        assert encoding is not None
+        by_distance = (p, self.project(encoding))
+        return self.heads.join(attend(q, k, v, sight, by_distance=by_distance))
 
 
 class Heads(nn.Module):

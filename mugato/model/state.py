@@ -8,6 +8,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from mugato.model.ring import Cache, Distances
+
 # Tokens of each row that a state has room for at first: attention over a long and nearly empty
 # state would cost as much as over a full one.
 FIRST_LENGTH = 64
@@ -23,14 +25,14 @@ class KeyValueState:
         keys, values: of each layer, (B, H, M, head_size): one place more than the ring, the last
             takes the padding.
         positions: (B, M): position of the token in each place; -1 where there is none.
-        relative: of each layer, (H, D, head_size): projected distances, where attention needs them.
+        distances: of each layer, where attention goes by them.
     """
 
     keys: tuple[Float[Tensor, "B H M head"], ...]
     values: tuple[Float[Tensor, "B H M head"], ...]
     positions: Int[Tensor, "B M"]
     max_length: int
-    relative: tuple[Float[Tensor, "H D head"], ...] = ()
+    distances: tuple[Distances, ...] = ()
 
     @staticmethod
     def empty(
@@ -39,7 +41,7 @@ class KeyValueState:
         shape: tuple[int, int, int],
         max_length: int,
         like: Tensor,
-        relative: tuple[Tensor, ...] = (),
+        distances: tuple[Distances, ...] = (),
     ) -> "KeyValueState":
         """No tokens yet; `shape` is (B, H, head_size), dtype and device are those of `like`."""
         batch_size, num_heads, head_size = shape
@@ -56,7 +58,7 @@ class KeyValueState:
             values=zeros(),
             positions=torch.full((batch_size, length + 1), -1, device=like.device),
             max_length=max_length,
-            relative=relative,
+            distances=distances,
         )
 
     def select(self, rows: Int[Tensor, " rows"]) -> "KeyValueState":
@@ -103,10 +105,15 @@ class KeyValueState:
         places = torch.where(segments > 0, positions % length, length)
         held = state.positions.scatter(1, places, positions)
         held[:, length] = -1
-        relative = state.relative or [held.new_zeros(0)] * len(state.keys)
+        ends = _ends(positions) if state.distances else None
         caches = [
-            Cache(keys=keys, values=values, places=places, relative=projected)
-            for keys, values, projected in zip(state.keys, state.values, relative, strict=True)
+            Cache(keys=keys, values=values, places=places, distances=distances, ends=ends)
+            for keys, values, distances in zip(
+                state.keys,
+                state.values,
+                state.distances or [None] * len(state.keys),
+                strict=True,
+            )
         ]
         return dataclasses.replace(state, positions=held), caches
 
@@ -128,25 +135,8 @@ class KeyValueState:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cache:
-    """One layer's part of a ring, and where the tokens being read go in it.
-
-    Attributes:
-        relative: (H, D, head_size): the layer's projected distances; empty where there are none.
-    """
-
-    keys: Float[Tensor, "B H M head"]
-    values: Float[Tensor, "B H M head"]
-    places: Int[Tensor, "B L"]
-    relative: Tensor
-
-    def write(
-        self, k: Float[Tensor, "B H L head"], v: Float[Tensor, "B H L head"]
-    ) -> tuple[Float[Tensor, "B H M head"], Float[Tensor, "B H M head"]]:
-        """Put new keys and values into their places; return all that the ring holds."""
-        index = self.places[:, None, :, None].expand(-1, k.shape[1], -1, k.shape[3])
-        return (
-            self.keys.scatter_(2, index, k.to(self.keys.dtype)).to(k.dtype),
-            self.values.scatter_(2, index, v.to(self.values.dtype)).to(v.dtype),
-        )
+def _ends(positions: Int[Tensor, "B L"]) -> tuple[int, ...] | None:
+    """Each row's last position where positions can be counted through; None where it is no gain."""
+    if positions.device.type != "cpu" or bool((positions.diff(dim=1) != 1).any()):
+        return None
+    return tuple(positions[:, -1].tolist())

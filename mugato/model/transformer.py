@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from mugato.model.attention import RelativeAttention, RotaryAttention
 from mugato.model.config import GatoConfig
 from mugato.model.contract import SequenceModel
+from mugato.model.ring import Distances
 from mugato.model.sight import Sight
 from mugato.model.state import KeyValueState
 
@@ -40,18 +41,24 @@ class Transformer(SequenceModel):
         self.norm = nn.LayerNorm(config.width)
 
     def init_state(self, batch_size: int, max_length: int) -> KeyValueState:
-        """An empty ring; under autocast it has the autocast's dtype."""
+        """An empty ring of the norms' dtype, and the table of distances where they are needed."""
         c, like = self.config, self.norm.weight
-        relative: tuple[Tensor, ...] = ()
+        max_length += c.memory_length
+        distances: tuple[Distances, ...] = ()
         if c.is_relative:
             attentions: list[Any] = [block.mixer for block in self.blocks]
-            relative = tuple(a.project(a.sinusoids(a.reach)) for a in attentions)
+            distances = tuple(
+                Distances.of(
+                    a.project(a.sinusoids(a.reach)), max_length=max_length, dtype=like.dtype
+                )
+                for a in attentions
+            )
         return KeyValueState.empty(
             num_layers=c.num_layers,
             shape=(batch_size, c.num_heads, c.head_size),
-            max_length=max_length + c.memory_length,
+            max_length=max_length,
             like=like,
-            relative=relative,
+            distances=distances,
         )
 
     def forward(
@@ -68,7 +75,7 @@ class Transformer(SequenceModel):
         else:
             state, caches = state.advance(positions, segments)
             reach = c.context_length + c.memory_length
-            sight = Sight.of_ring(positions, state.positions, reach, x.dtype)
+            sight = Sight.of_ring(positions, state.positions[:, :-1], reach, x.dtype)
         first: Any = self.blocks[0].mixer
         in_state = state is not None and c.is_relative  # projected once, when the state was made
         encoding = None if in_state else first.encode(sight)
