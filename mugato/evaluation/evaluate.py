@@ -7,12 +7,14 @@ from typing import Any
 
 import torch
 
-from mugato.evaluation.findings import Findings, Plan, collect, plan_jobs
+from mugato.evaluation.episode_jobs import run_episode_jobs
+from mugato.evaluation.findings import Findings, collect, find_tasks, plan_jobs
+from mugato.evaluation.plan import Plan
 from mugato.evaluation.report import report_data, write_report
 from mugato.evaluation.rollouts import Acting, load_agent
 from mugato.evaluation.tasks import chosen_tasks, run_contents
 from mugato.evaluation.videos import rendering_variables
-from mugato.evaluation.workers import Job, run_jobs
+from mugato.evaluation.workers import Job
 from mugato.sampling import Sampling
 from mugato.tasks.task import DEMONSTRATION_SEEDS, EVALUATION_SEEDS
 
@@ -65,12 +67,13 @@ def find_out(
     plan: Plan, *, workers: int = 2, progress: Progress = lambda what, done, total: None
 ) -> Findings:
     """Run all the plan's jobs, the longest first."""
-    jobs, problems = plan_jobs(plan)
-    environment = rendering_variables() if plan.videos and plan.names else {}
-    outcomes = run_jobs(
-        jobs, workers=workers, environment=environment, progress=_percent(jobs, progress)
+    tasks, problems = find_tasks(plan.names)
+    jobs = plan_jobs(plan, tasks)
+    environment = rendering_variables() if plan.videos and tasks else {}
+    outcomes = run_episode_jobs(
+        jobs, workers=workers, environment=environment, progress=percent(jobs, progress)
     )
-    return collect(outcomes, problems)
+    return collect(tasks, outcomes, problems)
 
 
 def _plan(
@@ -106,13 +109,14 @@ def _acting(sampling: Sampling, seed: int) -> Acting:
     return Acting(sampling=sampling, seed=seed)
 
 
-def _percent(jobs: Sequence[Job], progress: Progress) -> Progress:
-    """Progress over all jobs, each weighing what it costs."""
+def percent(jobs: Sequence[Job], progress: Progress) -> Progress:
+    """Progress over all jobs, each weighing what it costs; what is done again is not counted."""
     costs = {job.name: job.cost for job in jobs}
     shares = dict.fromkeys(costs, 0.0)
 
     def advance(name: str, done: int, total: int) -> None:
-        shares[name] = done / total
+        if name in shares:
+            shares[name] = done / total
         whole = sum(costs[job] * share for job, share in shares.items()) / sum(costs.values())
         progress(name, round(100 * whole), 100)
 

@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mugato.disk import write_whole
-from mugato.evaluation.findings import CAPTIONS, QUESTIONS, TEXT, Findings, Plan, Video
+from mugato.evaluation.findings import Findings, Video
+from mugato.evaluation.language_jobs import CAPTIONS, QUESTIONS, TEXT
 from mugato.evaluation.machine import describe_machine, git_commit, package_versions
+from mugato.evaluation.plan import Plan
 from mugato.evaluation.report_html import report_html
 from mugato.evaluation.report_markdown import report_markdown
 from mugato.evaluation.rollouts import load_agent
-from mugato.evaluation.scores import TaskScores, mean, summary
+from mugato.evaluation.task_rows import summaries, task_row
 from mugato.training.metrics import read_metrics
 
 JSON, MARKDOWN, HTML = "report.json", "report.md", "report.html"
@@ -31,13 +31,11 @@ def report_data(
 ) -> dict[str, Any]:
     """All numbers of the report. A part that the run has no source for is left out, and named."""
     problems = dict(findings.problems)
-    tasks = {name: _task_row(scores, problems) for name, scores in findings.tasks.items()}
+    tasks = {name: task_row(scores, problems) for name, scores in findings.tasks.items()}
     for name, video in findings.videos.items():
         if name in tasks:
             tasks[name]["video"] = _video_row(video, plan.run)
-    scores = {name: row["normalized_score"] for name, row in tasks.items()}
-    scored = {name: score for name, score in scores.items() if score is not None}
-    data = {"tasks": tasks, "summary": summary(scored), **_language(findings)}
+    data = {"tasks": tasks, **summaries(findings.tasks.values()), **_language(findings)}
     data["train"] = _training(plan)
     data["missing"] = _missing(plan)
     data["problems"] = problems
@@ -62,31 +60,6 @@ def write_report(run: Path, data: Mapping[str, Any], findings: Findings) -> None
     numbers = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     for name, content in ((HTML, page), (MARKDOWN, text), (JSON, numbers)):
         write_whole(run / name, lambda path, content=content: path.write_text(content, "utf-8"))
-
-
-def _task_row(scores: TaskScores, problems: dict[str, str]) -> dict[str, Any]:
-    """One task's numbers; without a score where the references allow none."""
-    try:
-        score, ci95 = scores.normalized()
-    except ValueError as error:
-        problems[scores.name] = str(error)
-        score, ci95 = None, None
-    episodes = len(scores.returns)
-    return {
-        "domain": scores.domain,
-        "return_mean": mean(scores.returns),
-        "return_std": float(np.std(scores.returns)),
-        "expert": mean(scores.expert),
-        "expert_is": scores.expert_is,
-        "random": mean(scores.random),
-        "normalized_score": score,
-        "ci95": None if ci95 is None else list(ci95),
-        "episodes": episodes,
-        "seeds": [scores.first_seed, scores.first_seed + episodes - 1],
-        "length_mean": mean(scores.lengths),
-        "max_episode_steps": scores.max_episode_steps,
-        "returns": list(scores.returns),
-    }
 
 
 def _video_row(video: Video, run: Path) -> dict[str, Any]:

@@ -11,11 +11,14 @@ import numpy as np
 from jaxtyping import UInt8
 
 from mugato.evaluation.charts import Bar, bar_chart, curves
+from mugato.evaluation.domain_chart import domain_chart
 from mugato.evaluation.findings import Findings
 from mugato.evaluation.pictures import Sample
 from mugato.evaluation.report_rows import (
+    DOMAIN_HEADER,
     TASK_HEADER,
     TYPE_HEADER,
+    domain_rows,
     facts,
     headline,
     task_cells,
@@ -47,6 +50,8 @@ def _sections(
     yield f"on {len(names)} tasks and sources. {escape(data['date'][:10])}</p></header>"
     yield f'<div class="cards">{"".join(_card(*entry) for entry in headline(data))}</div>'
     yield from _remarks("What failed", [f"{n}: {why}" for n, why in data["problems"].items()])
+    if data["domains"]:
+        yield from _domains(data)
     if data["tasks"]:
         yield from _tasks(data["tasks"])
     if findings.videos:
@@ -79,12 +84,28 @@ def _card(what: str, value: str, beside: str) -> str:
     )
 
 
+def _domains(data: Mapping[str, Any]) -> Iterator[str]:
+    scores = {
+        domain: [
+            row["normalized_score"]
+            for row in data["tasks"].values()
+            if row["domain"] == domain and row["normalized_score"] is not None
+        ]
+        for domain in data["domains"]
+    }
+    yield "<section><h2>Domains</h2><p>How many tasks reach at least so much of the way from "
+    yield "random actions to the expert (figure 5 of the Gato paper).</p>"
+    yield domain_chart(scores)
+    yield _table(DOMAIN_HEADER, domain_rows(data))
+    yield "</section>"
+
+
 def _tasks(tasks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     ordered = worst_first(tasks)
     scored = [(name, row) for name, row in ordered if row["normalized_score"] is not None]
     yield "<section><h2>Tasks</h2><p>The worst first. 0 % is what random actions reach, 100 % what "
-    yield "the expert does, both on the seeds of the agent's own episodes; the whiskers are 95 % "
-    yield "bootstrap intervals over the episodes.</p>"
+    yield "the expert does; the whiskers are 95 % bootstrap intervals over the agent's episodes. "
+    yield "By JAT's: against the references that JAT published, where the returns compare.</p>"
     if scored:
         yield bar_chart(
             [

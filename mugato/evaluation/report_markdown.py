@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mugato.evaluation.report_rows import (
+    DOMAIN_HEADER,
     TASK_HEADER,
     TYPE_HEADER,
+    domain_rows,
     facts,
     headline,
     task_cells,
@@ -24,9 +26,16 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     for what, value, beside in headline(data):
         yield f"- **{what}: {value}** ({beside})"
+    if data["domains"]:
+        yield from _section("Domains")
+        yield "Scores over tasks with 95 % intervals, and how many tasks reach so much of the "
+        yield "expert's return."
+        yield ""
+        yield from _table(DOMAIN_HEADER, domain_rows(data))
     if data["tasks"]:
         yield from _section("Tasks, the worst first")
-        yield "0 is what random actions reach and 1 what the expert does, on the same seeds."
+        yield "0 is what random actions reach and 1 what the expert does; by JAT's: against the "
+        yield "references that JAT published, where the returns compare."
         yield ""
         yield from _table(TASK_HEADER, (task_cells(*entry) for entry in worst_first(data["tasks"])))
         videos = [(n, r["video"]) for n, r in data["tasks"].items() if "video" in r]

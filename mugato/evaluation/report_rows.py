@@ -3,7 +3,20 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-TASK_HEADER = ["task", "return", "expert", "random", "normalized", "95 % interval", "length"]
+TASK_HEADER = [
+    "task", "return", "success", "expert", "random", "normalized", "95 % interval", "by JAT's",
+    "length",
+]  # fmt: skip
+DOMAIN_HEADER = [
+    "domain",
+    "tasks",
+    "mean",
+    "median",
+    "inter-quartile mean",
+    "50 %",
+    "80 %",
+    "100 %",
+]
 TYPE_HEADER = ["question type", "accuracy", "majority of training", "majority of test", "questions"]
 
 
@@ -11,12 +24,28 @@ def headline(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """The numbers that come first: (what, value, beside what)."""
     if summary := data["summary"]:
         reached = summary["tasks_at_or_above"]
+        low, high = summary["mean_ci95"]
         yield (
             "mean normalized score",
             f"{summary['mean_normalized_score']:.2f}",
-            f"{summary['num_tasks']} tasks; {reached['0.5']} at 50 %, {reached['0.8']} at 80 %, "
+            f"95 % interval {low:.2f} to {high:.2f}; {summary['num_tasks']} tasks; "
+            f"{reached['0.5']} at 50 %, {reached['0.8']} at 80 %, "
             f"{reached['1.0']} at the expert's level or above; worst "
             f"{summary['min_normalized_score']:.2f}",
+        )
+        low, high = summary["iqm_ci95"]
+        yield (
+            "inter-quartile mean",
+            f"{summary['iqm_normalized_score']:.2f}",
+            f"of the tasks' scores, 95 % interval {low:.2f} to {high:.2f}; median "
+            f"{summary['median_normalized_score']:.2f}",
+        )
+    if jat := data["jat_summary"]:
+        yield (
+            "by JAT's references",
+            f"{jat['mean_normalized_score']:.2f}",
+            f"mean of the {jat['num_tasks']} tasks whose published expert and random returns "
+            f"compare; inter-quartile mean {jat['iqm_normalized_score']:.2f}",
         )
     if vqa := data.get("vqa"):
         yield (
@@ -26,11 +55,13 @@ def headline(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
             f"{vqa['majority']:.1%}",
         )
     if caption := data.get("caption"):
+        new = caption["held_out"]
         yield (
             "pictures named exactly",
             f"{caption['exact_match']:.1%}",
-            f"of {caption['pictures']} seen in training; {caption['held_out_exact_match']:.1%} of "
-            f"{caption['held_out_pictures']} never seen",
+            f"of {caption['pictures']} seen in training (chrF {caption['chrf']:.0f}, BLEU "
+            f"{caption['bleu']:.0f}); {new['exact_match']:.1%} of {new['pictures']} never "
+            f"seen (chrF {new['chrf']:.0f}, BLEU {new['bleu']:.0f})",
         )
     if text := data.get("text"):
         yield (
@@ -42,18 +73,38 @@ def headline(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def task_cells(name: str, row: Mapping[str, Any]) -> list[str]:
-    """One task as a row: name, return, expert, random, score, interval, mean length."""
-    score, ci95 = row["normalized_score"], row["ci95"]
+    """One task as a row, under `TASK_HEADER`."""
+    score, ci95, success = row["normalized_score"], row["ci95"], row["success"]
     star = "" if row["expert_is"] == "expert" else " (demonstrations)"
     return [
         name,
         f"{row['return_mean']:.2f}",
+        "" if success is None else f"{success:.0%}",
         f"{row['expert']:.2f}{star}",
         f"{row['random']:.2f}",
         "none" if score is None else f"{score:.2f}",
         "none" if ci95 is None else f"{ci95[0]:.2f} to {ci95[1]:.2f}",
+        "" if row["jat"] is None else f"{row['jat']['normalized_score']:.2f}",
         f"{row['length_mean']:.0f}",
     ]
+
+
+def domain_cells(name: str, found: Mapping[str, Any]) -> list[str]:
+    """One domain as a row, under `DOMAIN_HEADER`."""
+    middle = [
+        f"{found[f'{kind}_normalized_score']:.2f} "
+        f"({found[f'{kind}_ci95'][0]:.2f} to {found[f'{kind}_ci95'][1]:.2f})"
+        for kind in ("mean", "median", "iqm")
+    ]
+    reached = [str(count) for count in found["tasks_at_or_above"].values()]
+    return [name, str(found["num_tasks"]), *middle, *reached]
+
+
+def domain_rows(data: Mapping[str, Any]) -> Iterator[list[str]]:
+    """Every domain, and where there are several all of them together."""
+    yield from (domain_cells(name, found) for name, found in data["domains"].items() if found)
+    if len(data["domains"]) > 1 and data["summary"]:
+        yield domain_cells("all", data["summary"])
 
 
 def type_cells(kind: str, row: Mapping[str, Any]) -> list[str]:
@@ -81,6 +132,12 @@ def facts(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     how = "greedy" if sampling["temperature"] == 0 else f"temperature {sampling['temperature']:g}"
     first, last = evaluation["seeds"]
     yield "episodes", f"{evaluation['episodes']} per task, seeds {first} to {last}, {how}"
+    measured = dict.fromkeys(row["references"] for row in data["tasks"].values())
+    if measured:
+        yield "references", "; ".join(measured)
+    if caption := data.get("caption"):
+        signatures = caption["signatures"]
+        yield "captions", f"BLEU {signatures['bleu']}, chrF {signatures['chrf']}"
     yield "evaluation", f"{duration(evaluation['seconds'])}, {evaluation['workers']} workers"
     yield "all told", duration(data["total_seconds"])
     yield "command", data["command"]

@@ -1,13 +1,14 @@
-"""The agent in its environments: many episodes of one task that step together.
+"""The agent in its environments: episodes of one task or of many alike that step together.
 
-One batched policy acts in as many copies of the environment as run at once; rows leave the batch
-when their episodes end. Everything depends on the seeds alone.
+One batched policy acts in as many environments as run at once; when an episode ends, the next one
+takes its row. What an environment raises costs its own episode alone, which is tried once more in a
+fresh environment. Everything depends on the seeds alone.
 """
 
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,20 +17,18 @@ from typing import Any
 import gymnasium
 
 from mugato.agent import Agent
-from mugato.data.minari_source import open_minari
-from mugato.evaluation.scores import TaskScores
+from mugato.evaluation.workers import JobProgress
 from mugato.model.files import CONFIG, WEIGHTS
 from mugato.policy import Policy
 from mugato.precision import Precision
+from mugato.prompt import Prompt
 from mugato.sampling import Sampling
 from mugato.tasks.conform import conform
-from mugato.tasks.rollout import reference_scores
-from mugato.tasks.task import EVALUATION_SEEDS, Task
+from mugato.tasks.task import Task
 
 # Environments that step together. More gain little speed, and some take a second each to make.
-MAX_ENVS = 25
-
-EpisodeProgress = Callable[[int, int], None]  # called with (episodes done, episodes in all)
+MAX_ENVS = 32
+TRIES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,104 +38,75 @@ class Acting:
     Attributes:
         seed: of the sampling; the environments have their own seeds.
         precision: "auto" would depend on what is faster at the moment; see `autocast`.
+        prompt: read before every episode's first observation.
     """
 
     sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0
     device: str = "cpu"
     precision: Precision = "fp32"
+    prompt: Prompt | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """One episode to play."""
+
+    task: Task
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlayedEpisode:
     """One episode of the agent, summed up."""
 
+    task: str
     seed: int
     episode_return: float
     length: int
 
 
-def evaluate_task(
-    agent_folder: str | Path,
-    task: Task,
-    *,
-    episodes: int = 50,
-    first_seed: int = EVALUATION_SEEDS.start,
-    acting: Acting = Acting(),
-    demonstrations: str | None = None,
-    progress: EpisodeProgress = lambda done, total: None,
-) -> TaskScores:
-    """Measure the agent, the expert and random actions on the same seeds.
+@dataclass(frozen=True, kw_only=True)
+class FailedEpisode:
+    """An episode whose environment crashed each time it was tried."""
 
-    Args:
-        demonstrations: Minari data set whose mean return stands for the expert's where the task has
-            no expert.
+    task: str
+    seed: int
+    error: str
 
-    Raises:
-        ValueError: an environment that fails (naming task and seed), an unknown task, no reference.
-    """
-    if episodes < 1:
-        raise ValueError(f"{task.name}: episodes must be at least 1, got {episodes}")
-    started = time.perf_counter()
-    seeds = range(first_seed, first_seed + episodes)
-    played = play_episodes(
-        load_agent(agent_folder, acting.device), task, seeds, acting=acting, progress=progress
-    )
-    references = reference_scores(task, seeds)
-    has_expert = task.make_expert is not None
-    return TaskScores(
-        name=task.name,
-        domain=task.domain,
-        first_seed=first_seed,
-        returns=[episode.episode_return for episode in played],
-        lengths=[episode.length for episode in played],
-        expert=references["expert"] if has_expert else demonstrated_returns(task, demonstrations),
-        random=references["random"],
-        expert_is="expert" if has_expert else "demonstrations",
-        max_episode_steps=task.max_episode_steps,
-        seconds=time.perf_counter() - started,
-    )
+
+Played = PlayedEpisode | FailedEpisode
 
 
 def play_episodes(
     agent: Agent,
-    task: Task,
-    seeds: Sequence[int],
+    assignments: Sequence[Assignment],
     *,
     acting: Acting = Acting(),
     max_envs: int = MAX_ENVS,
-    progress: EpisodeProgress = lambda done, total: None,
-) -> list[PlayedEpisode]:
-    """Play one episode per seed, `max_envs` at a time, in the order of the seeds."""
-    played: list[PlayedEpisode] = []
-    with ExitStack() as closing:
-        envs = []
-        for _ in range(min(max_envs, len(seeds))):
-            envs.append(task.make_env())
-            closing.callback(envs[-1].close)
-        for start in range(0, len(seeds), max_envs):
-            wave = seeds[start : start + max_envs]
-
-            def advance(done: int, before: int = start) -> None:
-                progress(before + done, len(seeds))
-
-            played += _play_wave(agent, task, envs, wave, acting, advance)
-    return played
-
-
-def demonstrated_returns(task: Task, demonstrations: str | None) -> list[float]:
-    """Returns of all demonstrations: the reference for tasks whose expert is not at hand.
+    progress: JobProgress = JobProgress(),
+) -> list[Played]:
+    """Play all episodes, `max_envs` at a time; results come in the order given.
 
     Raises:
-        ValueError: no data set is known, or it holds no rewards.
+        ValueError: if the tasks' specs differ, so that one policy cannot act in all of them.
     """
-    if demonstrations is None:
-        raise ValueError(f"{task.name} has neither an expert nor demonstrations to compare with")
-    source = open_minari(demonstrations)
-    rewards = [source[i].rewards for i in range(len(source))]
-    if any(r is None for r in rewards):
-        raise ValueError(f"{task.name}: the demonstrations {demonstrations!r} hold no rewards")
-    return [float(r.sum()) for r in rewards if r is not None]
+    names = list(dict.fromkeys(a.task.name for a in assignments))
+    if other := [name for name in names if agent.spec(name) != agent.spec(names[0])]:
+        raise ValueError(f"{names[0]} and {other[0]} cannot step together: their specs differ")
+    results: dict[int, Played] = {}
+    with _Environments() as environments:
+        for _ in range(TRIES):
+            waiting = deque(
+                _Row(i, assignment, environments)
+                for i, assignment in enumerate(assignments)
+                if not isinstance(results.get(i), PlayedEpisode)
+            )
+            for row in _play(agent, waiting, acting, max_envs, progress) if waiting else ():
+                results[row.place] = row.result()
+                done = sum(isinstance(r, PlayedEpisode) for r in results.values())
+                progress(done, len(assignments))
+    return [results[i] for i in range(len(assignments))]
 
 
 def load_agent(folder: str | Path, device: str) -> Agent:
@@ -152,9 +122,7 @@ def named_failures(task: str, seed: int) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = " ".join(str(error).split())
-        kind = "" if isinstance(error, ValueError) and reason else f"{type(error).__name__}: "
-        raise ValueError(f"{task}, seed {seed}: {kind}{reason}") from error
+        raise ValueError(f"{task}, seed {seed}: {_one_line(error)}") from error
 
 
 @lru_cache(maxsize=1)
@@ -162,59 +130,135 @@ def _load_agent(folder: str, device: str, written: tuple[int, ...]) -> Agent:
     return Agent.from_pretrained(folder, device=device)
 
 
-class _Episode:
-    """One row of a wave."""
+class _Environments:
+    """Environments that are kept for the next episode of their task."""
 
-    def __init__(self, task: Task, env: gymnasium.Env, seed: int, index: int) -> None:
-        self.task, self.env, self.seed, self.index = task, env, seed, index
-        self.episode_return, self.length, self.over = 0.0, 0, False
-        with named_failures(task.name, seed):
-            self.observation, _ = env.reset(seed=seed)
+    def __init__(self) -> None:
+        self._idle: dict[str, list[gymnasium.Env]] = defaultdict(list)
+
+    def __enter__(self) -> "_Environments":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for env in (env for envs in self._idle.values() for env in envs):
+            env.close()
+
+    def take(self, task: Task) -> gymnasium.Env:
+        return self._idle[task.name].pop() if self._idle[task.name] else task.make_env()
+
+    def give_back(self, task: Task, env: gymnasium.Env) -> None:
+        self._idle[task.name].append(env)
+
+
+class _Row:
+    """One episode in the batch; whatever its environment raises ends it and is remembered."""
+
+    def __init__(self, place: int, assignment: Assignment, environments: _Environments) -> None:
+        self.place, self.task, self.seed = place, assignment.task, assignment.seed
+        self._environments = environments
+        self._env: gymnasium.Env | None = None
+        self.observation: Any = None
+        self.episode_return, self.length = 0.0, 0
+        self.over, self.error = False, ""
+
+    def start(self) -> None:
+        with self._failing():
+            self._env = self._environments.take(self.task)
+            self.observation, _ = self._env.reset(seed=self.seed)
 
     def step(self, action: Any) -> None:
-        with named_failures(self.task.name, self.seed):
-            action = conform(self.env.action_space, action, "the agent's action")
-            self.observation, reward, terminated, truncated, _ = self.env.step(action)
+        assert self._env is not None
+        with self._failing():
+            action = conform(self._env.action_space, action, "the agent's action")
+            self.observation, reward, terminated, truncated, _ = self._env.step(action)
             if not math.isfinite(reward):
                 raise ValueError(f"the reward is {reward}")
-        self.episode_return += float(reward)
-        self.length += 1
-        self.over = bool(terminated or truncated or self.length == self.task.max_episode_steps)
+            self.episode_return += float(reward)
+            self.length += 1
+            self.over = bool(terminated or truncated or self.length == self.task.max_episode_steps)
+            if self.over:
+                self._environments.give_back(self.task, self._env)
+
+    def check_observation(self) -> None:
+        """Fail if the observation is not one of the environment's own."""
+        assert self._env is not None
+        with self._failing():
+            conform(self._env.observation_space, self.observation, "the observation")
+
+    def result(self) -> Played:
+        if self.error:
+            return FailedEpisode(task=self.task.name, seed=self.seed, error=self.error)
+        return PlayedEpisode(
+            task=self.task.name,
+            seed=self.seed,
+            episode_return=self.episode_return,
+            length=self.length,
+        )
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # environments raise what they like
+            self.over, self.error = True, _one_line(error)
+            if self._env is not None:
+                with suppress(Exception):  # it is broken already
+                    self._env.close()
 
 
-def _play_wave(
-    agent: Agent,
-    task: Task,
-    envs: Sequence[gymnasium.Env],
-    seeds: Sequence[int],
-    acting: Acting,
-    progress: Callable[[int], None],
-) -> list[PlayedEpisode]:
-    running = [
-        _Episode(task, env, seed, i) for i, (env, seed) in enumerate(zip(envs, seeds, strict=False))
-    ]
+def _play(
+    agent: Agent, waiting: deque[_Row], acting: Acting, max_envs: int, progress: JobProgress
+) -> Iterator[_Row]:
+    """Let rows step together, the next one in the place of each that is over; yield those."""
+    running = [waiting.popleft() for _ in range(min(max_envs, len(waiting)))]
     policy = Policy(
         agent,
-        task=task.name,
+        task=running[0].task.name,
         num_rows=len(running),
+        prompt=acting.prompt,
         sampling=acting.sampling,
-        seed=acting.seed + seeds[0],
         precision=acting.precision,
     )
-    finished: dict[int, PlayedEpisode] = {}
+    _start(policy, dict(enumerate(running)), acting, progress)
     while running:
-        actions = policy.select_actions([episode.observation for episode in running])
-        for episode, action in zip(running, actions, strict=True):
-            episode.step(action)
-            if episode.over:
-                finished[episode.index] = PlayedEpisode(
-                    seed=episode.seed,
-                    episode_return=episode.episode_return,
-                    length=episode.length,
-                )
-        kept = [row for row, episode in enumerate(running) if not episode.over]
-        if len(kept) < len(running):
+        if over := [i for i, row in enumerate(running) if row.over]:
+            yield from (running[i] for i in over)
+            fresh = {i: waiting.popleft() for i in over[: len(waiting)]}
+            for i, row in fresh.items():
+                running[i] = row
+            policy.reset([i in fresh for i in range(len(running))])
+            _start(policy, fresh, acting, progress)
+            kept = [i for i in range(len(running)) if i in fresh or i not in over]
             policy.keep(kept)
-            running = [running[row] for row in kept]
-            progress(len(finished))
-    return [finished[i] for i in range(len(seeds))]
+            running = [running[i] for i in kept]
+        else:
+            _step(policy, running, progress)
+
+
+def _start(policy: Policy, rows: Mapping[int, _Row], acting: Acting, progress: JobProgress) -> None:
+    """Begin the episodes; each draws from its own seed."""
+    for i, row in rows.items():
+        policy.draw_from(i, acting.seed + row.seed)
+        progress.at(row.place)
+        row.start()
+
+
+def _step(policy: Policy, rows: Sequence[_Row], progress: JobProgress) -> None:
+    progress.at(None)
+    try:
+        actions = policy.select_actions([row.observation for row in rows])
+    except ValueError:
+        for row in rows:
+            row.check_observation()
+        if not any(row.over for row in rows):
+            raise  # no environment is to blame
+        return
+    for row, action in zip(rows, actions, strict=True):
+        progress.at(row.place)
+        row.step(action)
+
+
+def _one_line(error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    kind = "" if isinstance(error, ValueError) and reason else f"{type(error).__name__}: "
+    return f"{kind}{reason}"

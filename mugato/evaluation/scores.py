@@ -1,51 +1,88 @@
 """From episode returns to normalised scores, with intervals.
 
-A score of 0 is the random policy's mean return and 1 the expert's, both measured on the seeds of
-the agent's own episodes. It knows nothing of environments or models.
+A score of 0 is the random policy's mean return and 1 the expert's. Intervals come from resampling
+the agent's episodes; the references count as known. It knows nothing of environments or models.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 NUM_RESAMPLES = 9999
+RESAMPLES_AT_ONCE = 500  # of all tasks' episodes: memory stays small with hundreds of tasks
 CONFIDENCE = 0.95
 THRESHOLDS = (0.5, 0.8, 1.0)
+TRIMMED = 0.25  # of the tasks at each end: what is left is the inter-quartile range
+
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskScores:
-    """What one task's evaluation found; entry i of every list belongs to seed `first_seed` + i.
+class Reference:
+    """What a task's score is measured against: mean returns.
 
     Attributes:
-        returns, lengths: the agent's episodes; a length is in timesteps.
-        expert: the expert's returns, or where the task has no expert those of its demonstrations.
-        random: returns of uniformly random actions.
+        expert: of the expert, or where the task has no expert of its demonstrations.
+        random: of uniformly random actions.
         expert_is: "expert" or "demonstrations".
-        max_episode_steps: no episode is longer.
-        seconds: how long the agent's episodes and the references took.
+        measured: on which episodes.
     """
 
-    name: str
-    domain: str
-    first_seed: int
-    returns: Sequence[float]
-    lengths: Sequence[int]
-    expert: Sequence[float]
-    random: Sequence[float]
-    expert_is: str
-    max_episode_steps: int
-    seconds: float
+    expert: float
+    random: float
+    expert_is: str = "expert"
+    measured: str = "on the agent's seeds"
 
-    def normalized(self) -> tuple[float, tuple[float, float]]:
-        """The normalised score and its interval.
+    def normalized(self, returns: Sequence[float], *, task: str) -> Float[np.ndarray, " episodes"]:
+        """Each return's score.
 
         Raises:
             ValueError: for a degenerate reference, naming the task.
         """
-        scale = {"expert": mean(self.expert), "random": mean(self.random), "task": self.name}
-        return normalized_score(mean(self.returns), **scale), interval(self.returns, **scale)
+        scale = {"expert": self.expert, "random": self.random, "task": task}
+        return np.array([normalized_score(r, **scale) for r in returns])
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskScores:
+    """What one task's evaluation found; entry i of every list belongs to `seeds[i]`.
+
+    Attributes:
+        returns, lengths: the agent's episodes; a length is in timesteps.
+        failure_return: episodes that return this or less have failed; None if none can.
+        jat_name: the task's name in JAT, if it is there.
+        failed: why the episodes at these seeds have no return: their environment crashed twice.
+        max_episode_steps: no episode is longer.
+    """
+
+    name: str
+    domain: str
+    seeds: Sequence[int]
+    returns: Sequence[float]
+    lengths: Sequence[int]
+    reference: Reference
+    max_episode_steps: int
+    failure_return: float | None = None
+    jat_name: str | None = None
+    failed: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def success(self) -> float | None:
+        """Share of episodes that did not fail; None where the task knows no failure."""
+        if self.failure_return is None:
+            return None
+        return float(np.mean([r > self.failure_return for r in self.returns]))
+
+    def normalized(self) -> Float[np.ndarray, " episodes"]:
+        """Each episode's score.
+
+        Raises:
+            ValueError: for a degenerate reference, naming the task.
+        """
+        return self.reference.normalized(self.returns, task=self.name)
 
 
 def normalized_score(episode_return: float, *, expert: float, random: float, task: str) -> float:
@@ -65,26 +102,44 @@ def normalized_score(episode_return: float, *, expert: float, random: float, tas
     return (episode_return - random) / (expert - random)
 
 
-def interval(
-    returns: Sequence[float], *, expert: float, random: float, task: str, seed: int = 0
-) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the normalised score over the agent's episodes.
+def interval(scores: Sequence[float] | np.ndarray) -> Interval:
+    """95 % percentile bootstrap interval of the mean over episodes.
 
-    The references count as known. One episode alone says nothing about spread: its interval is its
-    own score.
+    One episode alone says nothing about spread: its interval is its own score.
 
-    >>> interval([5.0, 5.0, 5.0], expert=10.0, random=0.0, task="cartpole")
+    >>> interval([0.5, 0.5, 0.5])
     (0.5, 0.5)
     """
-    scores = [normalized_score(r, expert=expert, random=random, task=task) for r in returns]
-    if min(scores) == max(scores):
-        return scores[0], scores[0]
+    return stratified_interval([np.asarray(scores)], mean)
+
+
+def stratified_interval(
+    strata: Sequence[Float[np.ndarray, " _"]],
+    aggregate: Callable[[Any], Any],
+    *,
+    seed: int = 0,
+) -> Interval:
+    """95 % interval of an aggregate of task means; every task's episodes are resampled apart.
+
+    Args:
+        aggregate: of the task means along axis 0 of a (tasks, resamples) array.
+    """
     from scipy.stats import bootstrap
 
+    if all(np.ptp(stratum) == 0 for stratum in strata):  # bootstrap would divide by no spread
+        value = float(aggregate(np.array([stratum[0] for stratum in strata])[:, None])[0])
+        return value, value
+
+    def statistic(*resampled: np.ndarray, axis: int = -1) -> np.ndarray:
+        return aggregate(np.stack([stratum.mean(axis) for stratum in resampled]))
+
+    # A sample of one has nothing to resample, and scipy refuses it: twice the same says as much.
+    data = [np.repeat(stratum, 2) if len(stratum) == 1 else stratum for stratum in strata]
     result = bootstrap(
-        (np.array(scores),),
-        np.mean,
+        data,
+        statistic,
         n_resamples=NUM_RESAMPLES,
+        batch=RESAMPLES_AT_ONCE,
         confidence_level=CONFIDENCE,
         method="percentile",
         rng=np.random.default_rng(seed),
@@ -93,23 +148,52 @@ def interval(
     return float(low), float(high)
 
 
-def summary(scores: Mapping[str, float]) -> dict[str, float | int | dict[str, int]]:
-    """Mean over tasks, the worst one, and how many reach each threshold.
+def mean(scores: Any) -> Any:
+    """Over tasks, along axis 0."""
+    return np.mean(scores, axis=0)
 
-    >>> summary({"a": 1.0, "b": 0.5})["tasks_at_or_above"]
-    {'0.5': 2, '0.8': 1, '1.0': 1}
+
+def median(scores: Any) -> Any:
+    """Over tasks, along axis 0."""
+    return np.median(scores, axis=0)
+
+
+def inter_quartile_mean(scores: Any) -> Any:
+    """Mean of the middle half of the tasks (Agarwal et al. 2021), along axis 0.
+
+    >>> float(inter_quartile_mean([0.0, 0.4, 0.6, 9.0]))
+    0.5
     """
-    if not scores:
+    from scipy.stats import trim_mean
+
+    return trim_mean(scores, TRIMMED, axis=0)
+
+
+AGGREGATES: Mapping[str, Callable[[Any], Any]] = {
+    "mean": mean,
+    "median": median,
+    "iqm": inter_quartile_mean,
+}
+
+
+def summary(episodes: Mapping[str, Float[np.ndarray, " _"]]) -> dict[str, Any]:
+    """Aggregates over tasks with their intervals, and how many tasks reach each threshold.
+
+    Args:
+        episodes: each task's normalised episode scores.
+
+    >>> found = summary({"a": np.array([1.0]), "b": np.array([0.5])})
+    >>> found["tasks_at_or_above"], found["mean_normalized_score"]
+    ({'0.5': 2, '0.8': 1, '1.0': 1}, 0.75)
+    """
+    if not episodes:
         return {}
-    values = list(scores.values())
-    return {
-        "num_tasks": len(values),
-        "mean_normalized_score": mean(values),
-        "min_normalized_score": min(values),
-        "tasks_at_or_above": {str(t): sum(v >= t for v in values) for t in THRESHOLDS},
-    }
-
-
-def mean(values: Sequence[float | int]) -> float:
-    """The mean of at least one value."""
-    return float(np.mean(values))
+    strata = list(episodes.values())
+    scores = [float(stratum.mean()) for stratum in strata]
+    found: dict[str, Any] = {"num_tasks": len(scores)}
+    for name, aggregate in AGGREGATES.items():
+        found[f"{name}_normalized_score"] = float(aggregate(scores))
+        found[f"{name}_ci95"] = list(stratified_interval(strata, aggregate))
+    found["min_normalized_score"] = min(scores)
+    found["tasks_at_or_above"] = {str(t): sum(v >= t for v in scores) for t in THRESHOLDS}
+    return found

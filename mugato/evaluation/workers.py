@@ -11,16 +11,44 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-JobProgress = Callable[[int, int], None]  # called with (done, of how many)
 Progress = Callable[[str, int, int], None]  # called with (name of the job, done, of how many)
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_NOWHERE = -1
+
+
+@runtime_checkable
+class _Place(Protocol):
+    """A number; that of a process lies in memory that outlives it."""
+
+    value: int
+
+
+@dataclass
+class _Here:
+    value: int = _NOWHERE
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobProgress:
+    """What a job tells while it runs: how far it is, and what it is at."""
+
+    tell: Callable[[int, int], None] = lambda done, total: None
+    place: _Place = field(default_factory=_Here)
+
+    def __call__(self, done: int, total: int) -> None:
+        self.tell(done, total)
+
+    def at(self, place: int | None) -> None:
+        """The part that takes the blame should the process die now; None for no part."""
+        self.place.value = _NOWHERE if place is None else place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +56,8 @@ class Job:
     """Something to do.
 
     Attributes:
-        run: called as `run(progress=...)`; it and its result travel between processes.
+        run: called as `run(progress=JobProgress(...))`; it and its result travel between
+            processes.
         cost: how long it takes compared to the others; the longest go first.
     """
 
@@ -39,12 +68,17 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a job: `result`, or where that failed one line in `error`."""
+    """What came of a job: `result`, or where that failed one line in `error`.
+
+    Attributes:
+        place: what the job was at when its process died, if it had said so.
+    """
 
     name: str
     result: Any = None
     error: str | None = None
     seconds: float = 0.0
+    place: int | None = None
 
 
 def run_jobs(
@@ -54,10 +88,10 @@ def run_jobs(
     environment: Mapping[str, str],
     progress: Progress = lambda name, done, total: None,
 ) -> list[Outcome]:
-    """Run all jobs; outcomes come in the order of `jobs`.
+    """Run all jobs; outcomes come in the order of `jobs`, and are the same for any `workers`.
 
     Args:
-        workers: processes; with 1 everything happens in this one.
+        workers: processes of one thread each; with 1 everything happens in this one.
         environment: variables that are set meanwhile, in this process and the others.
     """
     if workers < 1:
@@ -66,21 +100,36 @@ def run_jobs(
     threads = dict.fromkeys(_ONE_THREAD, "1") if workers > 1 else {}
     with _variables({**threads, **environment}):
         if workers == 1:
-            outcomes = []
-            for job in ordered:
-                outcomes.append(_run(job, progress))
-                progress(job.name, 1, 1)
+            outcomes = _run_here(ordered, progress)
         else:
             outcomes = _run_in_processes(ordered, workers, progress)
     by_name = {outcome.name: outcome for outcome in outcomes}
     return [by_name[job.name] for job in jobs]
 
 
-def _run(job: Job, progress: Progress) -> Outcome:
+def _run_here(jobs: Sequence[Job], progress: Progress) -> list[Outcome]:
+    """With one thread, as elsewhere: sums of two threads differ in their last bits."""
+    import torch
+
+    outcomes, threads = [], torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for job in jobs:
+            outcomes.append(_run(job, progress, _Here()))
+            progress(job.name, 1, 1)
+    finally:
+        torch.set_num_threads(threads)
+    return outcomes
+
+
+def _run(job: Job, progress: Progress, place: _Place) -> Outcome:
     started = time.perf_counter()
     fields: dict[str, Any] = {}
+    place.value = _NOWHERE
     try:
-        fields["result"] = job.run(progress=lambda done, total: progress(job.name, done, total))
+        fields["result"] = job.run(
+            progress=JobProgress(tell=partial(progress, job.name), place=place)
+        )
     except Exception as error:  # environments raise what they like
         fields["error"] = _one_line(error)
     return Outcome(name=job.name, seconds=time.perf_counter() - started, **fields)
@@ -92,7 +141,10 @@ class _Worker:
     def __init__(self) -> None:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_work, args=(theirs,), daemon=True)
+        self.place = context.RawValue("q", _NOWHERE)
+        self.process: BaseProcess = context.Process(
+            target=_work, args=(theirs, self.place), daemon=True
+        )
         self.process.start()
         theirs.close()
         self.job: Job | None = None
@@ -113,6 +165,7 @@ class _Worker:
             name=self.job.name,
             error=f"its process died with {reason}{hint}",
             seconds=time.perf_counter() - self.started,
+            place=None if self.place.value == _NOWHERE else self.place.value,
         )
 
     def end(self) -> None:
@@ -168,7 +221,7 @@ def _give_next(worker: _Worker, waiting: list[Job], outcomes: list[Outcome]) -> 
             outcomes.append(Outcome(name=job.name, error=reason))
 
 
-def _work(connection: Connection) -> None:
+def _work(connection: Connection, place: _Place) -> None:
     """The other process: job after job until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started us
     warnings.simplefilter("ignore")  # of environments; they would break into the progress display
@@ -179,7 +232,7 @@ def _work(connection: Connection) -> None:
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             job = connection.recv()
-            connection.send(_run(job, lambda *message: connection.send(message)))
+            connection.send(_run(job, lambda *message: connection.send(message), place))
     # MuJoCo's contexts complain when the interpreter takes them apart at its end.
     os._exit(0)
 

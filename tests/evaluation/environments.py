@@ -1,7 +1,9 @@
 """Environments for tests, which worker processes can import."""
 
 import os
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -21,11 +23,25 @@ class Guess(gymnasium.Env):
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
     render_mode = "rgb_array"
 
-    def __init__(self, fault: str | None = None) -> None:
-        self.fault = fault
+    def __init__(
+        self,
+        fault: str | None = None,
+        at: Sequence[int] | None = None,
+        once: Path | None = None,
+    ) -> None:
+        """Crash in some way: at some seeds, or at all; only once where that names a file."""
+        self.plan = fault, at, once
+        self.fault: str | None = None
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple:
+        fault, at, once = self.plan
+        crashed = once is not None and once.exists()
+        self.fault = fault if (at is None or seed in at) and not crashed else None
+        if once is not None and self.fault:
+            once.touch()
         super().reset(seed=seed)
+        if self.fault == "reset":
+            raise OSError("no power")
         self.length = int(self.np_random.integers(2, LENGTH))
         self.steps = 0
         return self._observation(), {}
@@ -45,22 +61,31 @@ class Guess(gymnasium.Env):
 
     def _observation(self) -> dict:
         self.shown = int(self.np_random.integers(4))
-        return {"shown": np.int64(self.shown), "place": self.np_random.random(2).astype(np.float32)}
+        place = self.np_random.random(2).astype(np.float32)
+        blind = self.fault == "blind" and self.steps == 1
+        return {"shown": np.int64(self.shown), "place": place * np.nan if blind else place}
 
 
-def make_guess(fault: str | None = None, *, render_mode: str | None = None) -> gymnasium.Env:
-    return Guess(fault)
+def make_guess(*fault: Any, render_mode: str | None = None) -> gymnasium.Env:
+    return Guess(*fault)
 
 
 def guess_expert(env: gymnasium.Env) -> Any:
     return lambda observation: observation["shown"]
 
 
-def guess_task(name: str = "guess", *, fault: str | None = None, expert: bool = True) -> Task:
+def guess_task(
+    name: str = "guess",
+    *,
+    fault: str | None = None,
+    at: Sequence[int] | None = None,
+    once: Path | None = None,
+    expert: bool = True,
+) -> Task:
     return Task(
         name=name,
         domain="test",
-        make_env=partial(make_guess, fault),
+        make_env=partial(make_guess, fault, at, once),
         make_expert=guess_expert if expert else None,
         max_episode_steps=LENGTH,
     )

@@ -9,7 +9,7 @@ import pytest
 from mugato.data.easy_vqa import open_easy_vqa
 from mugato.data.emoji import open_emoji
 from mugato.data.shakespeare import SPEC as PROSE
-from mugato.evaluation import findings, pictures, report
+from mugato.evaluation import language_jobs, pictures, report
 from mugato.evaluation.evaluate import evaluate
 from mugato.evaluation.report_html import report_html
 from mugato.evaluation.rollouts import load_agent
@@ -47,7 +47,7 @@ def run(tmp_path, monkeypatch):
     (folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in METRICS))
     monkeypatch.setitem(OUR_TASKS, "guess", guess_task())
     monkeypatch.setenv("MUJOCO_GL", "egl")
-    monkeypatch.setattr(findings, "evaluate_captions", few_captions)
+    monkeypatch.setattr(language_jobs, "evaluate_captions", few_captions)
     return folder
 
 
@@ -116,11 +116,13 @@ def addresses(page):
 def test_a_failing_task_and_a_degenerate_one_do_not_hide_the_others(run, monkeypatch):
     monkeypatch.setitem(OUR_TASKS, "guess", guess_task(fault="error"))
     data = evaluate(run, workers=1, videos=False, **OPTIONS)
-    assert "guess, seed 3000000: RuntimeError: the motor is on fire" in data["problems"]["guess"]
+    assert data["problems"]["guess"] == (
+        "3 of 3 episodes failed: seed 3000000: RuntimeError: the motor is on fire"
+    )
     assert set(data["tasks"]) == {"cartpole"}
     clumsy = type(guess_task())(**{**vars(guess_task()), "make_expert": lambda env: lambda o: 0})
     monkeypatch.setitem(OUR_TASKS, "guess", clumsy)
-    monkeypatch.setattr("mugato.evaluation.rollouts.reference_scores", lambda task, seeds: {
+    monkeypatch.setattr("mugato.evaluation.references.reference_scores", lambda task, seeds: {
         "expert": [1.0] * 3, "random": [1.0] * 3})  # fmt: skip
     data = evaluate(run, workers=1, tasks=["guess"], videos=False, **OPTIONS)
     row = data["tasks"]["guess"]
@@ -133,7 +135,10 @@ def test_a_task_whose_process_dies_does_not_lose_the_others(run, monkeypatch):
     monkeypatch.setitem(OUR_TASKS, "guess", guess_task(fault="death"))
     write_config(run, ["cartpole", "guess"], [])
     data = evaluate(run, workers=2, videos=False, **OPTIONS)
-    assert data["problems"] == {"guess": "its process died with exit status 7"}
+    assert data["problems"]["guess"] == (
+        "3 of 3 episodes failed: seed 3000000: its process died with exit status 7"
+    )
+    assert data["problems"]["references of guess"] == "its process died with exit status 7"
     assert data["tasks"]["cartpole"]["episodes"] == 3
 
 

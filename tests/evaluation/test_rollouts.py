@@ -1,19 +1,20 @@
-"""Episodes in a batch are those that each row would have played alone."""
+"""Episodes in a batch are those that each row would have played alone; crashes cost one episode."""
 
-import numpy as np
+import dataclasses
+
 import pytest
 
-from mugato.data.minari_source import open_minari
 from mugato.evaluation.rollouts import (
     Acting,
-    demonstrated_returns,
-    evaluate_task,
+    Assignment,
+    FailedEpisode,
+    PlayedEpisode,
     load_agent,
     play_episodes,
 )
+from mugato.evaluation.workers import JobProgress
 from mugato.sampling import Sampling
 from mugato.spec import spec_of
-from mugato.tasks.record import record
 from mugato.tasks.registry import TASKS
 from tests.agents import tiny_agent
 from tests.evaluation.environments import Guess, guess_task
@@ -37,88 +38,102 @@ def cart_pole_agent():
     return tiny_agent({"cartpole": spec_of(env.observation_space, env.action_space)}, seed=3)
 
 
+def play(agent, task, seeds, **options):
+    return play_episodes(agent, [Assignment(task=task, seed=seed) for seed in seeds], **options)
+
+
 @pytest.mark.parametrize("max_envs", [7, 3])
 def test_episodes_in_a_batch_equal_episodes_alone(max_envs):
     agent, task = cart_pole_agent(), TASKS["cartpole"]
-    together = play_episodes(agent, task, SEEDS, max_envs=max_envs)
-    alone = [play_episodes(agent, task, [seed])[0] for seed in SEEDS]
+    together = play(agent, task, SEEDS, max_envs=max_envs)
+    alone = [play(agent, task, [seed])[0] for seed in SEEDS]
     assert together == alone
-    assert len({episode.length for episode in together}) > 1
+    assert [episode.seed for episode in together] == list(SEEDS)
+    assert len({episode.length for episode in together if isinstance(episode, PlayedEpisode)}) > 1
+
+
+@pytest.mark.parametrize("history", [None, 1, 2])
+def test_tasks_that_look_alike_step_together(history):
+    spec = spec_of(Guess.observation_space, Guess.action_space)
+    spec = dataclasses.replace(spec, history=history)
+    agent = tiny_agent({"guess": spec, "riddle": spec})
+    tasks = [guess_task(), guess_task("riddle")]
+    mixed = [Assignment(task=task, seed=seed) for seed in SEEDS for task in tasks]
+    together = play_episodes(agent, mixed, max_envs=4)
+    assert [(e.task, e.seed) for e in together] == [(a.task.name, a.seed) for a in mixed]
+    assert together[::2] == play(agent, tasks[0], SEEDS, max_envs=1)
+    assert together[1::2] == play(agent, tasks[1], SEEDS, max_envs=1)
+
+
+def test_tasks_that_differ_in_their_specs_are_refused():
+    spec = spec_of(Guess.observation_space, Guess.action_space)
+    agent = tiny_agent({"guess": spec, "riddle": dataclasses.replace(spec, history=1)})
+    mixed = [Assignment(task=guess_task(name), seed=3_000_000) for name in ("guess", "riddle")]
+    with pytest.raises(ValueError, match="guess and riddle cannot step together"):
+        play_episodes(agent, mixed)
 
 
 def test_a_return_is_the_undiscounted_sum_of_rewards(agent):
-    for episode in play_episodes(agent, guess_task(), SEEDS):
+    for episode in play(agent, guess_task(), SEEDS):
         assert 0 <= episode.episode_return <= episode.length <= 6
-    long = play_episodes(cart_pole_agent(), TASKS["cartpole"], SEEDS)
+    long = play(cart_pole_agent(), TASKS["cartpole"], SEEDS)
     assert all(episode.episode_return == episode.length for episode in long)
 
 
 def test_sampled_actions_repeat_under_a_seed_and_differ_under_another(agent):
-    def play(seed):
+    def acted(seed):
         acting = Acting(sampling=Sampling(temperature=1.0), seed=seed)
-        return play_episodes(agent, guess_task(), SEEDS, acting=acting)
+        return play(agent, guess_task(), SEEDS, acting=acting)
 
-    assert play(0) == play(0)
-    assert play(0) != play(1)
-
-
-def test_agent_expert_and_random_play_the_same_seeds(folder):
-    scores = evaluate_task(folder, guess_task(), episodes=7)
-    assert scores.first_seed == 3_000_000
-    assert len(scores.returns) == len(scores.expert) == len(scores.random) == 7
-    # The expert is always right, so that its return is the length; lengths come from the seed.
-    assert scores.expert == [float(length) for length in scores.lengths]
-    assert all(r <= e for r, e in zip(scores.random, scores.expert, strict=True))
-
-
-def test_without_an_expert_the_demonstrations_are_the_reference(folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-    report = record(guess_task(), episodes=3, dataset_id="guesses-v0")
-    scores = evaluate_task(
-        folder, guess_task(expert=False), episodes=2, demonstrations="guesses-v0"
-    )
-    assert scores.expert_is == "demonstrations"
-    assert scores.expert == report.returns == demonstrated_returns(guess_task(), "guesses-v0")
-    assert len(open_minari("guesses-v0")) == 3
-
-
-def test_without_any_reference_the_task_is_refused(folder):
-    with pytest.raises(ValueError, match="guess has neither an expert nor demonstrations"):
-        evaluate_task(folder, guess_task(expert=False), episodes=1)
+    assert acted(0) == acted(0)
+    assert acted(0) != acted(1)
 
 
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("error", "guess, seed 3000000: RuntimeError: the motor is on fire"),
-        ("nan", "guess, seed 3000000: the reward is nan"),
+        ("error", "RuntimeError: the motor is on fire"),
+        ("nan", "the reward is nan"),
+        ("blind", "the observation/place holds NaN"),
+        ("reset", "OSError: no power"),
     ],
 )
-def test_a_failing_environment_is_named_with_its_seed(agent, fault, message):
-    with pytest.raises(ValueError, match=message):
-        play_episodes(agent, guess_task(fault=fault), SEEDS)
+def test_a_crash_costs_one_episode_and_is_told(agent, fault, message):
+    """The third seed's environment crashes whenever it is tried."""
+    sick = guess_task(fault=fault, at=[SEEDS[2]])
+    played = play(agent, sick, SEEDS, max_envs=4)
+    well = play(agent, guess_task(), SEEDS)
+    assert isinstance(played[2], FailedEpisode) and message in played[2].error
+    assert played[:2] + played[3:] == well[:2] + well[3:]
 
 
-def test_progress_counts_episodes(agent):
+def test_an_episode_that_crashed_once_is_played_again(agent, tmp_path):
+    flaky = guess_task(fault="error", at=[SEEDS[2]], once=tmp_path / "crashed")
+    assert play(agent, flaky, SEEDS, max_envs=4) == play(agent, guess_task(), SEEDS)
+    assert (tmp_path / "crashed").exists()
+
+
+def test_what_the_agent_cannot_read_is_no_environments_fault(agent):
+    other = dataclasses.replace(guess_task(), make_env=TASKS["cartpole"].make_env)
+    with pytest.raises(ValueError, match="guess: the observation does not have the task's"):
+        play(agent, other, SEEDS)
+
+
+def test_progress_counts_episodes_and_names_what_is_at_work(agent):
     seen = []
-    play_episodes(agent, guess_task(), SEEDS, max_envs=4, progress=lambda *now: seen.append(now))
-    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+    progress = JobProgress(tell=lambda *now: seen.append(now))
+    play(agent, guess_task(), SEEDS, max_envs=4, progress=progress)
+    assert [done for done, _ in seen] == list(range(1, 8))
     assert seen[-1] == (7, 7)
-
-
-def test_no_episodes_are_refused(folder):
-    with pytest.raises(ValueError, match="guess: episodes must be at least 1, got 0"):
-        evaluate_task(folder, guess_task(), episodes=0)
+    assert 0 <= progress.place.value < 7
 
 
 def test_every_action_is_checked(agent):
-    with pytest.raises(ValueError, match=r"seed 3000000: the agent's action .* is outside"):
-        task = guess_task()
-        env = task.make_env()
-        env.action_space = type(env.action_space)(1, start=9)
-        narrowed = type(task)(**{**vars(task), "make_env": lambda: env})
-        play_episodes(agent, narrowed, SEEDS[:1])
-    assert np.all([Guess.action_space.contains(i) for i in range(4)])
+    task = guess_task()
+    env = task.make_env()
+    env.action_space = type(env.action_space)(1, start=9)
+    [played] = play(agent, dataclasses.replace(task, make_env=lambda: env), SEEDS[:1])
+    assert isinstance(played, FailedEpisode) and "the agent's action" in played.error
 
 
 def test_an_agent_is_read_again_when_it_was_trained_further(agent, folder):

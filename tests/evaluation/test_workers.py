@@ -25,6 +25,11 @@ def die(progress) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def die_at_three(progress) -> None:
+    progress.at(3)
+    os._exit(7)
+
+
 def threads(progress) -> tuple:
     import torch
 
@@ -45,6 +50,7 @@ def test_every_job_ends_in_a_result_or_a_reason():
     jobs = [
         Job(name="one", run=Double(1)),
         Job(name="dies", run=die, cost=9.0),
+        Job(name="dies at three", run=die_at_three),
         Job(name="fails", run=fail, cost=5.0),
         Job(name="stumbles", run=stumble),
         Job(name="cannot travel", run=lambda progress: 0),
@@ -60,6 +66,7 @@ def test_every_job_ends_in_a_result_or_a_reason():
     assert (found["one"].result, found["two"].result) == (2, 4)
     assert found["threads"].result == (1, "1", "sweet")
     assert "signal 9 (out of memory?)" in found["dies"].error
+    assert [found[name].place for name in ("dies", "dies at three", "fails")] == [None, 3, None]
     assert found["fails"].error == "the task has no reference"
     assert found["stumbles"].error.startswith("KeyError: 'door' (test_workers.py:")
     assert "cannot be sent to another process" in found["cannot travel"].error
@@ -77,6 +84,16 @@ def test_one_worker_is_this_process_and_the_longest_job_goes_first():
     outcomes = run_jobs(jobs, workers=1, environment={})
     assert order == ["b", "a"]
     assert [outcome.result for outcome in outcomes] == [os.getpid()] * 2
+
+
+def test_one_worker_computes_with_one_thread_as_many_do():
+    import torch
+
+    before = torch.get_num_threads()
+    [outcome] = run_jobs(
+        [Job(name="a", run=lambda progress: torch.get_num_threads())], workers=1, environment={}
+    )
+    assert outcome.result == 1 and torch.get_num_threads() == before
 
 
 def test_no_workers_are_refused():

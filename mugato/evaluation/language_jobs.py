@@ -1,0 +1,109 @@
+"""Questions, captions and text as jobs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from mugato.agent import Agent
+from mugato.data.shakespeare import held_out_text, open_shakespeare
+from mugato.evaluation import text as texts
+from mugato.evaluation.pictures import Answers, evaluate_captions, evaluate_questions
+from mugato.evaluation.plan import Plan
+from mugato.evaluation.rollouts import Acting, load_agent
+from mugato.evaluation.workers import Job, JobProgress
+from mugato.generate import continue_text
+from mugato.sampling import Sampling
+
+# How the part of the report is called that a source makes possible.
+QUESTIONS, CAPTIONS, TEXT = "easy-vqa", "emoji", "shakespeare"
+# Episodes of 50 that take about as long as the job, for the order and for the progress bar.
+PICTURES_COST, TEXT_COST = 25.0, 15.0
+CONTINUED_TOKENS = 100
+PROMPT_CHARACTERS = 160
+# Where in the held-out play the prompts begin.
+PROMPT_PLACES = (0.1, 0.5, 0.9)
+CONTINUATION = Sampling(temperature=0.8, top_p=0.95)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continuation:
+    """What the agent wrote after a prompt, and where the play went on."""
+
+    prompt: str
+    written: str
+    original: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFindings:
+    """Numbers for the report, and samples beside them."""
+
+    scores: dict[str, Any]
+    continuations: tuple[Continuation, ...]
+
+
+def language_jobs(plan: Plan) -> list[Job]:
+    """One job for each source of questions, captions or text that the run learned from."""
+    return [
+        Job(
+            name=source,
+            run=partial(job, str(plan.run), plan.acting),
+            cost=TEXT_COST if source == TEXT else PICTURES_COST,
+        )
+        for source, job in _JOBS.items()
+        if source in plan.contents.sources
+    ]
+
+
+def _questions(run: str, acting: Acting, progress: JobProgress) -> Answers:
+    agent = load_agent(run, acting.device)
+    return evaluate_questions(agent, precision=acting.precision, progress=progress)
+
+
+def _captions(run: str, acting: Acting, progress: JobProgress) -> Answers:
+    agent = load_agent(run, acting.device)
+    return evaluate_captions(agent, precision=acting.precision, progress=progress)
+
+
+def _text(run: str, acting: Acting, progress: JobProgress) -> TextFindings:
+    agent = load_agent(run, acting.device)
+    play = held_out_text()
+    source = open_shakespeare("train")
+    training = [str(source[i].actions["text"][0]) for i in range(len(source))]
+    scores = {
+        "bits_per_byte": texts.bits_per_byte(
+            agent, play, precision=acting.precision, progress=progress
+        ),
+        "bz2_bits_per_byte": texts.bz2_bits_per_byte(play),
+        "unigram_bits_per_byte": texts.unigram_bits_per_byte(
+            play, training_texts=training, tokenizer=agent.tokenizer.text
+        ),
+        "bytes": len(play.encode()),
+        "text": "Shakespeare, Twelfth Night (held out)",
+    }
+    places = [int(len(play) * place) for place in PROMPT_PLACES]
+    return TextFindings(
+        scores=scores,
+        continuations=tuple(
+            _continue(agent, play, place, acting.seed + i) for i, place in enumerate(places)
+        ),
+    )
+
+
+def _continue(agent: Agent, play: str, place: int, seed: int) -> Continuation:
+    start = play.index("\n\n", place) + 2
+    stop = play.index("\n", start + PROMPT_CHARACTERS) + 1
+    prompt = play[start:stop]
+    pieces = continue_text(
+        agent, prompt, max_tokens=CONTINUED_TOKENS, sampling=CONTINUATION, seed=seed
+    )
+    written = "".join(pieces)
+    return Continuation(prompt=prompt, written=written, original=play[stop : stop + len(written)])
+
+
+_JOBS: Mapping[str, Callable[..., Any]] = {
+    QUESTIONS: _questions,
+    CAPTIONS: _captions,
+    TEXT: _text,
+}
