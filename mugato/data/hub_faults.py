@@ -7,6 +7,9 @@ from typing import Any
 
 from mugato.data.hub_place import Place, configs, one_line, similar
 
+# What `datasets` says of a configuration without a network, if it has another one's copy.
+_NOT_CACHED = "Couldn't find cache for"
+
 
 @contextmanager
 def faults_named(place: Place, datasets: Any) -> Iterator[None]:
@@ -14,23 +17,33 @@ def faults_named(place: Place, datasets: Any) -> Iterator[None]:
     try:
         yield
     except ConnectionError as error:
-        raise ValueError(
-            f"{place.path} lies neither here nor in the cache, and the hub cannot be reached: "
-            "name a folder of this machine, or try again with a network"
-        ) from error
+        raise ValueError(_unreachable(place)) from error
     except datasets.exceptions.DatasetNotFoundError as error:
         raise ValueError(f"{place.path}: {one_line(error)}") from error
     except (OSError, ValueError, TypeError, RuntimeError, datasets.exceptions.DatasetsError) as e:
         if "has no split" in str(e):
             raise
+        if _NOT_CACHED in str(e):
+            raise ValueError(_unreachable(place)) from e
         if "config" in str(e).lower() and isinstance(e, ValueError):
             known = _known_configs(datasets, place)
             if place.config not in known:
-                asked = f"no configuration {place.config!r}" if place.config else "several"
+                asked = (
+                    f"no configuration {place.config!r}"
+                    if place.config
+                    else "several configurations"
+                )
                 raise ValueError(
                     f"{place.path} has {asked}{similar(place.config or '', known)}"
                 ) from e
         raise ValueError(f"{place.name} cannot be read: {_damaged_file(place)}{_root(e)}") from e
+
+
+def _unreachable(place: Place) -> str:
+    return (
+        f"{place.name} lies neither here nor in the cache, and the hub cannot be reached: "
+        "name a folder of this machine, or try again with a network"
+    )
 
 
 def _known_configs(datasets: Any, place: Place) -> list[str]:

@@ -161,14 +161,18 @@ def test_configurations_are_found_by_the_card(tmp_path: Path):
     assert all_texts(open_hub_text(str(tmp_path / "small-raw"), "train")) == ["small-raw"]
     with pytest.raises(ValueError, match=r"no 'smal-raw' in .*; there are small-raw"):
         open_hub_text(str(tmp_path / "smal-raw"), "train")
-    with pytest.raises(ValueError, match=r" has several; there are large-raw, small-raw"):
+    with pytest.raises(
+        ValueError, match=r" has several configurations; there are large-raw, small-raw"
+    ):
         open_hub_text(str(tmp_path), "train")
 
 
 @pytest.mark.parametrize("rows", [None, 2])
 def test_no_network_is_said_at_once_in_one_line(rows: int | None):
     start = time.monotonic()
-    with pytest.raises(ValueError, match=r"some/where lies neither here .* cannot be reached") as e:
+    with pytest.raises(
+        ValueError, match=r"some/where/config lies neither here .* cannot be reached"
+    ) as e:
         open_hub_text("some/where/config", "train", rows=rows)
     assert "\n" not in str(e.value)
     assert time.monotonic() - start < 5
