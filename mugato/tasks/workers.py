@@ -60,7 +60,11 @@ def _in_order(
 ) -> Iterator[Demonstration | Dropped]:
     waiting = deque()
     for seed in count(first_seed):
-        waiting.append(pool.submit(run, seed))
+        try:
+            waiting.append(pool.submit(run, seed))
+        except BrokenProcessPool:  # what was finished before is as good as ever
+            yield from (future.result() for future in waiting)
+            raise
         if len(waiting) > SEEDS_AHEAD * workers:
             yield waiting.popleft().result()
 

@@ -154,6 +154,20 @@ def test_a_full_disk_keeps_what_was_recorded(
     assert bytes_of(minari_folder) == uninterrupted
 
 
+def test_a_worker_that_dies_keeps_what_was_recorded(minari_folder: Path):
+    task, seen = task_with("dies_at_times"), []
+    with pytest.raises(ValueError, match="a worker process died"):
+        record(
+            task,
+            episodes=50,
+            dataset_id="it",
+            workers=2,
+            progress=lambda kept, dropped: seen.append(kept),
+        )
+    assert seen
+    assert record(task, episodes=seen[-1], dataset_id="it").continued == seen[-1]
+
+
 def test_an_unfinished_recording_can_grow_and_shrink(minari_folder: Path):
     interrupt(after=6)
     assert record_it(episodes=4).episodes == 4
