@@ -62,13 +62,14 @@ class _Blockwise(torch.autograd.Function):
     ) -> Tensor:
         shape = q.shape
         q, k, v = (x.flatten(0, 1) for x in (q, k, v))
-        p = p.flatten(0, 1) if len(p) else p
+        if len(p):
+            p, r = p.flatten(0, 1), r.repeat(shape[0], 1, 1)
         out, sums = torch.empty_like(q), q.new_empty(*q.shape[:2], 1)
         kept = []
         for block in blocks:
             scores = torch.bmm(q[:, block.queries], k[:, block.keys].transpose(1, 2))
             if len(p):
-                near = _distances(r, block, len(q)).transpose(1, 2)
+                near = _nearest(r, block).transpose(1, 2)
                 scores += _shifted(torch.bmm(p[:, block.queries], near), block)
             hidden = block.penalty.shape[-1]
             seen = scores.view(shape[0], shape[1], *scores.shape[1:])[..., -hidden:]
@@ -97,26 +98,24 @@ class _Blockwise(torch.autograd.Function):
             at, keys = block.queries, block.keys
             v_grad[:, keys] += torch.bmm(exponentials.transpose(1, 2), out_grad[:, at]).float()
             grad = torch.bmm(out_grad[:, at], v[:, keys].transpose(1, 2))
-            grad = grad.sub_(mean[:, at]).mul_(exponentials)
+            far = _room(grad) if len(p) else None
+            grad = torch.sub(grad, mean[:, at], out=grad if far is None else _shifted(far, block))
+            grad *= exponentials
             q_grad[:, at] = torch.bmm(grad, k[:, keys])
             k_grad[:, keys] += torch.bmm(grad.transpose(1, 2), q[:, at]).float()
-            if len(p):
-                grad = _unshifted(grad, block)
-                p_grad[:, at] = torch.bmm(grad, _distances(r, block, len(q)))
-                by_row = torch.bmm(grad.transpose(1, 2), p[:, at]).float()
-                r_grad[:, -by_row.shape[1] :] += by_row.unflatten(0, (-1, len(r))).sum(0)
+            if far is not None:
+                p_grad[:, at] = torch.bmm(far, _nearest(r, block))
+                _nearest(r_grad, block).add_(torch.bmm(far.transpose(1, 2), p[:, at]).float())
         shape = upstream[0].shape
         q_grad, k_grad, v_grad = (x.to(q.dtype).view(shape) for x in (q_grad, k_grad, v_grad))
-        p_grad = p_grad.view(shape) if len(p) else p_grad
+        if len(p):
+            p_grad, r_grad = p_grad.view(shape), r_grad.unflatten(0, shape[:2]).sum(0)
         return q_grad, k_grad, v_grad, p_grad, r_grad.to(r.dtype), None
 
 
-def _distances(
-    r: Float[Tensor, "H D head"], block: Block, num_rows: int
-) -> Float[Tensor, "N R head"]:
+def _nearest(r: Float[Tensor, "N D head"], block: Block) -> Float[Tensor, "N R head"]:
     """The rows of as many distances as the block has keys, and of one more in front."""
-    near = r[:, -(block.width + 1) :]
-    return near.repeat(num_rows // len(r), 1, 1)
+    return r[:, -(block.width + 1) :]
 
 
 def _shifted(far: Float[Tensor, "N Q D"], block: Block) -> Float[Tensor, "N Q K"]:
@@ -128,10 +127,9 @@ def _shifted(far: Float[Tensor, "N Q D"], block: Block) -> Float[Tensor, "N Q K"
     return far.flatten(1)[:, rows:].view(n, rows, block.width)
 
 
-def _unshifted(grad: Float[Tensor, "N Q K"], block: Block) -> Float[Tensor, "N Q D"]:
-    """The gradient of what `_shifted` was given."""
+def _room(grad: Float[Tensor, "N Q K"]) -> Float[Tensor, "N Q D"]:
+    """Room for the gradient of what `_shifted` is given: it fills all but the first few places."""
     n, rows, width = grad.shape
-    far = grad.new_empty(n, rows * (width + 1))
-    far[:, :rows] = 0
-    far[:, rows:] = grad.flatten(1)
-    return far.view(n, rows, width + 1)
+    far = grad.new_empty(n, rows, width + 1)
+    far.flatten(1)[:, :rows] = 0
+    return far
