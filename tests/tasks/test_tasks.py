@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
@@ -28,6 +29,8 @@ WITHOUT_CHANCE = {
     *(f"minigrid-empty-{size}" for size in ("5x5", "6x6", "8x8", "16x16")),
     *(f"minigrid-dist-shift-{number}" for number in (1, 2)),
 }
+# At some seeds their expert gives up, and says so.
+GIVES_UP = {"babyai-unlock", "babyai-unlock-to-unlock", "babyai-go-to-imp-unlock"}
 
 
 def params() -> list:
@@ -55,6 +58,18 @@ def play(task: Task, seed: int, *, steps: int = NUM_STEPS, **options):
     return run_episode(env, task.make_expert, seed=seed, max_episode_steps=steps, **options)
 
 
+def seeds_of(task: Task, number: int) -> list[int]:
+    """The first seeds at which the expert does not give up."""
+    if task.name not in GIVES_UP:
+        return list(range(SEED, SEED + number))
+    seeds = []
+    for seed in range(SEED, SEED + 5 * number):
+        with suppress(RuntimeError):
+            play(task, seed, steps=task.max_episode_steps)
+            seeds.append(seed)
+    return seeds[:number]
+
+
 def test_spaces_are_supported(task: Task):
     env = env_of(task.name)
     spec = spec_of(env.observation_space, env.action_space)
@@ -63,8 +78,9 @@ def test_spaces_are_supported(task: Task):
 
 
 def test_the_expert_acts_with_and_without_noise(task: Task):
+    [seed] = seeds_of(task, 1)
     for noise in (0.0, task.action_noise):
-        rollout = play(task, SEED, action_noise=noise)
+        rollout = play(task, seed, action_noise=noise)
         assert 1 <= len(rollout) <= NUM_STEPS
         assert len(rollout.observations) == len(rollout) + 1
 
@@ -74,11 +90,12 @@ def test_the_expert_succeeds_at_some_seed(task: Task):
     def succeeds(seed: int) -> bool:
         return task.succeeded(play(task, seed, steps=task.max_episode_steps).episode_return)
 
-    assert any(succeeds(seed) for seed in range(SEED, SEED + 5))
+    assert any(succeeds(seed) for seed in seeds_of(task, 5))
 
 
 def test_an_episode_depends_on_its_seed_alone(task: Task):
-    first, *others, again = (play(task, SEED + offset) for offset in (0, 1, 2, 3, 0))
+    seeds = seeds_of(task, 4)
+    first, *others, again = (play(task, seed) for seed in [*seeds, seeds[0]])
     np.testing.assert_equal(first.observations, again.observations)
     np.testing.assert_equal(first.actions, again.actions)
     if task.name not in WITHOUT_CHANCE:
