@@ -6,8 +6,9 @@ the same number of places, so that the row is a flattened (episodes, tokens) gri
 one row for each environment.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, fields
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ PATCH_MULTIPLE = 256
 # After so many patches of a batch, a table of which more than this share is new gives up looking.
 MIN_SEEN = 256
 MAX_DISTINCT = 0.9
+
+T = TypeVar("T", bound=Sized)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,48 +104,56 @@ def pack(sequences: Sequence[TokenSequence], *, length: int, num_rows: int | Non
     Raises:
         ValueError: if a sequence is longer than a row, or `num_rows` rows cannot hold them all.
     """
-    rows = RowPacker(length=length, num_rows=num_rows)
+    rows = RowPacker[TokenSequence](length=length, num_rows=num_rows)
     for s in sequences:
         if not rows.add(s):
             room = f"rows of {length}" if num_rows is None else f"{num_rows} rows of {length}"
             raise ValueError(f"a sequence of {len(s)} tokens does not fit: {room}")
-    return rows.batch()
+    return batch_of(rows.rows, length=length)
 
 
-class RowPacker:
-    """First-fit packing, one sequence at a time; `num_rows=None` opens rows as needed."""
+def batch_of(rows: Sequence[Sequence[TokenSequence]], *, length: int) -> Batch:
+    """Rows of sequences, one after the other from the row's first place on."""
+    places = []
+    for row in rows:
+        starts = np.cumsum([0, *map(len, row)])
+        places.append(
+            [(s, slice(start, start + len(s))) for s, start in zip(row, starts, strict=False)]
+        )
+    return _assemble(places, length)
+
+
+class RowPacker(Generic[T]):
+    """First-fit packing, one thing at a time; `num_rows=None` opens rows as needed.
+
+    It asks things for their length alone, so that they may become sequences later.
+
+    Attributes:
+        rows: what was placed in each.
+    """
 
     def __init__(self, *, length: int, num_rows: int | None) -> None:
-        self.length = length
-        self.num_rows = num_rows
-        self._rows: list[list[TokenSequence]] = [[] for _ in range(num_rows or 0)]
+        self.length, self.num_rows = length, num_rows
+        self.rows: list[list[T]] = [[] for _ in range(num_rows or 0)]
         self._free: list[int] = [length] * (num_rows or 0)
 
     @property
     def largest_free(self) -> int:
         return max(self._free, default=0)
 
-    def add(self, s: TokenSequence) -> bool:
-        """Place a sequence in the first row that has room; return whether there was one."""
+    def add(self, thing: T) -> bool:
+        """Place it in the first row that has room; return whether there was one."""
+        size = len(thing)
         for row, free in enumerate(self._free):
-            if len(s) <= free:
-                self._rows[row].append(s)
-                self._free[row] -= len(s)
+            if size <= free:
+                self.rows[row].append(thing)
+                self._free[row] -= size
                 return True
-        if self.num_rows is None and len(s) <= self.length:
-            self._rows.append([s])
-            self._free.append(self.length - len(s))
+        if self.num_rows is None and size <= self.length:
+            self.rows.append([thing])
+            self._free.append(self.length - size)
             return True
         return False
-
-    def batch(self) -> Batch:
-        places = []
-        for row in self._rows:
-            starts = np.cumsum([0, *map(len, row)])
-            places.append(
-                [(s, slice(start, start + len(s))) for s, start in zip(row, starts, strict=False)]
-            )
-        return _assemble(places, self.length)
 
 
 def pad(sequences: Sequence[TokenSequence]) -> Batch:

@@ -54,6 +54,8 @@ def validate(episode: Episode, spec: Spec) -> Episode:
             discrete value or a bounded action outside its range, naming the episode, the leaf and
             the timestep. Continuous observations may leave their bounds: many environments' do.
     """
+    if episode.actions and len(episode) == 0:
+        raise ValueError(f"{episode.name}: no timesteps")
     for part, values, leaves in (
         ("observation", episode.observations, spec.observation_leaves),
         ("action", episode.actions, spec.action_leaves),
@@ -65,8 +67,6 @@ def validate(episode: Episode, spec: Spec) -> Episode:
         for path, leaf in leaves.items():
             where = f"{episode.name}: {part} {path!r}"
             check_leaf(where, values[path], leaf, len(episode), is_action=part == "action")
-    if len(episode) == 0:
-        raise ValueError(f"{episode.name}: no timesteps")
     return episode
 
 

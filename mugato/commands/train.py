@@ -85,8 +85,9 @@ def _narrowed(
     def kept(settings: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in settings.items() if name in {*tasks, *sources}}
 
+    weights = config.weights if isinstance(config.weights, str) else kept(config.weights)
     return dataclasses.replace(
-        config, tasks=tasks, sources=sources, weights=kept(config.weights),
+        config, tasks=tasks, sources=sources, weights=weights,
         history=kept(config.history), splits=kept(config.splits),
         demonstrations=kept(config.demonstrations),
     )  # fmt: skip

@@ -73,6 +73,10 @@ class EasyVqa:
     def __len__(self) -> int:
         return len(self.questions)
 
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        return (1,) * len(self)
+
     def __getitem__(self, index: int) -> Episode:
         question, answer, picture = self.questions[index]
         return Episode(

@@ -1,33 +1,74 @@
-"""Sources mixed by weight within each batch, on Grain; a pure function of its state.
+"""Sources mixed by weight within each batch; a pure function of its state.
 
-A weight is a share of the tokens. The endless stream of windows is dealt to `num_parts` parts in
-turn, and each part packs its own rows: whoever computes a part, on however many processes, gets the
-same rows, and no two parts see the same draw.
+A weight is a share of the tokens. Each next window comes from the source that is furthest behind
+its share, so that what was drawn never strays from the weights by more than a window. Within a
+source windows come in Grain's shuffled order, of the whole data set and anew in each epoch.
+
+The endless stream of each source is dealt to *lanes* in turn, a few for each part of the batch, and
+a part's batches come from its lanes in turn. Whoever computes a lane's next batch, in however many
+processes and however far ahead, gets the same rows, and no two lanes see the same draw.
 """
 
+import heapq
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mugato.batch import Batch, RowPacker
-from mugato.data.windows import Windows
+from mugato.batch import Batch, RowPacker, batch_of
+from mugato.data.window import Window, Windows
 from mugato.sequence import TokenSequence
 
 # How many windows that do not fit a batch wait for the next one before the batch is closed.
 MAX_WAITING = 32
-# Windows drawn to learn how many tokens one of a source's windows has on average.
-NUM_PROBES = 64
+# Batches of one part that can be computed at the same time.
+NUM_LANES = 4
+
+Weights = Mapping[str, float] | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneState:
+    """Where one lane stands.
+
+    Attributes:
+        taken: windows taken from each source, those that wait included.
+        tokens: of them; begun at a random number, so that lanes do not draw a rare source at once.
+        waiting: windows that found no room yet: source, number within the lane, tokens.
+    """
+
+    taken: tuple[int, ...]
+    tokens: tuple[int, ...]
+    waiting: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartState:
-    """Where one part of the stream stands: everything before `next` was used, except `waiting`."""
+    """Where one part of the stream stands: its lanes, and whose turn it is."""
 
-    next: int = 0
-    waiting: tuple[int, ...] = ()
+    lanes: tuple[LaneState, ...]
+    turn: int = 0
+
+    def after(self, lane: LaneState) -> "PartState":
+        """The state when the lane whose turn it was has come to `lane`."""
+        lanes = (*self.lanes[: self.turn], lane, *self.lanes[self.turn + 1 :])
+        return PartState(lanes=lanes, turn=(self.turn + 1) % len(lanes))
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> "PartState":
+        """What `asdict` and JSON made of it."""
+        lanes = tuple(
+            LaneState(
+                taken=tuple(lane["taken"]),
+                tokens=tuple(lane["tokens"]),
+                waiting=tuple(tuple(window) for window in lane["waiting"]),
+            )
+            for lane in data["lanes"]
+        )
+        return PartState(lanes=lanes, turn=data["turn"])
 
 
 class Mixture:
@@ -37,68 +78,159 @@ class Mixture:
         self,
         windows: Sequence[Windows],
         *,
-        weights: Mapping[str, float],
+        weights: Weights,
         num_rows: int,
         row_length: int,
         num_parts: int,
         seed: int,
     ) -> None:
-        names = [w.name for w in windows]
-        if set(weights) != set(names):
-            raise ValueError(f"weights must name the sources: {sorted(weights)} != {sorted(names)}")
         if num_rows % num_parts:
             raise ValueError(f"{num_rows} rows cannot be cut into {num_parts} equal parts")
-        self.windows, self.names = list(windows), names
+        self.windows, self.names = list(windows), [w.name for w in windows]
         self.num_parts, self.row_length = num_parts, row_length
-        self._rows_per_part = num_rows // num_parts
-        self._stream = _stream(self.windows, [weights[name] for name in names], seed)
+        self._shares = list(shares(weights, self.windows).values())
+        self._rows_per_part, self._seed = num_rows // num_parts, seed
+        self._streams = [_stream(w, seed + 1000 * i) for i, w in enumerate(self.windows)]
 
     def start(self) -> tuple[PartState, ...]:
         """The state before the first batch, one for each part."""
-        return (PartState(),) * self.num_parts
+        return tuple(
+            PartState(lanes=tuple(self._lane_start(part, turn) for turn in range(NUM_LANES)))
+            for part in range(self.num_parts)
+        )
 
     def batch(self, part: int, state: PartState) -> tuple[Batch, PartState]:
         """Pack the next rows of one part; return them with the state after them."""
-        rows = RowPacker(length=self.row_length, num_rows=self._rows_per_part)
-        waiting = [i for i in state.waiting if not rows.add(self.sequence(part, i))]
-        number = state.next
+        batch, lane = self.lane_batch(part, state.turn, state.lanes[state.turn])
+        return batch, state.after(lane)
+
+    def lane_batch(self, part: int, turn: int, state: LaneState) -> tuple[Batch, LaneState]:
+        """Pack the next rows of one lane of a part; return them with the state after them."""
+        if len(state.taken) != len(self.windows):
+            raise ValueError(
+                f"the state is that of {len(state.taken)} sources, the mixture has "
+                f"{len(self.windows)}: {', '.join(self.names)}"
+            )
+        rows = RowPacker[_Placed](length=self.row_length, num_rows=self._rows_per_part)
+        waiting = [drawn for drawn in state.waiting if not rows.add(_Placed(*drawn))]
+        order = _Order(state, self._shares)
         while len(waiting) < MAX_WAITING and rows.largest_free > 0:
-            if not rows.add(self.sequence(part, number)):
-                waiting.append(number)
-            number += 1
-        return rows.batch(), PartState(next=number, waiting=tuple(waiting))
+            source, number = order.next()
+            window = self.window(part, turn, source, number)
+            order.count(source, len(window))
+            if not rows.add(_Placed(source, number, len(window), window)):
+                waiting.append((source, number, len(window)))
+        sequences = [[self._encoded(part, turn, placed) for placed in row] for row in rows.rows]
+        return batch_of(sequences, length=self.row_length), order.state(waiting)
 
-    def sequence(self, part: int, number: int) -> TokenSequence:
-        """The window of this number in one part's share of the stream."""
-        return self._stream[number * self.num_parts + part]
+    def window(self, part: int, turn: int, source: int, number: int) -> Window:
+        """A source's window of this number in one lane's share of its stream."""
+        lane = part * NUM_LANES + turn
+        return self._streams[source][number * self.num_parts * NUM_LANES + lane]
 
+    def _encoded(self, part: int, turn: int, placed: "_Placed") -> TokenSequence:
+        window = placed.window or self.window(part, turn, placed.source, placed.number)
+        return self.windows[placed.source].encode(window)
 
-def _stream(windows: Sequence[Windows], weights: Sequence[float], seed: int) -> Any:
-    """An endless Grain dataset of token sequences, addressed by number."""
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Grain looks for JAX and warns without it
-    from grain import MapDataset
-
-    datasets, items = [], []
-    for number, (w, weight) in enumerate(zip(windows, weights, strict=True)):
-        if weight < 0:
-            raise ValueError(f"the weight of {w.name!r} is negative: {weight}")
-        items.append(weight / _mean_tokens(w))
-        dataset = MapDataset.source(range(len(w))).seed(seed + 1000 * number).shuffle().repeat()
-        datasets.append(dataset.random_map(_Draw(w)))
-    return MapDataset.mix(datasets, weights=[x / sum(items) for x in items])
+    def _lane_start(self, part: int, turn: int) -> LaneState:
+        generator = np.random.default_rng((self._seed, part, turn))
+        begun = generator.integers(self.row_length, size=len(self.windows))
+        return LaneState(taken=(0,) * len(begun), tokens=tuple(begun.tolist()))
 
 
-def _mean_tokens(windows: Windows) -> float:
-    generator = np.random.default_rng(0)
-    picked = generator.integers(len(windows), size=NUM_PROBES)
-    return float(np.mean([len(windows.draw(windows.item(int(i)), generator)) for i in picked]))
+def shares(weights: Weights, windows: Sequence[Windows]) -> dict[str, float]:
+    """Each source's share of the tokens; they sum to 1.
+
+    Args:
+        weights: by name, or "uniform", or "by_tokens": as many as the source has.
+
+    Raises:
+        ValueError: names that are not those of the sources, listing those; weights that are
+            negative or no numbers, or zero altogether.
+    """
+    match weights:
+        case "uniform":
+            named = {w.name: 1.0 for w in windows}
+        case "by_tokens":
+            named = {w.name: float(w.num_tokens) for w in windows}
+        case Mapping():
+            named = dict(weights)
+        case _:
+            raise ValueError(f"weights are by name, 'uniform' or 'by_tokens', not {weights!r}")
+    names = [w.name for w in windows]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two sources have the same name: {sorted(names)}")
+    if set(named) != set(names):
+        raise ValueError(f"weights must name the sources: {sorted(named)} != {sorted(names)}")
+    for name, weight in named.items():
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"the weight of {name!r} must be a number from 0 on, got {weight}")
+    if not (total := sum(named.values())):
+        raise ValueError(f"all weights are 0: {sorted(names)}")
+    return {name: named[name] / total for name in names}
+
+
+def quiet_grain() -> None:
+    """Call before Grain is imported: it looks for JAX and warns without it."""
+    logging.getLogger("absl").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
-class _Draw:
+class _Placed:
+    """A window in a row; one that waited is chosen again when it is encoded."""
+
+    source: int
+    number: int
+    num_tokens: int
+    window: Window | None = None
+
+    def __len__(self) -> int:
+        return self.num_tokens
+
+
+class _Order:
+    """What one lane has drawn, and which source is next: the one furthest behind its share."""
+
+    def __init__(self, state: LaneState, shares: Sequence[float]) -> None:
+        self._taken, self._tokens, self._shares = list(state.taken), list(state.tokens), shares
+        self._behind = [
+            (tokens / share, i)
+            for i, (tokens, share) in enumerate(zip(state.tokens, shares, strict=True))
+            if share > 0
+        ]
+        heapq.heapify(self._behind)
+
+    def next(self) -> tuple[int, int]:
+        """The source to draw from, and the number of its next window."""
+        source = self._behind[0][1]
+        self._taken[source] += 1
+        return source, self._taken[source] - 1
+
+    def count(self, source: int, num_tokens: int) -> None:
+        """Note how long the window was."""
+        self._tokens[source] += num_tokens
+        heapq.heapreplace(self._behind, (self._tokens[source] / self._shares[source], source))
+
+    def state(self, waiting: Sequence[tuple[int, int, int]]) -> LaneState:
+        return LaneState(
+            taken=tuple(self._taken), tokens=tuple(self._tokens), waiting=tuple(waiting)
+        )
+
+
+def _stream(windows: Windows, seed: int) -> Any:
+    """An endless Grain dataset of one source's windows, addressed by number."""
+    quiet_grain()
+    from grain import MapDataset
+
+    dataset = MapDataset.source(range(len(windows))).seed(seed).shuffle().repeat()
+    return dataset.random_map(_Choose(windows))
+
+
+@dataclass(frozen=True)
+class _Choose:
     """One random window of the item that Grain hands over."""
 
     windows: Windows
 
-    def __call__(self, index: int, generator: np.random.Generator) -> TokenSequence:
-        return self.windows.draw(self.windows.item(index), generator)
+    def __call__(self, index: int, generator: np.random.Generator) -> Window:
+        return self.windows.choose(self.windows.item(index), generator)

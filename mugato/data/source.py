@@ -17,7 +17,11 @@ from mugato.spec import Spec
 
 @runtime_checkable
 class Source(Protocol):
-    """A list of episodes that share a spec; `source[i]` is cheap and gives the same every time."""
+    """A list of episodes that share a spec; `source[i]` is cheap and gives the same every time.
+
+    One that knows how many timesteps each episode has without reading it says so in an attribute
+    `lengths`; of the others every episode is read before training begins.
+    """
 
     @property
     def name(self) -> str: ...

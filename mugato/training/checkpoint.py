@@ -78,7 +78,8 @@ def load_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
             _, index, moment = name.split(".")
             moments.setdefault(int(index), {})[moment] = tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-    parts = tuple(
-        PartState(next=part["next"], waiting=tuple(part["waiting"])) for part in progress["parts"]
-    )
+    try:
+        parts = tuple(PartState.from_json(part) for part in progress["parts"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is of another version of mugato: {error!r}") from None
     return Progress(**{**progress, "parts": parts})

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from mugato.model.config import GatoConfig
 from mugato.model.loss import LossConfig
@@ -53,7 +54,10 @@ class TrainConfig:
         demonstrations: Minari data set of a task, where it is not the task's own.
         sources: texts, captions and questions by name.
         splits: which split of a source to train on, where it is not "train".
-        weights: share of the tokens of each task and source; what is not named weighs 1.
+        weights: share of the tokens of each task and source by name, what is not named weighs 1;
+            or "uniform"; or "by_tokens": as many as there are.
+        prompt_share: this share of the windows of control tasks begins with a prompt from another
+            episode of the task (§2.3); never where the history is limited.
         history: timesteps after which the agent forgets everything, per task (see `Spec`); for the
             others it sees as far back as its context reaches.
         model: sizes; its vocabulary follows the tokenizer.
@@ -65,6 +69,8 @@ class TrainConfig:
             the result does not depend on how many processes there are.
         processes: training processes on a CPU; None starts one for each core, as far as the parts
             can be dealt out evenly. Ignored on GPUs and under torchrun.
+        workers: processes that compute batches ahead, for each training process; with 0 a thread
+            does. The batches are the same.
         precision: bf16 (autocast), fp32, or auto: bf16 where the processor multiplies it faster.
         compile: compile the sequence model with torch.compile.
         checkpoint_activations: save memory by computing activations again in the backward pass.
@@ -77,7 +83,8 @@ class TrainConfig:
     demonstrations: dict[str, str] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
     splits: dict[str, str] = field(default_factory=dict)
-    weights: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, float] | Literal["uniform", "by_tokens"] = field(default_factory=dict)
+    prompt_share: float = 0.25
     history: dict[str, int] = field(default_factory=dict)
     model: GatoConfig = field(default_factory=GatoConfig.micro)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
@@ -88,6 +95,7 @@ class TrainConfig:
     batch_rows: int = 32
     batch_parts: int = 2
     processes: int | None = None
+    workers: int = 0
     precision: Precision = "auto"
     compile: bool = False
     checkpoint_activations: bool = False
@@ -105,8 +113,14 @@ class TrainConfig:
             "splits": self.sources,
         }
         for label, names in named.items():
+            if label == "weights" and isinstance(self.weights, str):
+                continue
             if unknown := sorted(set(getattr(self, label)) - set(names)):
                 raise ValueError(f"{label} name {unknown}, but may name {sorted(names)}")
         for name in ("steps", "batch_rows", "batch_parts", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.workers < 0:
+            raise ValueError(f"workers must be at least 0, got {self.workers}")
+        if not 0 <= self.prompt_share <= 1:
+            raise ValueError(f"prompt_share must be between 0 and 1, got {self.prompt_share}")

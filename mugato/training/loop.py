@@ -5,7 +5,6 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch.distributed as dist
 
 from mugato.agent import Agent
 from mugato.batch import Batch
+from mugato.data.feed import Feed
 from mugato.data.mixture import Mixture, PartState
 from mugato.disk import write_whole
 from mugato.precision import autocast
@@ -90,12 +90,11 @@ class _Run:
         """Run until the schedule ends or somebody interrupts."""
         begun = time.perf_counter() - progress.seconds
         window = _Window(self.config, self.mixture.names, progress)
-        with ThreadPoolExecutor(1) as pool, closing(self._writer(progress)) as writer:
-            coming = pool.submit(self._batches, progress.parts)
+        feed = Feed(self.mixture, self.share, progress.parts, workers=self.config.workers)
+        with feed, closing(self._writer(progress)) as writer:
             done = self._fraction(progress)
             while done < 1 and not self.peers.any(interrupted()):
-                batches, parts = coming.result()
-                coming = pool.submit(self._batches, parts)
+                batches, parts = feed.next()
                 lr = learning_rate(progress.step, done, self.config.optimizer)
                 result = self._step(batches, progress.step, lr)
                 progress = Progress(
@@ -156,14 +155,6 @@ class _Run:
             tokens=int(self.peers.sum(tokens)),
             grad_norm=float(norm),
         )
-
-    def _batches(self, parts: tuple[PartState, ...]) -> tuple[list[Batch], tuple[PartState, ...]]:
-        """This process's next batches, and the states after them; runs ahead in a thread."""
-        batches, states = [], list(parts)
-        for part in self.share:
-            batch, states[part] = self.mixture.batch(part, parts[part])
-            batches.append(batch)
-        return batches, tuple(states)
 
     def _all_parts(self, parts: tuple[PartState, ...]) -> tuple[PartState, ...]:
         """Each part's state from the process that computes it."""

@@ -1,7 +1,7 @@
 """From a config to what the loop needs: sources, tokenizer, mixture, model."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 
@@ -42,6 +42,11 @@ class Named:
     def __getitem__(self, index: int) -> Episode:
         return self.source[index]
 
+    @property
+    def lengths(self) -> Sequence[int] | None:
+        """Timesteps of each episode, if the source knows them."""
+        return getattr(self.source, "lengths", None)
+
 
 def open_sources(config: TrainConfig) -> dict[str, Source]:
     """Open all demonstrations and named sources of a run, by name."""
@@ -77,17 +82,28 @@ def make_mixture(
     """The stream of batches."""
     length = config.model.context_length
     windows = [
-        windows_of(source, tokenizer, context_length=length, number=number)
-        for number, source in enumerate(sources.values())
-    ]
+        windows_of(
+            source, tokenizer, context_length=length, number=number,
+            prompt_share=config.prompt_share if name in config.tasks or is_control(source) else 0.0,
+        )
+        for number, (name, source) in enumerate(sources.items())
+    ]  # fmt: skip
+    weights = config.weights
+    if not isinstance(weights, str):
+        weights = {name: weights.get(name, 1.0) for name in sources}
     return Mixture(
         windows,
-        weights={name: config.weights.get(name, 1.0) for name in sources},
+        weights=weights,
         num_rows=config.batch_rows,
         row_length=length,
         num_parts=config.batch_parts,
         seed=config.seed,
     )
+
+
+def is_control(source: Source) -> bool:
+    """Whether its actions drive something: those of captions, questions and text are text alone."""
+    return any(leaf.kind != "text" for leaf in source.spec.action_leaves.values())
 
 
 def make_agent(config: TrainConfig, sources: Mapping[str, Source], tokenizer: Tokenizer) -> Agent:

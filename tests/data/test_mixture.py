@@ -1,15 +1,18 @@
-"""Mixing: shares, parts, resuming, and windows of whole timesteps."""
+"""Mixing: shares, parts and lanes, and a state that says it all."""
+
+import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 
-from mugato.data.mixture import Mixture, PartState
+from mugato.data.mixture import MAX_WAITING, NUM_LANES, Mixture, PartState, shares
 from mugato.data.source import EpisodeList, text_leaf
+from mugato.data.window import Window
 from mugato.data.windows import windows_of
 from mugato.episode import Episode
-from mugato.sequence import encode
 from mugato.spec import Leaf, Spec
 from tests.agents import random_episode, tiny_tokenizer
 
@@ -25,22 +28,32 @@ def control_source(name, size, timesteps):
 def text_source(name="text"):
     spec = Spec(observation={}, action={"text": Leaf(kind="text", dtype="str")})
     texts = [" ".join(["go to the red ball"] * n) for n in (3, 40, 200)]
-    episodes = [Episode(observations={}, actions={"text": text_leaf(text)}) for text in texts]
+    episodes = [
+        Episode(observations={}, actions={"text": text_leaf(text)}, name=f"text {i}")
+        for i, text in enumerate(texts)
+    ]
     return EpisodeList(name=name, spec=spec, episodes=episodes)
 
 
-def make_windows(sources, length=64):
+def all_ids(source):
+    """Every id of a source of text, documents in their order."""
+    end = [TOKENIZER.text.end_of_text]
+    texts = [str(source[i].actions["text"][0]) for i in range(len(source))]
+    return np.concatenate([[*TOKENIZER.text.encode(text), *end] for text in texts])
+
+
+def make_windows(sources, length=64, **options):
     return [
-        windows_of(source, TOKENIZER, context_length=length, number=i)
+        windows_of(source, TOKENIZER, context_length=length, number=i, **options)
         for i, source in enumerate(sources)
     ]
 
 
-def make_mixture(weights=None, num_parts=2, seed=0, length=64):
+def make_mixture(weights=None, num_parts=2, seed=0, length=64, num_rows=8):
     sources = [control_source("short", 2, 5), control_source("long", 6, 50), text_source()]
     weights = weights or {"short": 1.0, "long": 2.0, "text": 1.0}
     return Mixture(
-        make_windows(sources, length), weights=weights, num_rows=8, row_length=length,
+        make_windows(sources, length), weights=weights, num_rows=num_rows, row_length=length,
         num_parts=num_parts, seed=seed,
     )  # fmt: skip
 
@@ -49,86 +62,134 @@ def equal(a, b):
     return all(torch.equal(x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True))
 
 
-def test_weights_are_shares_of_the_tokens():
-    mixture, tokens, state = make_mixture(num_parts=1), np.zeros(3), PartState()
-    for _ in range(150):
-        batch, state = mixture.batch(0, state)
-        tokens += np.bincount(batch.sources[batch.segments > 0], minlength=3)
-    np.testing.assert_allclose(tokens / tokens.sum(), [0.25, 0.5, 0.25], atol=0.02)
+def take(mixture, count, part=0, state=None):
+    """The next batches of a part, and the state after them."""
+    state, batches = state or mixture.start()[part], []
+    for _ in range(count):
+        batch, state = mixture.batch(part, state)
+        batches.append(batch)
+    return batches, state
+
+
+def token_shares(mixture, batches):
+    sources = np.concatenate([b.sources[b.segments > 0].numpy() for b in batches])
+    counts = np.bincount(sources, minlength=len(mixture.names))
+    return counts / counts.sum()
+
+
+def test_weights_are_shares_of_the_tokens_within_one_percent():
+    asked = {"short": 0.012, "long": 0.608, "text": 0.38}
+    mixture = make_mixture(asked, num_rows=2)
+    batches = [b for part in range(2) for b in take(mixture, 500, part)[0]]
+    np.testing.assert_allclose(token_shares(mixture, batches), list(asked.values()), atol=0.01)
+
+
+def test_every_stretch_of_batches_holds_the_weights_and_lanes_are_not_in_step():
+    mixture = make_mixture({"short": 0.02, "long": 0.49, "text": 0.49}, num_parts=1, num_rows=2)
+    batches, _ = take(mixture, 80)
+    for start in (0, 40):
+        got = token_shares(mixture, batches[start : start + 40])
+        np.testing.assert_allclose(got, [0.02, 0.49, 0.49], atol=0.02)
+    shown = [bool((b.sources[b.segments > 0] == 0).any()) for b in batches[:NUM_LANES]]
+    assert len({state.tokens for state in mixture.start()[0].lanes}) == NUM_LANES
+    assert not all(shown)
+
+
+def test_uniform_and_by_tokens():
+    sources = [control_source("short", 2, 5), control_source("long", 6, 50), text_source()]
+    windows = make_windows(sources)
+    assert shares("uniform", windows) == dict.fromkeys(("short", "long", "text"), 1 / 3)
+    by_tokens = shares("by_tokens", windows)
+    tokens = [6 * 5 * 4, 6 * 50 * 8, len(all_ids(sources[2]))]
+    np.testing.assert_allclose(list(by_tokens.values()), np.array(tokens) / sum(tokens), rtol=0.02)
+
+
+def test_a_weight_of_zero_leaves_a_source_out():
+    mixture = make_mixture({"short": 0.0, "long": 1.0, "text": 1.0})
+    assert token_shares(mixture, take(mixture, 5)[0])[0] == 0
 
 
 def test_a_batch_depends_on_its_state_alone():
     first, second = make_mixture(), make_mixture()
-    state = first.start()[0]
-    for _ in range(5):
-        _, state = first.batch(0, state)
+    _, state = take(first, 5)
     assert equal(first.batch(0, state)[0], second.batch(0, state)[0])
 
 
-def test_parts_never_draw_the_same_number_and_leave_none_out():
-    drawn = {part: set() for part in range(2)}
+def test_a_state_survives_json():
+    _, state = take(make_mixture(), 3)
+    assert PartState.from_json(json.loads(json.dumps(dataclasses.asdict(state)))) == state
+
+
+def test_a_state_of_other_sources_is_refused():
+    _, state = take(make_mixture(), 1)
+    windows = make_windows([control_source("short", 2, 5)])
+    other = Mixture(windows, weights="uniform", num_rows=8, row_length=64, num_parts=2, seed=0)
+    with pytest.raises(ValueError, match="state is that of 3 sources, the mixture has 1: short"):
+        other.batch(0, state)
+
+
+def test_parts_and_lanes_share_an_epoch_out_disjointly_and_completely():
+    windows = Numbered(make_windows([control_source("long", 6, 50)])[0])
+    mixture = Mixture(
+        [windows], weights={"long": 1.0}, num_rows=4, row_length=64, num_parts=2, seed=0
+    )
+    num_lanes = 2 * NUM_LANES
+    per_lane = -(-len(windows) // num_lanes)
+    drawn = {
+        (part, turn): [mixture.window(part, turn, 0, n).num_tokens for n in range(per_lane)]
+        for part in range(2)
+        for turn in range(NUM_LANES)
+    }
+    first_epoch = len(windows) - (per_lane - 1) * num_lanes  # lanes that draw `per_lane` of it
+    items = [
+        item
+        for lane, numbers in enumerate(drawn.values())
+        for item in numbers[: per_lane if lane < first_epoch else per_lane - 1]
+    ]
+    assert sorted(items) == list(range(len(windows)))
+    assert items != sorted(items)
+
+
+class Numbered:
+    """Windows whose length tells which one they are."""
+
+    def __init__(self, windows):
+        self.name, self.num_tokens, self._windows = windows.name, windows.num_tokens, windows
+
+    def __len__(self):
+        return len(self._windows)
+
+    def item(self, index):
+        return index
+
+    def choose(self, item, generator):
+        return Window(runs=(), num_tokens=item)
+
+    def encode(self, window):
+        raise AssertionError("nothing is encoded before it has its place")
+
+
+def test_what_was_used_of_a_lane_has_no_gaps():
     mixture = make_mixture()
-    for part in drawn:
-        state = PartState()
-        for _ in range(10):
-            _, state = mixture.batch(part, state)
-        used = set(range(state.next)) - set(state.waiting)
-        drawn[part] = {number * 2 + part for number in used}
-    assert not drawn[0] & drawn[1]
+    _, state = take(mixture, 12)
+    for lane in state.lanes:
+        assert all(number < lane.taken[source] for source, number, _ in lane.waiting)
+        assert len(set(lane.waiting)) == len(lane.waiting) <= MAX_WAITING
 
 
 def test_an_epoch_of_a_source_covers_every_episode():
     windows = make_windows([control_source("short", 2, 5)])
-    weights = {"short": 1.0}
-    mixture = Mixture(windows, weights=weights, num_rows=2, row_length=64, num_parts=1, seed=0)
-    seen = {mixture.sequence(0, i).ids.tobytes() for i in range(len(windows[0]))}
-    assert len(seen) == 6
+    mixture = Mixture(
+        windows, weights={"short": 1.0}, num_rows=2, row_length=64, num_parts=1, seed=0
+    )
+    drawn = [mixture.window(0, turn, 0, n) for n in range(2) for turn in range(NUM_LANES)]
+    assert {window.runs[0].episode for window in drawn[:6]} == set(range(6))
 
 
-def test_batches_are_nearly_full():
-    mixture, state, fill = make_mixture(num_parts=1), PartState(), []
-    for _ in range(20):
-        batch, state = mixture.batch(0, state)
-        fill.append(float((batch.segments > 0).float().mean()))
-    assert np.mean(fill) > 0.95
-
-
-def test_windows_hold_whole_timesteps_and_fit():
-    source = control_source("long", 6, 50)
-    (windows,) = make_windows([source])
-    generator = np.random.default_rng(0)
-    starts = set()
-    for i in range(40):
-        s = windows.draw(windows.item(i % len(windows)), generator)
-        assert len(s) <= 64 and len(s) % 8 == 0
-        starts.add(s.ids[:6].tobytes())
-    assert len(starts) > 20  # drawn anew, not cut at fixed places
-
-
-def test_draws_cover_every_timestep_to_the_last():
-    source = control_source("long", 6, 50)
-    (windows,) = make_windows([source])
-    generator = np.random.default_rng(0)
-    first = source[0].observations["observation"]
-    drawn = {
-        windows.draw(0, generator).ids[i : i + 6].tobytes()
-        for _ in range(300)
-        for i in range(0, 64, 8)
-    }
-    every = {
-        encode(source[0].window(t, t + 1), source.spec, TOKENIZER).ids[:6].tobytes()
-        for t in range(len(first))
-    }
-    assert every <= drawn
-
-
-def test_text_windows_cover_the_stream_and_end_documents():
-    (windows,) = make_windows([text_source()])
-    generator = np.random.default_rng(0)
-    drawn = [windows.draw(windows.item(i % len(windows)), generator) for i in range(100)]
-    assert all(len(s) == 64 and s.loss_mask.sum() == 63 for s in drawn)
-    end = TOKENIZER.text.end_of_text
-    assert any((s.ids == end).any() for s in drawn)
+@pytest.mark.parametrize("num_parts", [1, 4])
+def test_batches_are_full_but_for_two_percent(num_parts):
+    batches, _ = take(make_mixture(num_parts=num_parts), 24)
+    assert np.mean([float((b.segments > 0).float().mean()) for b in batches[8:]]) > 0.98
 
 
 def test_wrong_weights_list_the_right_names():
@@ -136,8 +197,21 @@ def test_wrong_weights_list_the_right_names():
         make_mixture(weights={"shrt": 1.0, "long": 1.0, "text": 1.0})
 
 
-def test_a_timestep_longer_than_the_context_is_refused_by_name():
-    source = control_source("arm", 40, 3)
-    (windows,) = make_windows([source], length=32)
-    with pytest.raises(ValueError, match="one timestep takes 42 tokens, but the context holds 32"):
-        windows.draw(0, np.random.default_rng(0))
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"short": -1.0, "long": 1.0, "text": 1.0}, "weight of 'short' must be a number from 0"),
+        ({"short": float("nan"), "long": 1.0, "text": 1.0}, "weight of 'short' must be a number"),
+        ({"short": 0.0, "long": 0.0, "text": 0.0}, "all weights are 0"),
+        ("by_token", "weights are by name, 'uniform' or 'by_tokens', not 'by_token'"),
+    ],
+)
+def test_weights_that_are_no_shares_are_refused(weights, message):
+    with pytest.raises(ValueError, match=message):
+        make_mixture(weights)
+
+
+def test_two_sources_of_one_name_are_refused():
+    twins = make_windows([text_source(), text_source()])
+    with pytest.raises(ValueError, match="two sources have the same name"):
+        shares("uniform", twins)

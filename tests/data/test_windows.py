@@ -1,0 +1,280 @@
+"""Windows: whole timesteps, prompts, documents in one stream, faults by name."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from mugato.data.byte_cache import ByteCache
+from mugato.data.source import EpisodeList, text_leaf
+from mugato.episode import Episode
+from mugato.sequence import ACTION_POSITION, encode
+from tests.agents import random_episode
+from tests.data.test_mixture import (
+    TOKENIZER,
+    all_ids,
+    control_source,
+    make_windows,
+    text_source,
+)
+
+
+def draw(windows, item, generator):
+    window = windows.choose(item, generator)
+    s = windows.encode(window)
+    assert len(s) == len(window)  # what packing relies on
+    return s
+
+
+def test_windows_hold_whole_timesteps_and_fit():
+    source = control_source("long", 6, 50)
+    (windows,) = make_windows([source])
+    generator = np.random.default_rng(0)
+    starts = set()
+    for i in range(40):
+        s = draw(windows, windows.item(i % len(windows)), generator)
+        assert len(s) <= 64 and len(s) % 8 == 0
+        starts.add(s.ids[:6].tobytes())
+    assert len(starts) > 20  # drawn anew, not cut at fixed places
+
+
+def test_draws_cover_every_timestep_to_the_last():
+    source = control_source("long", 6, 50)
+    (windows,) = make_windows([source])
+    generator = np.random.default_rng(0)
+    first = source[0].observations["observation"]
+    drawn = {
+        draw(windows, 0, generator).ids[i : i + 6].tobytes()
+        for _ in range(200)
+        for i in range(0, 64, 8)
+    }
+    every = {
+        encode(source[0].window(t, t + 1), source.spec, TOKENIZER).ids[:6].tobytes()
+        for t in range(len(first))
+    }
+    assert every <= drawn
+
+
+def test_text_windows_cover_the_stream_and_end_documents():
+    (windows,) = make_windows([text_source()])
+    generator = np.random.default_rng(0)
+    drawn = [draw(windows, windows.item(i % len(windows)), generator) for i in range(100)]
+    assert all(len(s) == 64 and s.loss_mask.sum() == 63 for s in drawn)
+    end = TOKENIZER.text.end_of_text
+    assert any((s.ids == end).any() for s in drawn)
+
+
+def test_a_timestep_longer_than_the_context_is_refused_by_name():
+    source = control_source("arm", 40, 3)
+    (windows,) = make_windows([source], length=32)
+    with pytest.raises(ValueError, match="one timestep takes 42 tokens, but the context holds 32"):
+        windows.choose(0, np.random.default_rng(0))
+
+
+def test_text_windows_are_runs_of_the_documents_ids_that_start_anywhere():
+    words = np.random.default_rng(0).choice(["go", "red", "ball", "key", "box"], 600)
+    texts = [" ".join(words[start : start + 200]) for start in (0, 200, 400)]
+    episodes = [Episode(observations={}, actions={"text": text_leaf(text)}) for text in texts]
+    source = EpisodeList(name="text", spec=text_source().spec, episodes=episodes)
+    (windows,) = make_windows([source])
+    ids = all_ids(source).astype(np.int32)
+    circle = np.concatenate([ids, ids])
+    places = {circle[i : i + 64].tobytes(): i for i in range(len(ids))}
+    generator = np.random.default_rng(0)
+    starts = [
+        places[draw(windows, windows.item(i % len(windows)), generator).ids.tobytes()]
+        for i in range(300)
+    ]
+    assert len(set(starts)) > 150
+
+
+def test_a_stream_shorter_than_the_context_is_drawn_whole():
+    spec = text_source().spec
+    episodes = [Episode(observations={}, actions={"text": text_leaf(t)}) for t in ("go", "to the")]
+    source = EpisodeList(name="tiny", spec=spec, episodes=episodes)
+    (windows,) = make_windows([source])
+    for seed in range(5):
+        s = draw(windows, 0, np.random.default_rng(seed))
+        assert sorted(s.ids) == sorted(all_ids(source))
+
+
+def prompted(source, share=1.0, length=64):
+    (windows,) = make_windows([source], length, prompt_share=share)
+    return windows
+
+
+def test_a_quarter_of_the_windows_begins_with_a_prompt_half_of_them_from_the_end():
+    source, generator = control_source("long", 6, 50), np.random.default_rng(0)
+    windows = prompted(source, 0.25)
+    chosen = [windows.choose(i % 6, generator) for i in range(2000)]
+    prompts = [window.runs[0] for window in chosen if len(window.runs) == 2]
+    assert 0.22 < len(prompts) / len(chosen) < 0.28
+    ends = np.mean([prompt.stop == 50 for prompt in prompts])
+    assert 0.45 < ends < 0.6
+    assert len({prompt.start for prompt in prompts}) > 40
+
+
+def test_prompt_and_window_are_of_two_episodes_and_fit_together():
+    source, generator = control_source("long", 6, 50), np.random.default_rng(0)
+    windows = prompted(source)
+    for i in range(60):
+        window = windows.choose(i % 6, generator)
+        prompt, run = window.runs
+        assert prompt.episode != run.episode == i % 6
+        assert 0 < (prompt.stop - prompt.start) * 8 <= 32
+        assert len(window) == 64  # 8 tokens a timestep: nothing is wasted
+        episodes = [source[r.episode].window(r.start, r.stop) for r in (prompt, run)]
+        alone = [encode(episode, source.spec, TOKENIZER) for episode in episodes]
+        s = windows.encode(window)
+        for name in ("ids", "local_positions", "slots"):
+            together = np.concatenate([getattr(part, name) for part in alone])
+            np.testing.assert_array_equal(getattr(s, name), together)
+        assert not s.segments.any() and s.positions.tolist() == list(range(64))
+        assert s.timesteps.tolist() == np.repeat(np.arange(8), 8).tolist()
+        is_action = s.local_positions == ACTION_POSITION
+        np.testing.assert_array_equal(s.loss_mask, np.append(is_action[1:], False))
+
+
+def test_a_prompt_depends_on_the_generator_alone():
+    source = control_source("long", 6, 50)
+    first, second = prompted(source), prompted(source)
+    for seed in range(20):
+        chosen = [w.choose(2, np.random.default_rng(seed)) for w in (first, second)]
+        assert chosen[0] == chosen[1]
+
+
+def test_one_episode_or_a_limited_history_gives_no_prompts():
+    long = control_source("long", 6, 50)
+    alone = dataclasses.replace(long, episodes=long.episodes[:1])
+    forgetful = dataclasses.replace(long, spec=dataclasses.replace(long.spec, history=2))
+    for source in (alone, forgetful):
+        windows, generator = prompted(source), np.random.default_rng(0)
+        assert all(len(windows.choose(0, generator).runs) == 1 for _ in range(30))
+
+
+def test_no_prompt_where_a_timestep_takes_more_than_half_of_the_context():
+    source, generator = control_source("arm", 40, 5), np.random.default_rng(0)
+    windows = prompted(source)
+    assert all(len(windows.choose(i % 6, generator).runs) == 1 for i in range(30))
+
+
+def mission_source(missions):
+    space = spaces.Dict(mission=spaces.Text(60), place=spaces.Box(-1, 1, (2,)))
+    episodes = []
+    for seed, mission in enumerate(missions):
+        episode, spec = random_episode(space, spaces.Discrete(2), 7, seed)
+        texts = np.array([mission] * 7, dtype=object)
+        observations = {**episode.observations, "mission": texts}
+        episodes.append(dataclasses.replace(episode, observations=observations))
+    return EpisodeList(name="missions", spec=spec, episodes=episodes)
+
+
+def test_windows_with_missions_of_all_lengths_have_the_length_that_they_say():
+    source = mission_source(["go", "go to the red ball", "go to the red ball now " * 2])
+    windows, generator = prompted(source, 0.5), np.random.default_rng(0)
+    for i in range(100):
+        s = draw(windows, i % 3, generator)
+        assert 0 < len(s) <= 64
+
+
+class CountedReads:
+    """A source that notes which of its episodes were read."""
+
+    def __init__(self, source, lengths):
+        self.name, self.spec, self.read = source.name, source.spec, set()
+        self._source, self.lengths = source, lengths
+
+    def __len__(self):
+        return len(self._source)
+
+    def __getitem__(self, index):
+        self.read.add(index)
+        return self._source[index]
+
+
+def test_a_source_that_knows_its_lengths_is_not_read_at_the_start():
+    source = CountedReads(control_source("long", 6, 50), lengths=[50] * 6)
+    (windows,) = make_windows([source])
+    assert not source.read and len(windows) == 6 * 7 and windows.num_tokens == 6 * 400
+    draw(windows, 3, np.random.default_rng(0))
+    assert source.read == {3}
+
+
+def test_pieces_come_from_each_episode_as_often_as_it_is_long():
+    source = mission_source(["go"])
+    (windows,) = make_windows([dataclasses.replace(source, episodes=[*source.episodes] * 3)], 32)
+    items = [windows.item(i) for i in range(len(windows))]
+    assert items == sorted(items) and set(items) == {0, 1, 2}
+
+
+def broken(**changes):
+    """The long source with one damaged episode, number 4."""
+    source = control_source("long", 6, 50)
+    episodes = list(source.episodes)
+    episodes[4] = dataclasses.replace(episodes[4], name="file 9", **changes)
+    return dataclasses.replace(source, episodes=episodes)
+
+
+def with_nan():
+    observed = control_source("long", 6, 50)[4].observations["observation"].copy()
+    observed[7, 2] = np.nan
+    return broken(observations={"observation": observed})
+
+
+FAULTS = {
+    "NaN": (with_nan(), "observation 'observation' at timestep 7 holds NaN"),
+    "space": (
+        broken(observations={"observation": np.zeros((50, 5), np.float32)}),
+        r"observation 'observation': shape \(5,\), expected \(6,\)",
+    ),
+    "leaf": (broken(observations={}), r"observation leaves \[\], expected \['observation'\]"),
+    "action": (broken(actions={"action": np.full(50, 7)}), "at timestep 0 is outside"),
+    "empty": (
+        broken(
+            observations={"observation": np.zeros((0, 6), np.float32)},
+            actions={"action": np.zeros(0, np.int64)},
+        ),
+        "no timesteps",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_one_error_that_names_source_and_episode(fault):
+    source, message = FAULTS[fault]
+    with pytest.raises(ValueError, match=f"source 'long', episode 4: file 9: .*{message}"):
+        (windows,) = make_windows([source])
+        draw(windows, 4, np.random.default_rng(0))
+
+
+def test_lengths_that_are_not_those_of_the_episodes_are_refused():
+    source = CountedReads(control_source("long", 6, 50), lengths=[50, 49, 50, 50, 50, 50])
+    (windows,) = make_windows([source])
+    with pytest.raises(ValueError, match="episode 1: 50 timesteps, but its source says 49"):
+        draw(windows, 1, np.random.default_rng(0))
+
+
+def test_a_source_without_episodes_is_refused():
+    source = dataclasses.replace(control_source("long", 6, 50), episodes=[])
+    with pytest.raises(ValueError, match="source 'long' has no episodes"):
+        make_windows([source])
+
+
+def test_episodes_of_one_timestep_are_windows_like_any_other():
+    (windows,) = make_windows([control_source("blink", 6, 1)], prompt_share=1.0)
+    s = draw(windows, 2, np.random.default_rng(0))
+    assert len(s) == 16 and s.timesteps.max() == 1  # a prompt and the episode
+
+
+def test_a_byte_cache_forgets_what_was_not_asked_for_the_longest():
+    cache, made = ByteCache(max_bytes=24), []
+
+    def get(key):
+        return cache.get(key, lambda: made.append(key) or np.zeros(1))
+
+    for key in (1, 2, 3, 1, 4, 1, 2):
+        get(key)
+    assert made == [1, 2, 3, 4, 2] and cache.num_bytes == 24
+    cache.get("large", lambda: np.zeros(100))
+    assert cache.num_bytes == 800
