@@ -46,8 +46,10 @@ class LeRobotSource:
         self.lengths = tuple(meta.episodes["length"][list(episodes)].tolist())
         leaves = [*self.spec.observation_leaves.values(), *self.spec.action_leaves.values()]
         timestep_bytes = sum(leaf.size * np.dtype(leaf.dtype).itemsize for leaf in leaves)
-        episode_bytes = max(1, timestep_bytes * sum(self.lengths) // len(self.lengths))
-        self._cached = lru_cache(maxsize=max(1, CACHE_BYTES // episode_bytes))(self._read)
+        total_bytes = timestep_bytes * sum(self.lengths)
+        self._fits_memory = total_bytes <= CACHE_BYTES
+        episode_bytes = max(1, total_bytes // len(self.lengths))
+        self._cached = lru_cache(maxsize=max(1, CACHE_BYTES // episode_bytes))(self._whole)
 
     @property
     def spec(self) -> Spec:
@@ -63,24 +65,52 @@ class LeRobotSource:
             IndexError: for an index out of range.
             ValueError: a damaged file, a column that is missing, values that do not fit the spec.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(f"{self.name} has {len(self)} episodes, no episode {index}")
-        return self._cached(self._episodes[index])
+        return self._cached(self._number(index))
+
+    def window(self, index: int, start: int, stop: int) -> Episode:
+        """The timesteps from `start` up to `stop` of an episode.
+
+        Where not all episodes fit into memory nothing else is read, and nothing kept.
+
+        Raises:
+            IndexError, ValueError: as `[index]`; timesteps that the episode does not have.
+        """
+        episode = self._number(index)
+        if not 0 <= start < stop <= self.lengths[index]:
+            raise ValueError(
+                f"{self.name} episode {episode} has {self.lengths[index]} timesteps, "
+                f"not those from {start} up to {stop}"
+            )
+        if self._fits_memory:
+            return self[index].window(start, stop)
+        return self._read(episode, start, stop)
 
     def __reduce__(self) -> tuple:
         """Send no episodes to other processes: those read what they need."""
         make = partial(LeRobotSource, name=self.name, meta=self._meta, episodes=self._episodes)
         return partial(make, size_px=self._size_px), ()
 
-    def _read(self, episode: int) -> Episode:
-        rows = _Rows(meta=self._meta, episode=episode, size_px=self._size_px)
+    def _number(self, index: int) -> int:
+        """The data set's number of an episode of this split."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name} has {len(self)} episodes, no episode {index}")
+        return self._episodes[index]
+
+    def _whole(self, episode: int) -> Episode:
+        return self._read(episode, 0, int(self._meta.episodes["length"][episode]))
+
+    def _read(self, episode: int, start: int, stop: int) -> Episode:
+        rows = _Rows(
+            meta=self._meta, episode=episode, start=start, stop=stop, size_px=self._size_px
+        )
         spec = self.spec
         observations = {p: rows.leaf(p) for p in spec.observation_leaves if p != INSTRUCTION}
+        part = f" from timestep {start}" if start else ""
         read = Episode(
             observations={**observations, INSTRUCTION: rows.instructions()},
             actions={path: rows.leaf(path) for path in spec.action_leaves},
             rewards=rows.rewards(),
-            name=f"{self.name} episode {episode}",
+            name=f"{self.name} episode {episode}{part}",
         )
         return validate(read, spec)
 
@@ -108,21 +138,23 @@ def open_lerobot(
 
 
 class _Rows:
-    """The rows of one episode; knows how each kind of feature is stored."""
+    """Some timesteps of one episode; knows how each kind of feature is stored."""
 
-    def __init__(self, *, meta: LeRobotMeta, episode: int, size_px: int | None) -> None:
-        self._meta, self._episode, self._size_px = meta, episode, size_px
-        self._path, start = meta.data_file(episode)
-        self._length = int(meta.episodes["length"][episode])
+    def __init__(
+        self, *, meta: LeRobotMeta, episode: int, start: int, stop: int, size_px: int | None
+    ) -> None:
+        self._meta, self._episode, self._start, self._size_px = meta, episode, start, size_px
+        self._path, first = meta.data_file(episode)
         stored = [key for key in meta.keys.values() if meta.dtypes[key] != "video"]
         columns = ["episode_index", "timestamp", "task_index", *stored]
         if REWARD in meta.dtypes:
             columns.append(REWARD)
-        self._columns = read_rows(self._path, columns, start, start + self._length)
+        self._columns = read_rows(self._path, columns, first + start, first + stop)
         found = self._numbers("episode_index", (), "int64")
         if (found != episode).any():
             t = int((found != episode).argmax())
-            raise ValueError(f"{self._where('episode_index')} at timestep {t} is {found[t]}")
+            where = self._where("episode_index")
+            raise ValueError(f"{where} at timestep {start + t} is {found[t]}")
 
     def leaf(self, path: str) -> np.ndarray:
         """All timesteps of a leaf."""
@@ -176,7 +208,7 @@ class _Rows:
         except (OSError, SyntaxError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(
-                f"{self._where(key)}: no picture at timestep {timestep}: {reason}"
+                f"{self._where(key)}: no picture at timestep {self._start + timestep}: {reason}"
             ) from error
 
     def _where(self, key: str) -> str:

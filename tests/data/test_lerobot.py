@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("pyarrow")
 pytest.importorskip("av")
 
+from mugato.data import lerobot
 from mugato.data.lerobot import open_lerobot
 from mugato.data.source import Source
 from mugato.data.sources import open_source
@@ -113,6 +114,31 @@ def test_a_source_travels_without_its_episodes(files):
     assert len(pickle.dumps(source)) == small
     again = pickle.loads(pickle.dumps(source))[2]
     np.testing.assert_equal(dict(again.observations), dict(before.observations))
+
+
+def test_windows_are_read_without_the_rest(files, monkeypatch):
+    folder = files.write()
+    whole = open_lerobot(str(folder))
+    monkeypatch.setattr(lerobot, "CACHE_BYTES", 1)
+    frugal = open_lerobot(str(folder))
+    for index, start, stop in ((2, 1, 4), (2, 5, 6), (0, 0, 4), (1, 0, 1)):
+        window, expected = frugal.window(index, start, stop), whole[index].window(start, stop)
+        np.testing.assert_equal(dict(window.observations), dict(expected.observations))
+        np.testing.assert_equal(dict(window.actions), dict(expected.actions))
+        assert window.rewards.tolist() == expected.rewards.tolist()
+        kept = whole.window(index, start, stop)
+        np.testing.assert_equal(dict(kept.observations), dict(expected.observations))
+    with pytest.raises(ValueError, match="episode 1 has 1 timesteps, not those from 0 up to 2"):
+        whole.window(1, 0, 2)
+
+
+def test_faults_in_a_window_name_the_episodes_timestep(files, monkeypatch):
+    change(files, PICTURE, 8, {"bytes": b"", "path": "lost.png"})
+    monkeypatch.setattr(lerobot, "CACHE_BYTES", 1)
+    source = open_lerobot(str(files.write()))
+    assert len(source.window(2, 0, 3)) == 3
+    with pytest.raises(ValueError, match=r"episode 2: .*no picture at timestep 3"):
+        source.window(2, 2, 5)
 
 
 def cut(path: Path) -> None:
