@@ -78,8 +78,8 @@ def reach(observation: Float[np.ndarray, "10"]) -> Float[np.ndarray, "2"]:
 def reaching_angles(target: Float[np.ndarray, "2"]) -> list[Float[np.ndarray, "2"]]:
     """Shoulder and elbow angles, elbow bent either way, that bring the fingertip to the target.
 
-    >>> [angles.round(2).tolist() for angles in reaching_angles(np.array([0.21, 0.0]))]
-    [[0.0, 0.0], [0.0, 0.0]]
+    >>> [angles.round(2).tolist() for angles in reaching_angles(np.array([0.0, 0.15]))]
+    [[0.75, 1.55], [2.39, -1.55]]
     """
     upper, fore = LINKS_M
     cosine = (target @ target - upper**2 - fore**2) / (2 * upper * fore)
