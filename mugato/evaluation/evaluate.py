@@ -73,7 +73,7 @@ def find_out(
     outcomes = run_episode_jobs(
         jobs, workers=workers, environment=environment, progress=percent(jobs, progress)
     )
-    return collect(tasks, outcomes, problems)
+    return collect(plan, tasks, outcomes, problems)
 
 
 def _plan(

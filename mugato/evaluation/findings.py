@@ -10,7 +10,7 @@ from mugato.evaluation.episode_jobs import episode_jobs
 from mugato.evaluation.language_jobs import CAPTIONS, QUESTIONS, TEXT, TextFindings, language_jobs
 from mugato.evaluation.pictures import Answers
 from mugato.evaluation.plan import Plan
-from mugato.evaluation.references import measure_reference
+from mugato.evaluation.references import measure_reference, tabled_reference
 from mugato.evaluation.rollouts import Acting, FailedEpisode, PlayedEpisode, load_agent
 from mugato.evaluation.scores import Reference, TaskScores
 from mugato.evaluation.tasks import find_task
@@ -57,8 +57,10 @@ def plan_jobs(plan: Plan, tasks: Sequence[Task]) -> list[Job]:
     agent = load_agent(folder, plan.acting.device)
     jobs = episode_jobs(agent, folder, tasks, plan.seeds, plan.acting)
     for task in tasks:
-        measure = partial(_reference, task, plan.seeds, plan.contents.demonstrations.get(task.name))
-        jobs.append(Job(name=f"{_REFERENCE}{task.name}", run=measure, cost=REFERENCE_COST))
+        if tabled_reference(task, plan.seeds) is None:
+            demonstrations = plan.contents.demonstrations.get(task.name)
+            measure = partial(_reference, task, plan.seeds, demonstrations)
+            jobs.append(Job(name=f"{_REFERENCE}{task.name}", run=measure, cost=REFERENCE_COST))
         if plan.videos:
             film = partial(_film, folder, task, plan.video_seed, plan.acting)
             jobs.append(Job(name=f"{_VIDEO}{task.name}", run=film, cost=VIDEO_COST))
@@ -77,13 +79,13 @@ def find_tasks(names: Sequence[str]) -> tuple[list[Task], dict[str, str]]:
 
 
 def collect(
-    tasks: Sequence[Task], outcomes: Sequence[Outcome], problems: Mapping[str, str]
+    plan: Plan, tasks: Sequence[Task], outcomes: Sequence[Outcome], problems: Mapping[str, str]
 ) -> Findings:
     """Sort the outcomes by what they are about."""
     failed = {o.name: o.error for o in outcomes if o.error is not None}
     results: dict[str, Any] = {o.name: o.result for o in outcomes if o.error is None}
     videos = {name.removeprefix(_VIDEO): r for name, r in results.items() if isinstance(r, Video)}
-    scores, broken = task_scores(tasks, results)
+    scores, broken = task_scores(plan.seeds, tasks, results)
     return Findings(
         tasks=scores,
         videos=videos,
@@ -96,7 +98,7 @@ def collect(
 
 
 def task_scores(
-    tasks: Sequence[Task], results: Mapping[str, Any]
+    seeds: Sequence[int], tasks: Sequence[Task], results: Mapping[str, Any]
 ) -> tuple[dict[str, TaskScores], dict[str, str]]:
     """Each task's episodes beside its reference, in the order of the seeds; and what went wrong."""
     episodes = [e for r in results.values() if isinstance(r, list) for e in r]
@@ -106,7 +108,7 @@ def task_scores(
         own = sorted((e for e in episodes if e.task == name), key=lambda episode: episode.seed)
         played = [e for e in own if isinstance(e, PlayedEpisode)]
         failed = {e.seed: e.error for e in own if isinstance(e, FailedEpisode)}
-        reference = results.get(f"{_REFERENCE}{name}")
+        reference = tabled_reference(task, seeds) or results.get(f"{_REFERENCE}{name}")
         if failed:
             seed, error = next(iter(failed.items()))
             problems[name] = f"{len(failed)} of {len(own)} episodes failed: seed {seed}: {error}"

@@ -1,13 +1,35 @@
-"""What the agent's returns are measured against: expert and random actions on its own seeds."""
+"""What the agent's returns are measured against: expert and random actions.
+
+Taken from the table that comes with mugato where the packages here are those it was measured with;
+otherwise both play the agent's own seeds.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from mugato.data.minari_source import open_minari
-from mugato.evaluation.scores import Reference
+from mugato.evaluation.scores import ON_AGENTS_SEEDS, Reference
+from mugato.tasks.references import reference, versions_of
 from mugato.tasks.rollout import reference_scores
-from mugato.tasks.task import Task
+from mugato.tasks.task import EVALUATION_SEEDS, Task
+
+
+def tabled_reference(task: Task, seeds: Sequence[int]) -> Reference | None:
+    """The table's means; None where it lacks the task, or other versions are installed."""
+    found = reference(task.name)
+    try:
+        if found is None or found.versions != versions_of(task):
+            return None
+    except ImportError:  # the task's own job will say what to install
+        return None
+    played = EVALUATION_SEEDS[: found.episodes]
+    same = list(seeds) == list(played)
+    return Reference(
+        expert=found.expert,
+        random=found.random,
+        measured=ON_AGENTS_SEEDS if same else f"on seeds {played[0]} to {played[-1]}",
+    )
 
 
 def measure_reference(

@@ -17,6 +17,8 @@ CONFIDENCE = 0.95
 THRESHOLDS = (0.5, 0.8, 1.0)
 TRIMMED = 0.25  # of the tasks at each end: what is left is the inter-quartile range
 
+ON_AGENTS_SEEDS = "on the agent's seeds"
+
 Interval = tuple[float, float]
 
 
@@ -34,7 +36,7 @@ class Reference:
     expert: float
     random: float
     expert_is: str = "expert"
-    measured: str = "on the agent's seeds"
+    measured: str = ON_AGENTS_SEEDS
 
     def normalized(self, returns: Sequence[float], *, task: str) -> Float[np.ndarray, " episodes"]:
         """Each return's score.

@@ -1,10 +1,19 @@
 """Expert and random returns on the agent's seeds."""
 
+import dataclasses
+
 import pytest
 
 from mugato.data.minari_source import open_minari
-from mugato.evaluation.references import demonstrated_returns, measure_reference
+from mugato.evaluation.references import (
+    demonstrated_returns,
+    measure_reference,
+    tabled_reference,
+)
+from mugato.evaluation.scores import ON_AGENTS_SEEDS
+from mugato.tasks import references
 from mugato.tasks.record import record
+from mugato.tasks.registry import TASKS
 from mugato.tasks.rollout import reference_scores
 from tests.evaluation.environments import guess_task
 
@@ -17,6 +26,24 @@ def test_expert_and_random_play_the_seeds_asked_for():
     assert found.expert == pytest.approx(sum(scores["expert"]) / 7)
     assert found.random == pytest.approx(sum(scores["random"]) / 7)
     assert found.expert > found.random and found.expert_is == "expert"
+
+
+def test_the_table_stands_for_measuring_where_the_versions_are_the_same(monkeypatch):
+    task = TASKS["cartpole"]
+    known = references.Reference(
+        by_expert=references.Play(mean=500.0, std=0.0, success=1.0, length=500.0),
+        by_chance=references.Play(mean=22.5, std=1.0, success=0.0, length=22.5),
+        episodes=3, gave_up=0, versions=references.versions_of(task),
+    )  # fmt: skip
+    other = dataclasses.replace(known, versions={"gymnasium": "0.1"})
+    table = {"cartpole": known}
+    monkeypatch.setattr(references, "_shipped", lambda: table)
+    same, others = (tabled_reference(task, SEEDS[:n]) for n in (3, 2))
+    assert same and (same.expert, same.random, same.measured) == (500.0, 22.5, ON_AGENTS_SEEDS)
+    assert others and others.measured == "on seeds 3000000 to 3000002"
+    assert tabled_reference(guess_task(), SEEDS) is None
+    table["cartpole"] = other
+    assert tabled_reference(task, SEEDS) is None
 
 
 def test_without_an_expert_the_demonstrations_are_the_reference(tmp_path, monkeypatch):
