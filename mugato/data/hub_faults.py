@@ -28,14 +28,9 @@ def faults_named(place: Place, datasets: Any) -> Iterator[None]:
         if "config" in str(e).lower() and isinstance(e, ValueError):
             known = _known_configs(datasets, place)
             if place.config not in known:
-                asked = (
-                    f"no configuration {place.config!r}"
-                    if place.config
-                    else "several configurations"
-                )
-                raise ValueError(
-                    f"{place.path} has {asked}{similar(place.config or '', known)}"
-                ) from e
+                what = f"no configuration {place.config!r}" if place.config else "configurations"
+                there = similar(place.config or "", known)
+                raise ValueError(f"{place.path} has {what}{there}") from e
         raise ValueError(f"{place.name} cannot be read: {_damaged_file(place)}{_root(e)}") from e
 
 

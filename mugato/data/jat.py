@@ -229,7 +229,10 @@ def _open_episodes(name: str, rows: Rows, config: str, *, frames: int) -> JatSou
 
 def _lengths(rows: Rows, column: str) -> tuple[int, ...]:
     compute = require("pyarrow.compute", extra="hf")
-    counts = compute.list_value_length(rows.table.data.column(column)).to_pylist()
+    values = rows.table.data.column(column)
+    if not hasattr(values.type, "value_type"):
+        raise ValueError(f"{rows.name} {rows.split}: {column!r} holds no lists, but {values.type}")
+    counts = compute.list_value_length(values).to_pylist()
     for index, count in enumerate(counts):
         if not count:
             raise ValueError(
@@ -250,14 +253,13 @@ def _tree(rows: Rows, column: str, config: str, frames: int) -> Tree:
         leaf = Leaf(kind="image", shape=shape[:2] if stacked else shape, dtype="uint8")
         return (leaf,) * frames if stacked and frames > 1 else leaf
     value = np.asarray(first.to_pylist()[0])
+    n = value.size
     if column.startswith("continuous"):
-        inf = (np.inf,) * value.size
-        return Leaf(kind="continuous", shape=value.shape, low=tuple(-x for x in inf), high=inf)
-    high = _highest(column, config) or (float(_largest(rows, column)),) * value.size
-    if len(high) != value.size:
-        raise ValueError(f"{where}: {column!r} holds {value.size} values, expected {len(high)}")
-    low = (0.0,) * value.size
-    return Leaf(kind="discrete", shape=value.shape, dtype="int64", low=low, high=high)
+        return Leaf(kind="continuous", shape=value.shape, low=(-np.inf,) * n, high=(np.inf,) * n)
+    high = _highest(column, config) or (float(_largest(rows, column)),) * n
+    if len(high) != n:
+        raise ValueError(f"{where}: {column!r} holds {n} values, expected {len(high)}")
+    return Leaf(kind="discrete", shape=value.shape, dtype="int64", low=(0.0,) * n, high=high)
 
 
 def _highest(column: str, config: str) -> tuple[float, ...] | None:
@@ -283,8 +285,7 @@ def _largest(rows: Rows, column: str) -> int:
 
 
 def _finite(rewards: np.ndarray, where: str) -> np.ndarray:
-    if not np.isfinite(rewards).all():
-        t = int(np.argmin(np.isfinite(rewards)))
+    for t in np.flatnonzero(~np.isfinite(rewards))[:1]:
         raise ValueError(f"{where}: {REWARDS!r} at timestep {t} is {rewards[t]}")
     return rewards
 

@@ -161,9 +161,7 @@ def test_configurations_are_found_by_the_card(tmp_path: Path):
     assert all_texts(open_hub_text(str(tmp_path / "small-raw"), "train")) == ["small-raw"]
     with pytest.raises(ValueError, match=r"no 'smal-raw' in .*; there are small-raw"):
         open_hub_text(str(tmp_path / "smal-raw"), "train")
-    with pytest.raises(
-        ValueError, match=r" has several configurations; there are large-raw, small-raw"
-    ):
+    with pytest.raises(ValueError, match=r" has configurations; there are large-raw, small-raw"):
         open_hub_text(str(tmp_path), "train")
 
 

@@ -10,6 +10,8 @@ import pytest
 
 pytest.importorskip("datasets")
 
+from datasets import Value
+
 from mugato.data.frame_stacks import check_pictures
 from mugato.data.jat import open_jat
 from mugato.data.jat_names import ATARI_ACTIONS, CONFIGS, TASKS
@@ -18,7 +20,14 @@ from mugato.data.windows import windows_of
 from mugato.episode import validate
 from mugato.sequence import encode
 from tests.agents import tiny_tokenizer
-from tests.data.hub_files import game_stacks, no_hub, png, write_jat  # noqa: F401
+from tests.data.hub_files import (  # noqa: F401
+    JAT_FEATURES,
+    game_stacks,
+    no_hub,
+    png,
+    write_jat,
+    write_parquet,
+)
 
 pytestmark = pytest.mark.usefixtures("no_hub")
 
@@ -182,7 +191,9 @@ def test_unknown_names_list_close_ones():
 
 def test_no_network_is_said_at_once():
     start = time.monotonic()
-    with pytest.raises(ValueError, match=r"jat-project/jat-dataset .* the hub cannot be reached"):
+    with pytest.raises(
+        ValueError, match=r"jat-project/jat-dataset/atari-pong .* the hub cannot be reached"
+    ):
         open_source("jat:atari-pong", "train")
     assert time.monotonic() - start < 5
 
@@ -245,6 +256,15 @@ def test_episodes_of_no_timesteps_are_refused_at_the_start(tmp_path: Path, nothi
     where = write_jat(tmp_path, "metaworld-reach", metaworld(continuous_actions=actions))
     with pytest.raises(ValueError, match="episode 2: 'continuous_actions' has no timesteps"):
         open_jat(where, "train")
+
+
+def test_a_column_of_another_type_is_refused(tmp_path: Path):
+    folder = tmp_path / "atari-pong"
+    columns = {"continuous_observations": [[[0.0]]], "discrete_actions": [1], "rewards": [[0.0]]}
+    features = {**JAT_FEATURES, "discrete_actions": Value("int64")}
+    write_parquet(folder, {"train": columns}, features)
+    with pytest.raises(ValueError, match=r"'discrete_actions' holds no lists, but int64"):
+        open_jat(str(folder), "train")
 
 
 @pytest.mark.parametrize("column", ["continuous_observations", "continuous_actions", "rewards"])
