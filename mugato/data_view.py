@@ -98,7 +98,8 @@ def show_episode(
     if len(episode.rewards):
         parts.append(f"return {episode.episode_return:g}")
     console.print(Text(episode.name, style="bold"), Text(", ".join(parts)))
-    console.print(Text(describe(spec)), _legend())
+    console.print(Text(describe(spec)))
+    console.print(_legend())
     for t in range(min(timesteps, len(episode))):
         console.print(Rule(f"timestep {t}", align="left", style="dim"))
         console.print(_timestep(t, episode, spec, tokenizer, stream, max_tokens))
