@@ -4,6 +4,7 @@ An episode ends at the first success with a reward of 1, so that its return is t
 Expert: rules that look at the present observation alone.
 """
 
+import ctypes
 import os
 import sys
 import weakref
@@ -40,8 +41,10 @@ def panda(name: str, env_id: str, rule: Rule, *, episodes: int = 400) -> Task:
 
 
 def _make_env(env_id: str, *, render_mode: str | None = None) -> gymnasium.Env:
-    gymnasium.register_envs(require("panda_gym", extra="panda"))
-    env = gymnasium.make(env_id, render_mode=render_mode or "rgb_array", disable_env_checker=True)
+    render_mode = render_mode or "rgb_array"  # it knows no None
+    with _quiet():
+        gymnasium.register_envs(require("panda_gym", extra="panda"))
+        env = gymnasium.make(env_id, render_mode=render_mode, disable_env_checker=True)
     robot: Any = env.unwrapped
     weakref.finalize(robot, robot.sim.close)  # later, as the interpreter ends, it would complain
     return FirstSuccess(env, "is_success")
@@ -58,6 +61,7 @@ def _quiet() -> Iterator[None]:
                 os.dup2(nowhere.fileno(), stream)
             yield
         finally:
+            ctypes.CDLL(None).fflush(None)  # C keeps a buffer of its own
             for stream, copy in kept.items():
                 os.dup2(copy, stream)
                 os.close(copy)
