@@ -86,9 +86,11 @@ def _record(task: "Task", options: Mapping[str, Any]) -> None:
             report = record_task(task, progress=show, **options)
     except BaseException:
         if kept:
+            how = " without --overwrite" if options.get("overwrite") else ""
             console.print(
-                f"{task.name}: {kept} of {total} episodes are kept; the same command"
-                f"{' without --overwrite' if options.get('overwrite') else ''} goes on from there"
+                f"{task.name}: {kept} of {total} episodes are kept; the same command{how} goes on "
+                "from there, --overwrite begins anew",
+                soft_wrap=True,
             )
         raise
     console.print(_recorded(report), highlight=False, soft_wrap=True)

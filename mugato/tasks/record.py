@@ -217,6 +217,8 @@ def _with_overrides(task: Task, episodes: int | None, action_noise: float | None
 
 def _min_return(task: Task, keep_above: float) -> float:
     """The return at a share of the way from random actions to the expert, whatever their signs."""
+    if not 0 <= keep_above <= 1:
+        raise ValueError(f"keep_above is a share in [0, 1], got {keep_above:g}")
     known = reference(task.name)
     if known is None:
         raise ValueError(

@@ -235,6 +235,7 @@ def test_progress_is_reported_after_each_episode():
     [
         ({"episodes": 0}, "episodes must be at least 1, got 0"),
         ({"action_noise": 2.0}, r"action_noise must be in \[0, 1\], got 2.0"),
+        ({"keep_above": 80.0}, r"keep_above is a share in \[0, 1\], got 80"),
         ({"workers": 0}, "workers must be at least 1, got 0"),
         ({"first_seed": 999_999}, "demonstrations use seeds below 1000000"),
         ({"dataset_id": "no spaces"}, "'no spaces' is no Minari id"),
