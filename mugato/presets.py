@@ -44,8 +44,8 @@ def demo() -> TrainConfig:
         sources=("shakespeare", "factbook", "emoji", "easy-vqa"),
         splits={"easy-vqa": "by-type"},
         weights=weights,
-        # A timestep of a grid world takes about 26 of the 256 tokens: a prompt would leave the agent
-        # five timesteps of its own past instead of nine.
+        # A timestep of a grid world takes about 26 of the 256 tokens: beside a prompt there would
+        # be five timesteps of the agent's own past instead of nine.
         prompt_share=0.0,
         # Their observations tell all (velocities, the last position): nothing to remember.
         history={

@@ -71,9 +71,10 @@ def test_what_is_wrong_with_a_source_is_said_by_whoever_reads_it(workers):
 
 
 def test_a_source_that_cannot_travel_is_refused():
-    source = control_source("long", 6, 50)
-    windows = make_windows([source])
-    windows[0].hook = lambda: None
+    class OfThisTest(CountedReads):
+        """No other process can find this class."""
+
+    windows = make_windows([OfThisTest(control_source("long", 6, 50), lengths=[50] * 6)])
     mixture = Mixture(windows, weights="uniform", num_rows=4, row_length=64, num_parts=2, seed=0)
     with pytest.raises(ValueError, match=r"cannot be sent to worker processes .*use workers=0"):
         fed(mixture, 1, workers=1)
