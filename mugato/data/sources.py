@@ -3,8 +3,11 @@
 To add a source: one file here and one line in `SOURCES`; to add a format: the same in `READERS`.
 """
 
+import inspect
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 from mugato.data.easy_vqa import open_easy_vqa
 from mugato.data.emoji import open_emoji
@@ -53,17 +56,48 @@ READERS: Mapping[str, Callable[..., Source]] = {
 def open_source(name: str, split: str, **options: Any) -> Source:
     """Open a split of a named source, or of data in a known format ("minari:my/data-v0").
 
-    Options (`size_px`) go to the opener.
+    Options go to the opener; they may stand in the name, as in a web address:
+    "easy-vqa?size_px=32", "jat:atari-pong?frames=4&rows=1000".
+
+    Raises:
+        ValueError: an unknown name, format, split or option, listing the known ones; or what the
+            opener finds wrong with the data.
 
     >>> open_source("shakespear", "train")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ValueError: no source 'shakespear'; there are shakespeare, ...; or minari:WHERE, ...
     """
+    name, options = _options_in(name, options)
     kind, colon, where = name.partition(":")
     if colon and kind in READERS:
+        _check_options(name, READERS[kind], options)
         return READERS[kind](where, split, **options)
     named = {**SOURCES, **DOWNLOADED}
     if name not in named:
         formats = ", ".join(f"{kind}:WHERE" for kind in READERS)
         raise ValueError(f"no source {name!r}; there are {', '.join(named)}; or {formats}")
+    _check_options(name, named[name], options)
     return named[name](split, **options)
+
+
+def _options_in(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Take the options out of a name; numbers, true, false and null are what they say.
+
+    >>> _options_in("jat:atari-pong?frames=4&where=here", {})
+    ('jat:atari-pong', {'frames': 4, 'where': 'here'})
+    """
+    name, _, query = name.partition("?")
+    found: dict[str, Any] = dict(options)
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return name, found
+
+
+def _check_options(name: str, opener: Callable[..., Source], options: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(opener).parameters.values()
+    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    if unknown := sorted(set(options) - set(known)):
+        raise ValueError(f"{name} has no options {unknown}; its options are {known}")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mugato.data.source import Source
-from mugato.data.sources import SOURCES, open_source
+from mugato.data.sources import READERS, SOURCES, open_source
 from mugato.episode import validate
 
 
@@ -37,3 +37,17 @@ def test_wrong_names_and_splits_list_the_right_ones():
     for name in SOURCES:
         with pytest.raises(ValueError, match=f"{name} has no split 'dev'; its splits are .*train"):
             open_source(name, "dev")
+
+
+def test_options_may_stand_in_the_name():
+    source = open_source("easy-vqa?size_px=32", "test")
+    assert source.spec.observation_leaves["image"].shape == (32, 32, 3)
+    with pytest.raises(ValueError, match=r"no options \['size'\]; its options are \['size_px'\]"):
+        open_source("easy-vqa?size=32", "test")
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_every_format_says_in_one_line_that_there_is_nothing(kind: str, tmp_path):
+    with pytest.raises(ValueError) as raised:
+        open_source(f"{kind}:{tmp_path}/nothing-there", "train")
+    assert "nothing-there" in str(raised.value) and "\n" not in str(raised.value)
