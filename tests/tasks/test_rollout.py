@@ -39,6 +39,7 @@ def run(space: spaces.Space, action, noise: float):
 def test_noise_is_executed_and_the_experts_action_is_kept():
     rollout = run(spaces.Discrete(5, start=-2), 1, noise=0.5)
     executed = np.array(rollout.observations[1:])
+    assert rollout.executed == executed.tolist()
     assert set(rollout.actions) == {1}
     assert set(executed) == {-2, -1, 0, 1, 2}
     assert 0.5 < np.mean(executed == 1) < 0.7  # half, and a fifth of the random ones
@@ -56,6 +57,7 @@ def test_continuous_noise_is_in_units_of_half_the_range_and_clipped():
 def test_without_noise_the_experts_action_is_executed():
     rollout = run(spaces.Box(-1, 1, (3,)), np.array([0.1, 0.2, 0.3]), noise=0.0)
     np.testing.assert_array_equal(rollout.observations[1:], rollout.actions)
+    assert rollout.executed is None
 
 
 @pytest.mark.parametrize(
