@@ -1,12 +1,15 @@
 """The loop: learns, resumes to the bit, and does not care how many processes there are."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import safetensors
+import safetensors.torch
 import torch
 
 from mugato.agent import Agent
@@ -52,11 +55,12 @@ def losses(run: Path) -> list[float]:
     return [record["loss"] for record in read_metrics(run)]
 
 
-def test_a_stopped_run_resumes_to_the_bit(tmp_path):
+@pytest.mark.parametrize("workers", [(0, 0), (1, 2)])
+def test_a_stopped_run_resumes_to_the_bit(workers, tmp_path):
     whole = run_training(make_config(tmp_path / "whole"))
-    config = make_config(tmp_path / "stopped", save_every=3)
+    config = make_config(tmp_path / "stopped", save_every=3, workers=workers[0])
     _stop_after(config, 3)
-    resumed = run_training(config, resume=True)
+    resumed = run_training(dataclasses.replace(config, workers=workers[1]), resume=True)
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
@@ -102,6 +106,28 @@ def test_resuming_nothing_or_a_corrupt_state_is_one_clear_error(tmp_path):
 def test_parts_that_cannot_be_dealt_out_are_refused():
     with pytest.raises(ValueError, match="batch_parts=3 cannot be dealt to 2 processes"):
         Ranks(world_size=2).share(3)
+
+
+def test_a_state_of_an_older_version_is_one_clear_error(tmp_path):
+    run_training(make_config(tmp_path))
+    path = tmp_path / STATE
+    with safetensors.safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        progress = json.loads(file.metadata()["progress"])
+    progress["parts"] = [{"next": 7, "waiting": []}] * 2
+    safetensors.torch.save_file(tensors, path, metadata={"progress": json.dumps(progress)})
+    with pytest.raises(ValueError, match="is of another version of mugato"):
+        run_training(make_config(tmp_path), resume=True)
+
+
+def test_settings_of_the_data_are_checked(tmp_path):
+    assert make_config(tmp_path, weights="by_tokens").weights == "by_tokens"
+    with pytest.raises(ValueError, match=r"weights name \['shrt'\], but may name .*'short'"):
+        make_config(tmp_path, weights={"shrt": 1.0})
+    with pytest.raises(ValueError, match="prompt_share must be between 0 and 1, got 25"):
+        make_config(tmp_path, prompt_share=25.0)
+    with pytest.raises(ValueError, match="workers must be at least 0, got -1"):
+        make_config(tmp_path, workers=-1)
 
 
 @pytest.mark.parametrize("field", ["history", "demonstrations"])

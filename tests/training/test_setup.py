@@ -1,0 +1,79 @@
+"""From a config to the mixture: prompts for control alone, weights for whoever has none."""
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from mugato.data.source import EpisodeList
+from mugato.spec import Leaf, Spec
+from mugato.training.config import TrainConfig
+from mugato.training.setup import Named, is_control, make_mixture
+from tests.agents import random_episode, tiny_config
+from tests.data.test_mixture import TOKENIZER, control_source, text_source
+
+
+def spoken_source(name):
+    """A task whose actions are words."""
+    pairs = [random_episode(spaces.Box(-1, 1, (3,)), spaces.Text(4), 30, n) for n in range(4)]
+    return EpisodeList(name=name, spec=pairs[0][1], episodes=[episode for episode, _ in pairs])
+
+
+def mixture(tmp_path, **changes):
+    sources = {
+        "walk": control_source("walk", 2, 50),
+        "talk": spoken_source("talk"),
+        "caption": spoken_source("caption"),
+        "text": text_source(),
+    }
+    config = TrainConfig(
+        run=tmp_path, tasks=("walk", "talk"), sources=("caption", "text"), batch_rows=2,
+        model=tiny_config(TOKENIZER.vocab, context_length=128), **changes,
+    )  # fmt: skip
+    return make_mixture(config, sources, TOKENIZER)
+
+
+def prompts(mixture):
+    """How many of each source's first windows begin with a prompt."""
+    return {
+        name: sum(
+            len({run.episode for run in mixture.window(0, 0, source, n).runs}) > 1
+            for n in range(200)
+        )
+        for source, name in enumerate(mixture.names)
+        if name != "text"
+    }
+
+
+def test_a_quarter_of_the_control_sequences_begins_with_a_prompt_and_no_caption(tmp_path):
+    found = prompts(mixture(tmp_path))
+    assert found["caption"] == 0
+    assert 30 < found["walk"] < 70 and 30 < found["talk"] < 70
+
+
+def test_prompts_can_be_left_out(tmp_path):
+    assert set(prompts(mixture(tmp_path, prompt_share=0.0)).values()) == {0}
+
+
+@pytest.mark.parametrize("weights", ["uniform", {}, {"walk": 1.0}])
+def test_what_is_not_named_weighs_one(weights, tmp_path):
+    made = mixture(tmp_path, weights=weights)
+    (state, _), counts = made.start(), np.zeros(4)
+    for _ in range(60):
+        batch, state = made.batch(0, state)
+        counts += np.bincount(batch.sources[batch.segments > 0], minlength=4)
+    np.testing.assert_allclose(counts / counts.sum(), 0.25, atol=0.03)
+
+
+def test_lengths_are_those_of_the_source_that_is_renamed():
+    source = control_source("walk", 2, 5)
+    assert Named(name="task", source=source, spec=source.spec).lengths is None
+
+
+def test_text_alone_is_no_control():
+    assert is_control(control_source("walk", 2, 5))
+    assert not is_control(text_source())
+    both = Spec(
+        observation={},
+        action={"say": Leaf(kind="text"), "go": Leaf(kind="discrete", low=(0.0,), high=(3.0,))},
+    )
+    assert is_control(EpisodeList(name="both", spec=both, episodes=[]))
