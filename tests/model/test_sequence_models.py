@@ -53,6 +53,34 @@ def test_streaming_equals_one_full_pass(name, step):
 
 
 @torch.no_grad()
+def test_3000_steps_equal_full_passes(name):
+    """The same at every step, long after the ring's wrap.
+
+    Ours equal one pass over all tokens in which each sees as far back as the context reaches (a
+    recurrence sees everything). Theirs begin anew with the last half of a full context; from there
+    on they equal a pass over that half and what follows.
+    """
+    model, length, context_length = make(name, context_length=64), 3000, 64
+    x, positions, segments = rows(length, num_rows=1)
+    streamed = stream(model, x, positions, segments, model.init_state(1, context_length + 1))[0]
+    if name in SEQUENCE_MODELS:
+        expected = model(x, positions, segments)[0]
+    else:
+        first, windows = 0, [(0, 0)]
+        for t in range(length):
+            if t - first == context_length:
+                first = t - context_length // 2
+                windows.append((first, t))
+        expected = torch.zeros_like(x)
+        for start, since in windows:
+            cut = slice(start, min(start + context_length, length))
+            n = cut.stop - start
+            y = model(x[:, cut], positions[:, :n], segments[:, cut])[0]
+            expected[:, since : cut.stop] = y[:, since - start :]
+    torch.testing.assert_close(streamed, expected, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
 def test_the_future_changes_nothing_in_the_past(name):
     model = make(name)
     x, positions, segments = rows()
@@ -126,6 +154,28 @@ def test_a_row_is_reset_alone(name):
     y, _ = stream(model, mixed, mixed_positions, segments[:, :20], state)
     close(y[0], expected[0, 40:60])
     close(y[1], expected[1, :20])
+
+
+@torch.no_grad()
+def test_a_row_becomes_a_copy_of_another_states_row(name):
+    model = make(name)
+    x, positions, segments = rows()
+    expected = model(x, positions, segments)[0]
+    length = 128 + 8
+    _, prompt = stream(model, x[1:, :40], positions[1:, :40], segments[1:, :40],
+                       model.init_state(1, length), 8)  # fmt: skip
+    _, state = stream(model, x[:, :80], positions[:, :80], segments[:, :80],
+                      model.init_state(2, length), 8)  # fmt: skip
+    state = state.put(torch.tensor([False, True]), prompt)
+    for _ in range(2):  # the state that was copied from is as it was
+        mixed = torch.stack([x[0, 80:], x[1, 40:60]])
+        mixed_positions = torch.stack([positions[0, 80:], positions[1, 40:60]])
+        y, _ = stream(model, mixed, mixed_positions, segments[:, :20], state)
+        close(y[0], expected[0, 80:])
+        close(y[1], expected[1, 40:60])
+        _, state = stream(model, x[:, :80], positions[:, :80], segments[:, :80],
+                          model.init_state(2, length), 8)  # fmt: skip
+        state = state.put(torch.tensor([False, True]), prompt)
 
 
 @torch.no_grad()
