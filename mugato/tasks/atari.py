@@ -9,10 +9,10 @@ Expert: `atari_experts.py`.
 from functools import partial
 
 import gymnasium
-from gymnasium.utils import RecordConstructorArgs
 
 from mugato.data.packages import require
 from mugato.tasks.atari_experts import BREAKOUT, PONG, Play, look_ahead
+from mugato.tasks.random_start import RandomStart
 from mugato.tasks.small_picture import SmallPicture
 from mugato.tasks.task import Task
 
@@ -39,23 +39,6 @@ def atari(
         action_noise=0.02,
         jat_name=name,
     )
-
-
-class RandomStart(gymnasium.Wrapper, RecordConstructorArgs):
-    """Begin each episode with 1 to `most` random actions, drawn from the environment's seed."""
-
-    def __init__(self, env: gymnasium.Env, *, most: int) -> None:
-        RecordConstructorArgs.__init__(self, most=most)
-        gymnasium.Wrapper.__init__(self, env)
-        self._most = most
-
-    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple:
-        observation, info = self.env.reset(seed=seed, options=options)
-        rng = self.unwrapped.np_random
-        self.env.action_space.seed(int(rng.integers(2**31)))
-        for _ in range(rng.integers(1, self._most, endpoint=True)):
-            observation, _, _, _, info = self.env.step(self.env.action_space.sample())
-        return observation, info
 
 
 def _make_env(game: str, random_starts: int, *, render_mode: str | None = None) -> gymnasium.Env:

@@ -7,6 +7,7 @@ from mugato.tasks import (
     babyai,
     box2d,
     classic_control,
+    dm_control,
     fetch,
     metaworld,
     minigrid,
@@ -14,7 +15,9 @@ from mugato.tasks import (
     panda,
     pointmaze,
     sokoban,
+    textworld,
     toy_text,
+    vizdoom,
 )
 from mugato.tasks.task import Task
 
@@ -33,6 +36,9 @@ DOMAINS = (
     panda,
     atari,
     sokoban,
+    dm_control,
+    vizdoom,
+    textworld,
 )
 
 TASKS: dict[str, Task] = {task.name: task for domain in DOMAINS for task in domain.TASKS}
