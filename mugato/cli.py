@@ -8,6 +8,8 @@ import tyro
 from rich.console import Console
 
 from mugato import display
+from mugato.commands.ablate import ablate
+from mugato.commands.compare import compare
 from mugato.commands.data import data
 from mugato.commands.demo import demo
 from mugato.commands.evaluate import evaluate
@@ -23,6 +25,8 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     "evaluate": evaluate,
     "play": play,
     "generate": generate,
+    "compare": compare,
+    "ablate": ablate,
     "data": data,
     "reference": reference,
     "demo": demo,

@@ -157,16 +157,23 @@ def trained(config: "TrainConfig", progress: "RunProgress") -> None:
     )
 
 
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar that is told (what is at work, done, of how many)."""
+    with _bar() as bar:
+        bar_id = bar.add_task(what, total=None)
+
+        def show(part: str, done: int, total: int) -> None:
+            bar.update(bar_id, description=f"{what}: {part}", completed=done, total=total)
+
+        yield show
+
+
 def evaluate(run: Path, *, command: str, started: float | None, **options: Any) -> None:
     """Evaluate with a progress bar, then show the scores."""
     from mugato.evaluation.evaluate import evaluate as evaluate_run
 
-    with _bar() as bar:
-        bar_id = bar.add_task("evaluating", total=None)
-
-        def show(what: str, done: int, total: int) -> None:
-            bar.update(bar_id, description=f"evaluating: {what}", completed=done, total=total)
-
+    with progress("evaluating") as show:
         report = evaluate_run(run, command=command, started=started, progress=show, **options)
     console.print(_scores(report))
     console.print(f"The report is in [bold]{run / 'report.html'}[/bold]")

@@ -11,12 +11,17 @@ NUM_POINTS = 300  # more than the eye can tell apart at this size
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One bar: a share, with an interval or a mark to compare it with."""
+    """One bar: a share, with an interval or a mark to compare it with.
+
+    Attributes:
+        grade: "good", "fair" or "poor", which is its color; by its value if None.
+    """
 
     name: str
     value: float
     interval: tuple[float, float] | None = None
     mark: float | None = None
+    grade: str | None = None
 
     @property
     def extent(self) -> tuple[float, ...]:
@@ -57,7 +62,7 @@ def _bar(bar: Bar, top: int, x: Callable[[float], float]) -> str:
     if bar.mark is not None:
         title += f", to compare {bar.mark:.1%}"
         extra += f'<path class="mark" d="M{x(bar.mark)} {top + 4}v{ROW_HEIGHT - 8}"/>'
-    grade = "good" if bar.value >= 0.8 else "fair" if bar.value >= 0.5 else "poor"
+    grade = bar.grade or ("good" if bar.value >= 0.8 else "fair" if bar.value >= 0.5 else "poor")
     left, length = min(x(0.0), x(bar.value)), abs(x(bar.value) - x(0.0))
     right = LABEL_WIDTH + BAR_WIDTH + VALUE_WIDTH
     return (

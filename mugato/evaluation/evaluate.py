@@ -49,7 +49,15 @@ def evaluate(
         ValueError: no agent in `run`, an unknown task, seeds that demonstrations may have used.
     """
     begun = time.time()
-    plan = _plan(Path(run), tasks, episodes, first_seed, _acting(sampling, seed), videos)
+    plan = make_plan(
+        run,
+        tasks=tasks,
+        episodes=episodes,
+        first_seed=first_seed,
+        sampling=sampling,
+        seed=seed,
+        videos=videos,
+    )
     findings = find_out(plan, workers=workers, progress=progress)
     data = report_data(
         plan,
@@ -76,20 +84,28 @@ def find_out(
     return collect(plan, tasks, outcomes, problems)
 
 
-def _plan(
+def make_plan(
     run: Path,
-    tasks: Sequence[str] | None,
-    episodes: int,
-    first_seed: int,
-    acting: Acting,
-    videos: bool,
+    *,
+    tasks: Sequence[str] | None = None,
+    episodes: int = 50,
+    first_seed: int = EVALUATION_SEEDS.start,
+    sampling: Sampling = Sampling(),
+    seed: int = 0,
+    videos: bool = True,
 ) -> Plan:
+    """What to evaluate; arguments as in `evaluate`.
+
+    Raises:
+        ValueError: no agent in `run`, an unknown task, seeds that demonstrations may have used.
+    """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {episodes}")
     if first_seed < DEMONSTRATION_SEEDS.stop:
         raise ValueError(
             f"seeds below {DEMONSTRATION_SEEDS.stop} are for demonstrations, got {first_seed}"
         )
+    run, acting = Path(run), _acting(sampling, seed)
     contents = run_contents(run, load_agent(str(run), acting.device))
     return Plan(
         run=run,

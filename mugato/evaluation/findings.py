@@ -11,7 +11,7 @@ from mugato.evaluation.language_jobs import CAPTIONS, QUESTIONS, TEXT, TextFindi
 from mugato.evaluation.pictures import Answers
 from mugato.evaluation.plan import Plan
 from mugato.evaluation.references import measure_reference, tabled_reference
-from mugato.evaluation.rollouts import Acting, FailedEpisode, PlayedEpisode, load_agent
+from mugato.evaluation.rollouts import Acting, FailedEpisode, Played, PlayedEpisode, load_agent
 from mugato.evaluation.scores import Reference, TaskScores
 from mugato.evaluation.tasks import find_task
 from mugato.evaluation.videos import film_episode, write_mp4
@@ -85,7 +85,12 @@ def collect(
     failed = {o.name: o.error for o in outcomes if o.error is not None}
     results: dict[str, Any] = {o.name: o.result for o in outcomes if o.error is None}
     videos = {name.removeprefix(_VIDEO): r for name, r in results.items() if isinstance(r, Video)}
-    scores, broken = task_scores(plan.seeds, tasks, results)
+    played = [e for r in results.values() if isinstance(r, list) for e in r]
+    references = {
+        task.name: tabled_reference(task, plan.seeds) or results.get(f"{_REFERENCE}{task.name}")
+        for task in tasks
+    }
+    scores, broken = task_scores(tasks, played, references)
     return Findings(
         tasks=scores,
         videos=videos,
@@ -98,21 +103,20 @@ def collect(
 
 
 def task_scores(
-    seeds: Sequence[int], tasks: Sequence[Task], results: Mapping[str, Any]
+    tasks: Sequence[Task], episodes: Sequence[Played], references: Mapping[str, Reference | None]
 ) -> tuple[dict[str, TaskScores], dict[str, str]]:
     """Each task's episodes beside its reference, in the order of the seeds; and what went wrong."""
-    episodes = [e for r in results.values() if isinstance(r, list) for e in r]
     found, problems = {}, {}
     for task in tasks:
         name = task.name
         own = sorted((e for e in episodes if e.task == name), key=lambda episode: episode.seed)
         played = [e for e in own if isinstance(e, PlayedEpisode)]
         failed = {e.seed: e.error for e in own if isinstance(e, FailedEpisode)}
-        reference = tabled_reference(task, seeds) or results.get(f"{_REFERENCE}{name}")
+        reference = references.get(name)
         if failed:
             seed, error = next(iter(failed.items()))
             problems[name] = f"{len(failed)} of {len(own)} episodes failed: seed {seed}: {error}"
-        if played and isinstance(reference, Reference):
+        if played and reference is not None:
             found[name] = _scores(task, played, failed, reference)
     return found, problems
 

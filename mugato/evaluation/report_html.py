@@ -31,12 +31,16 @@ def report_html(
     data: Mapping[str, Any], findings: Findings, metrics: Sequence[Mapping[str, Any]]
 ) -> str:
     """Write `report_data`'s dictionary as a page with the findings' pictures and videos."""
+    return page("mugato: what the agent can do", "\n".join(_sections(data, findings, metrics)))
+
+
+def page(title: str, body: str) -> str:
+    """A whole page in our style."""
     style = files("mugato.evaluation").joinpath("report.css").read_text("utf-8")
-    body = "\n".join(_sections(data, findings, metrics))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>mugato: what the agent can do</title><style>{style}</style></head>"
+        f"<title>{escape(title)}</title><style>{style}</style></head>"
         f"<body><main>{body}</main></body></html>\n"
     )
 
@@ -49,7 +53,9 @@ def _sections(
     yield f"<p>One set of weights, {data['train']['parameters'] / 1e6:.1f} M parameters, trained "
     yield f"on {len(names)} tasks and sources. {escape(data['date'][:10])}</p></header>"
     yield f'<div class="cards">{"".join(_card(*entry) for entry in headline(data))}</div>'
-    yield from _remarks("What failed", [f"{n}: {why}" for n, why in data["problems"].items()])
+    yield from remarks_section(
+        "What failed", [f"{n}: {why}" for n, why in data["problems"].items()]
+    )
     if data["domains"]:
         yield from _domains(data)
     if data["tasks"]:
@@ -72,7 +78,7 @@ def _sections(
         yield '<div class="curves">'
         yield from (_curve(name, chart) for name, chart in curves(metrics))
         yield "</div></section>"
-    yield from _remarks("What this run does not have", data["missing"])
+    yield from remarks_section("What this run does not have", data["missing"])
     rows = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts(data))
     yield f'<section><h2>How this was measured</h2><dl class="facts">{rows}</dl></section>'
 
@@ -96,7 +102,7 @@ def _domains(data: Mapping[str, Any]) -> Iterator[str]:
     yield "<section><h2>Domains</h2><p>How many tasks reach at least so much of the way from "
     yield "random actions to the expert (figure 5 of the Gato paper).</p>"
     yield domain_chart(scores)
-    yield _table(DOMAIN_HEADER, domain_rows(data))
+    yield table(DOMAIN_HEADER, domain_rows(data))
     yield "</section>"
 
 
@@ -113,7 +119,7 @@ def _tasks(tasks: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
                 for name, row in scored
             ]
         )
-    yield _table(TASK_HEADER, (task_cells(*entry) for entry in ordered))
+    yield table(TASK_HEADER, (task_cells(*entry) for entry in ordered))
     yield "</section>"
 
 
@@ -127,7 +133,7 @@ def _questions(vqa: Mapping[str, Any], samples: Iterable[Sample]) -> Iterator[st
             for kind, row in vqa["per_type"].items()
         ]
     )
-    yield _table(TYPE_HEADER, (type_cells(*entry) for entry in vqa["per_type"].items()))
+    yield table(TYPE_HEADER, (type_cells(*entry) for entry in vqa["per_type"].items()))
     yield f"{_pictures(samples)}</section>"
 
 
@@ -172,13 +178,15 @@ def _curve(name: str, chart: str) -> str:
     return f"<figure>{chart}<figcaption>{escape(name)}</figcaption></figure>"
 
 
-def _remarks(title: str, lines: Sequence[str]) -> Iterator[str]:
+def remarks_section(title: str, lines: Sequence[str]) -> Iterator[str]:
+    """Lines under a title; nothing if there are none."""
     if lines:
         items = "".join(f"<li>{escape(line)}</li>" for line in lines)
         yield f'<section class="remarks"><h2>{title}</h2><ul>{items}</ul></section>'
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table that may be wider than the page."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows

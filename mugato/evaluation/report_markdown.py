@@ -31,13 +31,15 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
         yield "Scores over tasks with 95 % intervals, and how many tasks reach so much of the "
         yield "expert's return."
         yield ""
-        yield from _table(DOMAIN_HEADER, domain_rows(data))
+        yield from markdown_table(DOMAIN_HEADER, domain_rows(data))
     if data["tasks"]:
         yield from _section("Tasks, the worst first")
         yield "0 is what random actions reach and 1 what the expert does; by JAT's: against the "
         yield "references that JAT published, where the returns compare."
         yield ""
-        yield from _table(TASK_HEADER, (task_cells(*entry) for entry in worst_first(data["tasks"])))
+        yield from markdown_table(
+            TASK_HEADER, (task_cells(*entry) for entry in worst_first(data["tasks"]))
+        )
         videos = [(n, r["video"]) for n, r in data["tasks"].items() if "video" in r]
         if videos:
             links = (f"[{n}]({v['path']}) (return {v['return']:.2f})" for n, v in videos)
@@ -45,7 +47,7 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
     if "vqa" in data:
         yield from _section("Questions")
         rows = (type_cells(*entry) for entry in data["vqa"]["per_type"].items())
-        yield from _table(TYPE_HEADER, rows)
+        yield from markdown_table(TYPE_HEADER, rows)
     if "text" in data:
         yield from _section("Text")
         for sample in data["text"]["continuations"]:
@@ -68,7 +70,8 @@ def _section(title: str) -> Iterator[str]:
     yield from ("", f"## {title}", "")
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table."""
     yield f"| {' | '.join(header)} |"
     yield f"|{'---|' * len(header)}"
     for row in rows:

@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Float
 
 NUM_RESAMPLES = 9999
-RESAMPLES_AT_ONCE = 500  # of all tasks' episodes: memory stays small with hundreds of tasks
 CONFIDENCE = 0.95
 THRESHOLDS = (0.5, 0.8, 1.0)
 TRIMMED = 0.25  # of the tasks at each end: what is left is the inter-quartile range
@@ -126,27 +125,36 @@ def stratified_interval(
     Args:
         aggregate: of the task means along axis 0 of a (tasks, resamples) array.
     """
-    from scipy.stats import bootstrap
+    resampled = _resampled_means([stratum[:, None] for stratum in strata], seed)
+    return _percentiles(aggregate(resampled[..., 0]))
 
-    if all(np.ptp(stratum) == 0 for stratum in strata):  # bootstrap would divide by no spread
-        value = float(aggregate(np.array([stratum[0] for stratum in strata])[:, None])[0])
-        return value, value
 
-    def statistic(*resampled: np.ndarray, axis: int = -1) -> np.ndarray:
-        return aggregate(np.stack([stratum.mean(axis) for stratum in resampled]))
+def stratified_difference(
+    strata: Sequence[Float[np.ndarray, "_ 2"]],
+    aggregate: Callable[[Any], Any],
+    *,
+    seed: int = 0,
+) -> Interval:
+    """The same of the second column's aggregate less the first's; rows are pairs and stay so."""
+    resampled = _resampled_means(strata, seed)
+    return _percentiles(aggregate(resampled[..., 1]) - aggregate(resampled[..., 0]))
 
-    # A sample of one has nothing to resample, and scipy refuses it: twice the same says as much.
-    data = [np.repeat(stratum, 2) if len(stratum) == 1 else stratum for stratum in strata]
-    result = bootstrap(
-        data,
-        statistic,
-        n_resamples=NUM_RESAMPLES,
-        batch=RESAMPLES_AT_ONCE,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    low, high = result.confidence_interval
+
+def _resampled_means(strata: Sequence[Float[np.ndarray, "_ c"]], seed: int) -> np.ndarray:
+    """Means of each task's resampled rows, (tasks, resamples, columns)."""
+    rng = np.random.default_rng(seed)
+    means = []
+    for rows in strata:
+        # How often each row is drawn: the mean is then a product of matrices.
+        counts = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=NUM_RESAMPLES)
+        # About the first row, so that equal rows have a mean without rounding.
+        means.append(rows[0] + counts @ (rows - rows[0]) / len(rows))
+    return np.stack(means)
+
+
+def _percentiles(values: Float[np.ndarray, " resamples"]) -> Interval:
+    tail = 50 * (1 - CONFIDENCE)
+    low, high = np.percentile(values, [tail, 100 - tail])
     return float(low), float(high)
 
 

@@ -1,0 +1,196 @@
+"""What a prompt is worth: no prompt, a demonstration of the task, and one of another task (§2.5).
+
+All three play the same seeds, so that episodes are pairs. The demonstrations are new ones, by the
+expert at seeds that are neither trained on nor scored; each serves a few episodes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mugato.agent import Agent
+from mugato.data.minari_source import open_minari
+from mugato.episode import Episode
+from mugato.evaluation.comparison import Difference, difference
+from mugato.evaluation.episode_jobs import PlayEpisodes
+from mugato.evaluation.findings import task_scores
+from mugato.evaluation.plan import Plan
+from mugato.evaluation.references import measure_reference, tabled_reference
+from mugato.evaluation.rollouts import Assignment
+from mugato.evaluation.scores import TaskScores
+from mugato.evaluation.workers import Job, Outcome
+from mugato.spec import Spec, flatten
+from mugato.tasks.rollout import run_episode
+from mugato.tasks.task import TUNING_SEEDS, Task
+
+NONE, RIGHT, WRONG = CONDITIONS = ("no prompt", "right task", "wrong task")
+COMPARED = ((NONE, RIGHT), (NONE, WRONG), (WRONG, RIGHT))
+NUM_PROMPTS = 4
+MAX_TRIES = 100  # seeds at which an expert may fail before there is no demonstration
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """Each task's scores under each condition, as far as it could be played.
+
+    Attributes:
+        differences: by (first, second) condition; over all tasks that have both under "all".
+        remarks: what was not played, and why.
+    """
+
+    scores: Mapping[str, Mapping[str, TaskScores]]
+    wrong_tasks: Mapping[str, str]
+    differences: Mapping[tuple[str, str], Mapping[str, Difference]]
+    remarks: Sequence[str]
+
+
+def ablation_jobs(
+    plan: Plan, agent: Agent, tasks: Sequence[Task]
+) -> tuple[list[Job], dict[str, str], list[str]]:
+    """The jobs, each task's wrong task, and what cannot be played."""
+    jobs, wrong, remarks = list[Job](), dict[str, str](), list[str]()
+    for task in tasks:
+        spec = agent.spec(task.name)
+        if spec.history is not None:
+            remarks.append(
+                f"{task.name}: left out: the agent forgets after {spec.history} timesteps, a "
+                "prompt as well"
+            )
+            continue
+        jobs += _jobs(plan, task, NONE, [None])
+        demonstrations = plan.contents.demonstrations
+        jobs += _jobs(plan, task, RIGHT, _demonstrations(task, spec, demonstrations))
+        if (other := _other(task, tasks, agent)) is None:
+            remarks.append(f"{task.name}: no other task looks alike: no wrong demonstration")
+            continue
+        wrong[task.name] = other.name
+        jobs += _jobs(plan, task, WRONG, _demonstrations(other, spec, demonstrations))
+    if not jobs:
+        raise ValueError("no task can be prompted: " + ("; ".join(remarks) or "there are none"))
+    return jobs, wrong, remarks
+
+
+def collect_ablation(
+    plan: Plan,
+    tasks: Sequence[Task],
+    outcomes: Sequence[Outcome],
+    wrong: Mapping[str, str],
+    remarks: Sequence[str],
+) -> Ablation:
+    """Put the episodes together again, and pair them."""
+    remarks = [*remarks, *(f"{o.name}: {o.error}" for o in outcomes if o.error is not None)]
+    references = {
+        task.name: tabled_reference(task, plan.seeds)
+        or measure_reference(
+            task, plan.seeds, demonstrations=plan.contents.demonstrations.get(task.name)
+        )
+        for task in tasks
+        if any(o.name.startswith(f"{task.name}, ") for o in outcomes)
+    }
+    scores: dict[str, dict[str, TaskScores]] = {}
+    for condition in CONDITIONS:
+        results = [o.result for o in outcomes if f", {condition}, " in o.name and o.error is None]
+        found, problems = task_scores(tasks, [e for r in results for e in r], references)
+        remarks += [f"{name}, {condition}: {why}" for name, why in problems.items()]
+        for name, score in found.items():
+            if score.reference.expert > score.reference.random:
+                scores.setdefault(name, {})[condition] = score
+            else:
+                remarks.append(f"{name}: left out: its expert is no better than chance")
+    return Ablation(
+        scores=scores,
+        wrong_tasks=wrong,
+        differences={pair: dict(_differences(scores, *pair)) for pair in COMPARED},
+        remarks=remarks,
+    )
+
+
+def demonstration(task: Task, spec: Spec, number: int, dataset: str | None = None) -> Episode:
+    """The expert's n-th success from the first tuning seed on; or the data set's n-th episode.
+
+    Raises:
+        ValueError: the expert hardly ever succeeds, or there is neither expert nor data set.
+    """
+    if task.make_expert is None:
+        if dataset is None:
+            raise ValueError(f"{task.name} has neither an expert nor demonstrations")
+        return open_minari(dataset)[number]
+    with closing(task.make_env()) as env:
+        for seed in TUNING_SEEDS[:MAX_TRIES]:
+            limit = task.max_episode_steps
+            rollout = run_episode(env, task.make_expert, seed=seed, max_episode_steps=limit)
+            number -= task.succeeded(rollout.episode_return)
+            if number < 0:
+                seen = rollout.observations[:-1]
+                return Episode(
+                    observations=_stacked(spec.observation, seen, "observation"),
+                    actions=_stacked(spec.action, rollout.actions, "action"),
+                    rewards=rollout.rewards.astype(np.float32),
+                    name=f"{task.name}, the expert at seed {seed}",
+                )
+    raise ValueError(f"{task.name}: the expert fails at too many of {MAX_TRIES} seeds")
+
+
+def _demonstrations(shown: Task, spec: Spec, datasets: Mapping[str, str]) -> list[Episode]:
+    return [
+        demonstration(shown, spec, number, datasets.get(shown.name))
+        for number in range(NUM_PROMPTS)
+    ]
+
+
+def _stacked(tree: Any, values: Sequence[Any], root: str) -> dict[str, np.ndarray]:
+    """Values of each leaf with a leading axis of timesteps."""
+    flat = [flatten(tree, value, root) for value in values]
+    return {
+        path: np.array([f[path] for f in flat], dtype=object if isinstance(v, str) else None)
+        for path, v in flat[0].items()
+    }
+
+
+def _jobs(
+    plan: Plan, task: Task, condition: str, prompts: Sequence[Episode | None]
+) -> Iterator[Job]:
+    """Each prompt's share of the seeds."""
+    for i, prompt in enumerate(prompts):
+        seeds = plan.seeds[i :: len(prompts)]
+        if not seeds:
+            return
+        yield Job(
+            name=f"{task.name}, {condition}, prompt {i + 1}",
+            run=PlayEpisodes(
+                folder=str(plan.run),
+                assignments=tuple(Assignment(task=task, seed=seed) for seed in seeds),
+                acting=replace(plan.acting, prompt=prompt),
+            ),
+            cost=float(task.max_episode_steps * len(seeds)),
+        )
+
+
+def _other(task: Task, tasks: Sequence[Task], agent: Agent) -> Task | None:
+    """The next task in the list whose observations and actions are of the same kind."""
+    place = tasks.index(task)
+    others = [*tasks[place + 1 :], *tasks[:place]]
+    spec = agent.spec(task.name)
+    return next((other for other in others if agent.spec(other.name) == spec), None)
+
+
+def _differences(
+    scores: Mapping[str, Mapping[str, TaskScores]], first: str, second: str
+) -> Iterator[tuple[str, Difference]]:
+    pairs = {}
+    for name, by_condition in scores.items():
+        if first not in by_condition or second not in by_condition:
+            continue
+        one, other = (
+            dict(zip(s.seeds, s.normalized(), strict=True))
+            for s in (by_condition[first], by_condition[second])
+        )
+        common = [seed for seed in one if seed in other]
+        if common:
+            pairs[name] = np.array([[one[seed], other[seed]] for seed in common])
+            yield name, difference([pairs[name]])
+    if pairs:
+        yield "all", difference(list(pairs.values()))
