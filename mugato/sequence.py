@@ -79,7 +79,8 @@ def sequence(
         ValueError: if an observation has more tokens than there are local positions.
     """
     leaves = [*timesteps.observations.values(), *timesteps.actions.values()]
-    if not all(_is_even(leaf, len(timesteps)) for leaf in leaves):
+    num_steps = len(timesteps)
+    if not all(_is_even(leaf, num_steps) for leaf in leaves):
         return ragged_sequence(timesteps, vocab, history=history, source=source)
     shapes = tuple(
         _LeafShape(
@@ -88,7 +89,7 @@ def sequence(
         )
         for leaf in leaves
     )
-    layout = _layout(len(timesteps), shapes, len(timesteps.observations), vocab, history)
+    layout = _layout(num_steps, shapes, len(timesteps.observations), vocab, history)
     ids = _even_ids(timesteps, vocab)
     targets = np.zeros_like(ids)
     targets[:-1] = ids[1:]

@@ -46,6 +46,7 @@ class EpisodeWindows:
             for leaves in (self._spec.observation_leaves, self._spec.action_leaves)
             for leaf in leaves.values()
         )
+        self._check_fits(np.array([self._per_timestep]), "every episode")
         self._lengths = source.lengths()
         tokens = self._lengths * self._mean_tokens()
         self.num_tokens = round(tokens.sum())
@@ -119,19 +120,15 @@ class EpisodeWindows:
     def _bounds(self, item: int) -> np.ndarray:
         """Tokens before each timestep of an episode, and before its end."""
         if not self._observed_texts and not self._acted_texts:
-            check_fits(
-                np.array([self._per_timestep]),
-                context_length=self._context_length,
-                name=f"source {self.name!r}, episode {item}",
-            )
             return np.arange(self._lengths[item] + 1) * self._per_timestep
         counts = self._counts(self._source[item])
-        check_fits(
-            counts,
-            context_length=self._context_length,
-            name=f"source {self.name!r}, episode {item}",
-        )
+        self._check_fits(counts, f"episode {item}")
         return np.concatenate([[0], np.cumsum(counts)])
+
+    def _check_fits(self, counts: np.ndarray, where: str) -> None:
+        check_fits(
+            counts, context_length=self._context_length, name=f"source {self.name!r}, {where}"
+        )
 
     def _counts(self, episode: Episode) -> np.ndarray:
         """Tokens of each timestep."""

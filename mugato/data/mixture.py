@@ -23,7 +23,7 @@ from mugato.data.window import Window, Windows
 from mugato.sequence import TokenSequence
 
 # How many windows that do not fit a batch wait for the next one before the batch is closed.
-MAX_WAITING = 32
+MAX_WAITING = 16
 # Batches of one part that can be computed at the same time.
 NUM_LANES = 4
 

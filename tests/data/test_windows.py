@@ -67,9 +67,14 @@ def test_text_windows_cover_the_stream_and_end_documents():
 
 def test_a_timestep_longer_than_the_context_is_refused_by_name():
     source = control_source("arm", 40, 3)
-    (windows,) = make_windows([source], length=32)
-    with pytest.raises(ValueError, match="one timestep takes 42 tokens, but the context holds 32"):
-        windows.choose(0, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="'arm', every episode: one timestep takes 42 tokens, but"):
+        make_windows([source], length=32)
+
+
+def test_a_mission_longer_than_the_context_is_refused_by_name():
+    (windows,) = make_windows([mission_source(["go", "go to the red ball " * 20])])
+    with pytest.raises(ValueError, match="source 'missions', episode 1: one timestep takes"):
+        windows.choose(1, np.random.default_rng(0))
 
 
 def test_text_windows_are_runs_of_the_documents_ids_that_start_anywhere():
