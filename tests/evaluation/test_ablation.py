@@ -1,0 +1,105 @@
+"""No prompt, the right one, a wrong one: the same seeds, other beginnings."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from mugato.episode import validate
+from mugato.evaluation import ablation
+from mugato.evaluation.ablation import CONDITIONS, NONE, RIGHT, WRONG, ablation_jobs, demonstration
+from mugato.evaluation.ablation_report import ablate, ablation_markdown
+from mugato.evaluation.evaluate import make_plan
+from mugato.evaluation.rollouts import load_agent
+from mugato.evaluation.tasks import TASKS as OUR_TASKS
+from mugato.evaluation.tasks import find_task
+from mugato.sampling import GREEDY
+from mugato.spec import spec_of
+from tests.agents import tiny_agent
+from tests.evaluation.environments import Guess, guess_task
+
+SPEC = spec_of(Guess.observation_space, Guess.action_space)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    tiny_agent({"guess": SPEC, "riddle": SPEC}).save_pretrained(tmp_path)
+    write_config(tmp_path, ["guess", "riddle"])
+    for name in ("guess", "riddle"):
+        monkeypatch.setitem(OUR_TASKS, name, guess_task(name))
+    return tmp_path
+
+
+def write_config(folder, tasks):
+    config = {"tasks": tasks, "sources": [], "demonstrations": {}}
+    (folder / "train_config.json").write_text(json.dumps(config))
+
+
+def jobs_of(run, episodes=6):
+    plan = make_plan(run, episodes=episodes, videos=False)
+    agent = load_agent(str(run), "cpu")
+    return ablation_jobs(plan, agent, [find_task(name) for name in plan.names])
+
+
+def test_a_demonstration_is_an_experts_success_and_fits_the_spec():
+    first, second = (demonstration(guess_task(), SPEC, number) for number in (0, 1))
+    assert validate(first, SPEC).episode_return == len(first)  # the expert is always right
+    assert first.name != second.name and "seed 1000000" in first.name
+    assert (first.actions["action"] == first.observations["shown"]).all()
+    with pytest.raises(ValueError, match="guess has neither an expert nor demonstrations"):
+        demonstration(guess_task(expert=False), SPEC, 0)
+
+
+def test_each_condition_plays_all_seeds_once(run):
+    jobs, wrong, remarks = jobs_of(run)
+    assert wrong == {"guess": "riddle", "riddle": "guess"} and not remarks
+    for condition in CONDITIONS:
+        work = [j.run for j in jobs if j.name.startswith(f"guess, {condition}, ")]
+        seeds = [a.seed for w in work for a in w.assignments]
+        assert sorted(seeds) == list(range(3_000_000, 3_000_006))
+        prompts = [w.acting.prompt for w in work]
+        assert len(work) == (1 if condition == NONE else 4)
+        names = {p.name.partition(",")[0] for p in prompts if p is not None}
+        assert names == {NONE: set(), RIGHT: {"guess"}, WRONG: {"riddle"}}[condition]
+
+
+def test_the_command_writes_all_three_conditions(run):
+    # Untrained weights tell little of a prompt: let the likeliest action win.
+    plan = make_plan(run, episodes=6, sampling=GREEDY, videos=False)
+    data = ablate(plan, command="mugato ablate run", workers=1)
+    assert data == json.loads((run / "ablation.json").read_text())
+    for name in ("guess", "riddle"):
+        conditions = data["tasks"][name]["conditions"]
+        assert list(conditions) == list(CONDITIONS)
+        assert all(row["episodes"] == 6 for row in conditions.values())
+        assert conditions[NONE]["returns"] != conditions[RIGHT]["returns"]
+    [entry] = [d for d in data["differences"] if (d["first"], d["second"]) == (NONE, RIGHT)]
+    change = entry["tasks"]["guess"]["change"]
+    rows = data["tasks"]["guess"]["conditions"]
+    assert change == pytest.approx(rows[RIGHT]["normalized_score"] - rows[NONE]["normalized_score"])
+    both = [entry["tasks"][name]["change"] for name in ("guess", "riddle")]
+    assert entry["tasks"]["all"]["change"] == pytest.approx(np.mean(both))
+    text = ablation_markdown(data)
+    assert "| guess |" in text and "mugato ablate run" in text
+    assert (run / "ablation.md").read_text() == text
+
+
+def test_what_cannot_be_prompted_is_said(run, monkeypatch):
+    short = dataclasses.replace(SPEC, history=1)
+    tiny_agent({"guess": SPEC, "riddle": short}).save_pretrained(run)
+    jobs, wrong, remarks = jobs_of(run)
+    assert wrong == {}
+    assert any("riddle: left out: the agent forgets after 1 timesteps" in r for r in remarks)
+    assert any("guess: no other task looks alike" in r for r in remarks)
+    assert not any("riddle" in job.name or WRONG in job.name for job in jobs)
+    write_config(run, ["riddle"])
+    with pytest.raises(ValueError, match="no task can be prompted: riddle: left out"):
+        jobs_of(run)
+
+
+def test_an_expert_that_never_succeeds_demonstrates_nothing(monkeypatch):
+    monkeypatch.setattr(ablation, "MAX_TRIES", 3)
+    hopeless = dataclasses.replace(guess_task(), failure_return=99.0)
+    with pytest.raises(ValueError, match="the expert fails at too many of 3 seeds"):
+        demonstration(hopeless, SPEC, 0)

@@ -1,0 +1,105 @@
+"""Two reports beside each other, against differences worked out by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mugato import cli
+from mugato.evaluation import scores
+from mugato.evaluation.comparison import compare, read_report
+from mugato.evaluation.scores import Reference, TaskScores, stratified_difference
+from mugato.evaluation.task_rows import task_row
+
+SEEDS = range(3_000_000, 3_000_040)
+
+
+def report(returns, *, expert=10.0, random=0.0, name="walk", seeds=SEEDS, failed=()):
+    """A report of one task, as `mugato evaluate` writes it."""
+    kept = [seed for seed in seeds if seed not in failed]
+    found = TaskScores(
+        name=name, domain="test", seeds=kept, returns=returns, lengths=[5] * len(kept),
+        reference=Reference(expert=expert, random=random), max_episode_steps=9,
+        failed=dict.fromkeys(failed, "crashed"),
+    )  # fmt: skip
+    return {
+        "tasks": {name: task_row(found, {})},
+        "train": {"parameters": 1_000_000, "seconds": None},
+        "evaluation": {
+            "sampling": {"temperature": 1.0}, "seeds": [seeds[0], seeds[-1]],
+            "episodes": len(seeds), "seconds": 1.0, "workers": 2,
+        },
+        "machine": {"cpu": "x", "cores": 2, "memory_gib": 1.0, "gpu": None, "system": "s",
+                    "python": "3"},
+        "versions": {}, "total_seconds": 1.0, "command": "mugato evaluate <a>", "commit": None,
+        "date": "2026-01-01",
+    }  # fmt: skip
+
+
+def test_pairs_make_small_changes_sure():
+    """Luck of the seed is far larger than the change, but both had the same."""
+    luck = np.random.default_rng(0).normal(5.0, 3.0, len(SEEDS))
+    better = luck + np.random.default_rng(1).normal(0.5, 0.2, len(SEEDS))
+    found = compare(report(luck.tolist()), report(better.tolist())).tasks["walk"]
+    assert found.change == pytest.approx((better - luck).mean() / 10)
+    assert found.is_sure and found.pairs == 40
+    unpaired = scores.interval(better / 10)
+    assert found.interval[1] - found.interval[0] < (unpaired[1] - unpaired[0]) / 3
+
+
+def test_the_interval_is_that_of_resampled_pairs():
+    rng = np.random.default_rng(0)
+    strata = [rng.normal(0.5, 0.3, (n, 2)) for n in (20, 30)]
+    low, high = stratified_difference(strata, scores.mean)
+    drawn = []
+    for _ in range(4000):
+        means = [s[rng.integers(0, len(s), len(s))].mean(axis=0) for s in strata]
+        drawn.append(np.diff(np.mean(means, axis=0))[0])
+    assert [low, high] == pytest.approx(np.percentile(drawn, [2.5, 97.5]), abs=0.01)
+
+
+def test_only_seeds_that_both_played_are_paired():
+    first = report([1.0] * 39, failed=[3_000_000])
+    second = report([2.0, *[3.0] * 38, 9.0], seeds=range(3_000_001, 3_000_041))
+    found = compare(first, second)
+    assert found.tasks["walk"].pairs == 39
+    assert found.tasks["walk"].change == pytest.approx((2.0 + 38 * 3.0) / 390 - 0.1)
+    assert found.overall["iqm"].change == pytest.approx(found.tasks["walk"].change)
+
+
+def test_what_cannot_be_compared_is_said():
+    first, second = report([1.0] * 40), report([2.0] * 40, expert=20.0)
+    second["tasks"]["run"] = report([1.0] * 40, name="run")["tasks"]["run"]
+    found = compare(first, second)
+    assert found.tasks["walk"].second == pytest.approx(0.2)  # by the first's references
+    assert any("the second report's references differ" in remark for remark in found.remarks)
+    assert "only in the second: run" in found.remarks
+    with pytest.raises(ValueError, match="nothing to compare: walk: no seeds in common"):
+        compare(first, report([1.0] * 5, seeds=range(3_500_000, 3_500_005)))
+    with pytest.raises(ValueError, match="walk: the expert's mean return 0 is not above"):
+        compare(report([1.0] * 40, expert=0.0), second)
+
+
+def test_the_command_shows_and_writes_both(tmp_path, capsys):
+    for name, value in (("a", 2.0), ("b", 4.0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.json").write_text(json.dumps(report([value] * 40)))
+    page = tmp_path / "compare.html"
+    cli.main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(page)])
+    said = capsys.readouterr().out
+    assert "| walk | 0.20 | 0.40 | +0.20* | +0.20 to +0.20 | 40 |" in said
+    assert "| inter-quartile mean | 0.20 | 0.40 |" in said
+    text = page.read_text()
+    assert "mugato evaluate &lt;a&gt;" in text and "<svg" in text and "http" not in text
+    assert text.count("<table>") == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "run mugato evaluate"), ("{", "is no report: "), ("{}", "it has no tasks")],
+)
+def test_what_is_no_report_is_refused(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "report.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_report(tmp_path)
