@@ -37,6 +37,14 @@ class CheckedSource:
             self._known[index] = True
         return episode
 
+    def window(self, index: int, start: int, stop: int) -> Episode:
+        """The timesteps from `start` up to `stop` of an episode.
+
+        A source that reads them without the rest (`window`) has checked what it read.
+        """
+        read = getattr(self.source, "window", None)
+        return self[index].window(start, stop) if read is None else read(index, start, stop)
+
     def lengths(self) -> np.ndarray:
         """Timesteps of each episode: as the source says, or counted."""
         known = getattr(self.source, "lengths", None)

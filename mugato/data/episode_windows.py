@@ -82,7 +82,7 @@ class EpisodeWindows:
 
     def encode(self, window: Window) -> TokenSequence:
         """The prompt's timesteps and then those of the window, as one run of timesteps."""
-        pieces = [self._source[run.episode].window(run.start, run.stop) for run in window.runs]
+        pieces = [self._source.window(run.episode, run.start, run.stop) for run in window.runs]
         joined = pieces[0] if len(pieces) == 1 else _joined(pieces)
         return encode(joined, self._spec, self._tokenizer, source=self._number)
 

@@ -27,7 +27,7 @@ DATA_FOLDER = "data"
 HDF5_FILE = "main_data.hdf5"
 # Minari wants a namespace of at least two characters.
 _DATASET_ID = re.compile(r"(?!\w/[^/]*$)([-\w]+/)*[-\w]+-v\d+")
-CACHE_BYTES = 2**31
+CACHE_BYTES = 2**29  # for each source, in each process
 # Reading neighbors with an episode saves opening the file again for each.
 MAX_BLOCK_EPISODES = 32
 MAX_BLOCK_BYTES = 2**26

@@ -20,7 +20,9 @@ class Source(Protocol):
     """A list of episodes that share a spec; `source[i]` is cheap and gives the same every time.
 
     One that knows how many timesteps each episode has without reading it says so in an attribute
-    `lengths`; of the others every episode is read before training begins.
+    `lengths`; of the others every episode is read before training begins. One that can read some
+    timesteps of an episode without the rest has a method `window(index, start, stop)`, which checks
+    what it read against the spec.
     """
 
     @property

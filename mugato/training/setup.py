@@ -1,7 +1,7 @@
 """From a config to what the loop needs: sources, tokenizer, mixture, model."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
 
@@ -46,6 +46,11 @@ class Named:
     def lengths(self) -> Sequence[int] | None:
         """Timesteps of each episode, if the source knows them."""
         return getattr(self.source, "lengths", None)
+
+    @property
+    def window(self) -> Callable[[int, int, int], Episode] | None:
+        """Reads some timesteps of an episode without the rest, if the source can."""
+        return getattr(self.source, "window", None)
 
 
 def open_sources(config: TrainConfig) -> dict[str, Source]:

@@ -206,6 +206,23 @@ def test_a_source_that_knows_its_lengths_is_not_read_at_the_start():
     assert source.read == {3}
 
 
+class ReadsWindows(CountedReads):
+    """A source that gives some timesteps without the rest."""
+
+    def window(self, index, start, stop):
+        return self._source[index].window(start, stop)
+
+
+def test_a_source_that_reads_windows_is_not_read_whole():
+    source = ReadsWindows(control_source("long", 6, 50), lengths=[50] * 6)
+    (windows,) = make_windows([source], prompt_share=0.5)
+    (naive,) = make_windows([control_source("long", 6, 50)], prompt_share=0.5)
+    for seed in range(20):
+        s, expected = (draw(w, seed % 6, np.random.default_rng(seed)) for w in (windows, naive))
+        np.testing.assert_array_equal(s.ids, expected.ids)
+    assert not source.read
+
+
 def test_pieces_come_from_each_episode_as_often_as_it_is_long():
     source = mission_source(["go"])
     (windows,) = make_windows([dataclasses.replace(source, episodes=[*source.episodes] * 3)], 32)

@@ -10,6 +10,7 @@ from mugato.training.config import TrainConfig
 from mugato.training.setup import Named, is_control, make_mixture
 from tests.agents import random_episode, tiny_config
 from tests.data.test_mixture import TOKENIZER, control_source, text_source
+from tests.data.test_windows import ReadsWindows
 
 
 def spoken_source(name):
@@ -64,9 +65,13 @@ def test_what_is_not_named_weighs_one(weights, tmp_path):
     np.testing.assert_allclose(counts / counts.sum(), 0.25, atol=0.03)
 
 
-def test_lengths_are_those_of_the_source_that_is_renamed():
-    source = control_source("walk", 2, 5)
-    assert Named(name="task", source=source, spec=source.spec).lengths is None
+def test_a_renamed_source_offers_what_the_source_does():
+    plain = control_source("walk", 2, 5)
+    rich = ReadsWindows(plain, lengths=[5] * 6)
+    named = [Named(name="task", source=source, spec=plain.spec) for source in (plain, rich)]
+    assert named[0].lengths is None and named[0].window is None
+    assert named[1].lengths == [5] * 6 and named[1].window is not None
+    assert len(named[1].window(0, 1, 3)) == 2
 
 
 def test_text_alone_is_no_control():
