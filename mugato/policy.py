@@ -17,9 +17,10 @@ from jaxtyping import Bool
 from mugato.agent import Agent
 from mugato.agreement import check_agreement
 from mugato.decoding import Decoder
-from mugato.episode import Episode, check_leaf
+from mugato.episode import Episode
 from mugato.precision import Precision
 from mugato.prompt import Prompt, PromptPart, prompt_tokens
+from mugato.rows import leaf_of_rows, stack_rows, value_of_row
 from mugato.sampling import Sampling
 from mugato.sequence import TokenSequence, check_fits, encode
 from mugato.spec import Leaf, Spec, flatten, unflatten
@@ -163,13 +164,7 @@ class Policy:
         values = self._flatten(observation)
         leaves = self.spec.observation_leaves
         columns = self._select({p: self._column(p, leaves[p], v) for p, v in values.items()})
-        batched = {
-            path: tuple(column)
-            if self.spec.action_leaves[path].kind == "text"
-            else np.stack(column)
-            for path, column in columns.items()
-        }
-        return unflatten(self.spec.action, batched, "action")
+        return unflatten(self.spec.action, columns, "action")
 
     def select_actions(self, observations: Sequence[Any]) -> list[Any]:
         """One action for each running row's observation, in lists.
@@ -184,9 +179,12 @@ class Policy:
                 for path, leaf in self.spec.observation_leaves.items()
             }
         )
+        leaves = self.spec.action_leaves
         return [
             unflatten(
-                self.spec.action, {path: column[row] for path, column in columns.items()}, "action"
+                self.spec.action,
+                {path: value_of_row(leaves[path], column, row) for path, column in columns.items()},
+                "action",
             )
             for row in range(len(observations))
         ]
@@ -216,7 +214,9 @@ class Policy:
         return marked
 
     @torch.inference_mode()
-    def _select(self, observations: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
+    def _select(
+        self, observations: Mapping[str, np.ndarray]
+    ) -> dict[str, Sequence[Any] | np.ndarray]:
         """Each action leaf's values, from each observation leaf's, (rows, *shape)."""
         tokens = self._encode(observations)
         if self.spec.history is not None:
@@ -240,17 +240,7 @@ class Policy:
             raise ValueError(
                 f"{len(values)} observations for {len(self._running)} running episodes"
             )
-        where = f"{self.task}: observation {path!r}"
-        try:
-            stacked = _stack(leaf, values)
-            check_leaf(where, stacked, leaf, len(values), is_action=False)
-            return stacked
-        except ValueError:
-            if len(values) > 1:  # say which row it is
-                for row, value in enumerate(values):
-                    one = _stack(leaf, [value])
-                    check_leaf(f"{where} of row {row}", one, leaf, 1, is_action=False)
-            raise
+        return stack_rows(f"{self.task}: observation {path!r}", leaf, values)
 
     def _encode(self, observations: Mapping[str, np.ndarray]) -> TokenSequence:
         """The rows' observations as tokens, separators last; a row is a timestep here."""
@@ -260,32 +250,18 @@ class Policy:
         check_fits(np.bincount(encoded.timesteps), context_length=context_length, name=self.task)
         return encoded
 
-    def _decode(self, leaf: Leaf) -> list[Any]:
-        """One leaf of the action for each row, element by element."""
+    def _decode(self, leaf: Leaf) -> Sequence[Any] | np.ndarray:
+        """One leaf of the action for each row, element by element: texts, or (rows, *shape)."""
         tokenizer = self.agent.tokenizer
         if leaf.kind == "text":
             end = tokenizer.text.end_of_text
             texts = self._decoder.decode_text(
                 tokenizer.text_ids, end, self.sampling, self._drawing, max_tokens=MAX_TEXT_TOKENS
             )
-            return [tokenizer.decode(leaf, np.array(ids), is_action=True) for ids in texts]
+            return tuple(tokenizer.decode(leaf, np.array(ids), is_action=True) for ids in texts)
         chosen = [
             self._decoder.decode(tokenizer.legal_ids(leaf, i), self.sampling, self._drawing)
             for i in range(leaf.size)
         ]
         ids = torch.stack(chosen, dim=1).cpu().numpy()
-        return [_scalar(leaf, tokenizer.decode(leaf, row, is_action=True)) for row in ids]
-
-
-def _stack(leaf: Leaf, values: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Values of one leaf with a leading axis."""
-    if leaf.kind == "text":
-        stacked = np.empty(len(values), dtype=object)
-        stacked[:] = [str(v) if isinstance(v, np.str_) else v for v in values]
-        return stacked
-    return values if isinstance(values, np.ndarray) else np.stack([np.asarray(v) for v in values])
-
-
-def _scalar(leaf: Leaf, value: np.ndarray) -> Any:
-    """Gymnasium's Discrete takes a NumPy scalar, not an array."""
-    return value[()] if leaf.kind == "discrete" and leaf.shape == () else value
+        return tokenizer.decode(leaf_of_rows(leaf, len(ids)), ids.reshape(-1), is_action=True)

@@ -18,7 +18,7 @@ ROWS = [
     {"agent", "precision"},
     {"tasks"},
     {"training"},
-    {"sampling", "decoding", "prompt", "agreement", "policy", "generate"},
+    {"sampling", "decoding", "prompt", "agreement", "rows", "policy", "generate"},
     {"evaluation"},
     {"cli", "commands", "data_pictures", "data_view", "display", "presets", "__init__", "__main__"},
 ]
