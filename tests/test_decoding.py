@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.vector.utils import batch_space, iterate
 
 from mugato.decoding import CHUNK, Decoder
 from mugato.policy import Policy
@@ -70,6 +71,7 @@ def test_nothing_can_be_decoded_from_nothing():
         Decoder(agent.model, num_rows=1).decode(agent.tokenizer.text_ids, GREEDY)
 
 
+@pytest.mark.filterwarnings("ignore:.*Casting input x to numpy array")  # Gymnasium's own, of ()
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", ACTIONS)
 def test_of_100_000_sampled_actions_none_is_invalid(name, precision):
@@ -83,9 +85,9 @@ def test_of_100_000_sampled_actions_none_is_invalid(name, precision):
         sampling=Sampling(temperature=3.0),
         precision=precision,
     )
-    generator = np.random.default_rng(0)
+    generator, batched = np.random.default_rng(0), batch_space(space, num_rows)
     for _ in range(steps):
         values = generator.uniform(-1, 1, (num_rows, 1)).astype(np.float32)
-        actions = policy.select_actions(list(values))
+        actions = list(iterate(batched, policy.select_action(values)))
         invalid = [action for action in actions if not space.contains(action)]
         assert not invalid and len(actions) == num_rows
