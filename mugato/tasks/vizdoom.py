@@ -7,6 +7,7 @@ Expert: turns (in "basic" it steps) until the enemy closest to the crosshair is 
 It reads the renderer's labels, which say what each thing in the picture is and how wide it is.
 """
 
+import weakref
 from functools import partial
 from typing import Any
 
@@ -63,6 +64,8 @@ def _make_env(env_id: str, random_starts: int, *, render_mode: str | None = None
     )
     game: Any = env.unwrapped
     game.game.set_labels_buffer_enabled(True)  # for the expert; not part of the observation
+    # The game is a process of its own, which would outlive a worker that ends without closing it.
+    weakref.finalize(game, game.game.close)
     if random_starts:
         env = RandomStart(env, most=random_starts)
     return SmallPicture(env, height=60, width=80, key="screen")
