@@ -72,7 +72,13 @@ class PartState:
 
 
 class Mixture:
-    """The batches of one run. `batch` depends on nothing but its arguments."""
+    """The batches of one run. `batch` depends on nothing but its arguments.
+
+    Attributes:
+        windows, names, shares: of the sources, in one order; the shares sum to 1.
+        num_parts: equal parts of the batch.
+        row_length: in tokens.
+    """
 
     def __init__(
         self,
@@ -88,7 +94,7 @@ class Mixture:
             raise ValueError(f"{num_rows} rows cannot be cut into {num_parts} equal parts")
         self.windows, self.names = list(windows), [w.name for w in windows]
         self.num_parts, self.row_length = num_parts, row_length
-        self._shares = list(shares(weights, self.windows).values())
+        self.shares = list(shares(weights, self.windows).values())
         self._rows_per_part, self._seed = num_rows // num_parts, seed
         self._streams = [_stream(w, seed + 1000 * i) for i, w in enumerate(self.windows)]
 
@@ -113,7 +119,7 @@ class Mixture:
             )
         rows = RowPacker[_Placed](length=self.row_length, num_rows=self._rows_per_part)
         waiting = [drawn for drawn in state.waiting if not rows.add(_Placed(*drawn))]
-        order = _Order(state, self._shares)
+        order = _Order(state, self.shares)
         while len(waiting) < MAX_WAITING and rows.largest_free > 0:
             source, number = order.next()
             window = self.window(part, turn, source, number)
