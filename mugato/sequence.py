@@ -21,8 +21,7 @@ from mugato.vocab import Vocab
 NUM_LOCAL_POSITIONS = 512
 # Every action token shares this one encoding, whatever its place (App. C.3).
 ACTION_POSITION = NUM_LOCAL_POSITIONS
-# Layouts of sequences that are remembered: there is one for each number of timesteps and length of
-# the mission. Of 1,024 tokens each takes 60 kB.
+# Layouts that are remembered, one for each shape of a sequence; of 1,024 tokens each takes 60 kB.
 NUM_LAYOUTS = 512
 
 
