@@ -6,6 +6,7 @@ same one, so that an episode starts with a few random actions, which its seed dr
 Expert: `atari_experts.py`.
 """
 
+import weakref
 from functools import partial
 
 import gymnasium
@@ -52,6 +53,8 @@ def _make_env(game: str, random_starts: int, *, render_mode: str | None = None) 
         render_mode=render_mode,
         disable_env_checker=True,
     )
+    # An emulator that is still held when Python ends complains about it.
+    weakref.finalize(env.unwrapped, vars(env.unwrapped).pop, "ale", None)
     return SmallPicture(RandomStart(env, most=random_starts), height=80, width=64)
 
 
