@@ -109,7 +109,7 @@ class TrainConfig:
         named = {
             "weights": (*self.tasks, *self.sources),
             "demonstrations": self.tasks,
-            "history": self.tasks,
+            "history": (*self.tasks, *self.sources),
             "splits": self.sources,
         }
         for label, names in named.items():

@@ -30,7 +30,7 @@ MIN_PIECES = 290
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Named:
-    """A source under the name that the run knows it by: a task's name, not its data set's."""
+    """A source under the name that the run knows it by: a task's, or as `--sources` has it."""
 
     name: str
     source: Source
@@ -64,12 +64,16 @@ def open_sources(config: TrainConfig) -> dict[str, Source]:
                     f"{task!r} is not one of our tasks: name its data set with --demonstrations"
                 )
             dataset_id = TASKS[task].dataset_id
-        source = open_minari(dataset_id)
-        spec = dataclasses.replace(source.spec, history=config.history.get(task))
-        sources[task] = Named(name=task, source=source, spec=spec)
+        sources[task] = _named(task, open_minari(dataset_id), config)
     for name in config.sources:
-        sources[name] = open_source(name, config.splits.get(name, "train"))
+        source = open_source(name, config.splits.get(name, "train"))
+        sources[name] = _named(name, source, config)
     return sources
+
+
+def _named(name: str, source: Source, config: TrainConfig) -> Named:
+    spec = dataclasses.replace(source.spec, history=config.history.get(name))
+    return Named(name=name, source=source, spec=spec)
 
 
 def make_tokenizer(config: TrainConfig, sources: Mapping[str, Source]) -> Tokenizer:

@@ -6,8 +6,14 @@ from gymnasium import spaces
 
 from mugato.data.source import EpisodeList
 from mugato.spec import Leaf, Spec
-from mugato.training.config import TrainConfig
-from mugato.training.setup import Named, is_control, make_mixture
+from mugato.training.config import TokenizerConfig, TrainConfig
+from mugato.training.setup import (
+    Named,
+    is_control,
+    make_mixture,
+    make_tokenizer,
+    open_sources,
+)
 from tests.agents import random_episode, tiny_config
 from tests.data.test_mixture import TOKENIZER, control_source, text_source
 from tests.data.test_windows import ReadsWindows
@@ -82,3 +88,17 @@ def test_text_alone_is_no_control():
         action={"say": Leaf(kind="text"), "go": Leaf(kind="discrete", low=(0.0,), high=(3.0,))},
     )
     assert is_control(EpisodeList(name="both", spec=both, episodes=[]))
+
+
+def test_sources_keep_the_names_they_were_asked_for_by(tmp_path):
+    (tmp_path / "play.txt").write_text("to be or not to be, that is the question. " * 50)
+    text, questions = f"text:{tmp_path}", "easy-vqa?size_px=32"
+    config = TrainConfig(
+        sources=(text, questions),
+        weights={text: 3.0},
+        tokenizer=TokenizerConfig(text_pieces=400, max_patches=16),
+    )
+    sources = open_sources(config)
+    assert sources[questions].spec.observation_leaves["image"].shape == (32, 32, 3)
+    mixture = make_mixture(config, sources, make_tokenizer(config, sources))
+    assert dict(zip(mixture.names, mixture.shares, strict=True)) == {text: 0.75, questions: 0.25}

@@ -130,10 +130,9 @@ def test_settings_of_the_data_are_checked(tmp_path):
         make_config(tmp_path, workers=-1)
 
 
-@pytest.mark.parametrize("field", ["history", "demonstrations"])
-def test_settings_of_tasks_for_a_source_are_refused(field, tmp_path):
-    with pytest.raises(ValueError, match=f"{field} name ..text.., but may name"):
-        make_config(tmp_path, **{field: {"text": 1 if field == "history" else "data"}})
+def test_demonstrations_of_a_source_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="demonstrations name ..text.., but may name"):
+        make_config(tmp_path, demonstrations={"text": "data"})
 
 
 def test_two_processes_compute_what_one_does(tmp_path):
