@@ -19,7 +19,7 @@ ROWS = [
     {"tasks"},
     {"training"},
     {"sampling", "decoding", "prompt", "agreement", "rows", "policy", "generate"},
-    {"evaluation"},
+    {"evaluation", "multinet", "multinet_posing", "multinet_requests"},
     {"cli", "commands", "data_pictures", "data_view", "display", "presets", "__init__", "__main__"},
 ]
 ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}
