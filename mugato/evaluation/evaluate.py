@@ -105,7 +105,7 @@ def make_plan(
         raise ValueError(
             f"seeds below {DEMONSTRATION_SEEDS.stop} are for demonstrations, got {first_seed}"
         )
-    run, acting = Path(run), _acting(sampling, seed)
+    run, acting = Path(run), make_acting(sampling, seed)
     contents = run_contents(run, load_agent(str(run), acting.device))
     return Plan(
         run=run,
@@ -118,11 +118,13 @@ def make_plan(
     )
 
 
-def _acting(sampling: Sampling, seed: int) -> Acting:
-    """On processors in full precision: quicker here than bf16, and never chosen by a stopwatch."""
+def make_acting(sampling: Sampling, seed: int) -> Acting:
+    """In bf16 where there are units for it; asked of the machine, never chosen by a stopwatch."""
     if torch.cuda.is_available():
         return Acting(sampling=sampling, seed=seed, device="cuda", precision="bf16")
-    return Acting(sampling=sampling, seed=seed)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])()  # new in PyTorch
+    precision = "bf16" if capabilities.get("amx_bf16") else "fp32"
+    return Acting(sampling=sampling, seed=seed, precision=precision)
 
 
 def percent(jobs: Sequence[Job], progress: Progress) -> Progress:

@@ -1,7 +1,7 @@
 """Questions, captions and text as jobs."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -48,12 +48,17 @@ def language_jobs(plan: Plan) -> list[Job]:
     return [
         Job(
             name=source,
-            run=partial(job, str(plan.run), plan.acting),
+            run=partial(job, str(plan.run), language_acting(plan.acting)),
             cost=TEXT_COST if source == TEXT else PICTURES_COST,
         )
         for source, job in _JOBS.items()
         if source in plan.contents.sources
     ]
+
+
+def language_acting(acting: Acting) -> Acting:
+    """On processors in full precision: bits per byte are compared to the third digit."""
+    return acting if acting.device == "cuda" else replace(acting, precision="fp32")
 
 
 def _questions(run: str, acting: Acting, progress: JobProgress) -> Answers:

@@ -8,7 +8,7 @@ from typing import Any
 
 from mugato.disk import write_whole
 from mugato.evaluation.findings import Findings, Video
-from mugato.evaluation.language_jobs import CAPTIONS, QUESTIONS, TEXT
+from mugato.evaluation.language_jobs import CAPTIONS, QUESTIONS, TEXT, language_acting
 from mugato.evaluation.machine import describe_machine, git_commit, package_versions
 from mugato.evaluation.plan import Plan
 from mugato.evaluation.report_html import report_html
@@ -125,6 +125,7 @@ def _evaluation(plan: Plan, findings: Findings, *, workers: int, seconds: float)
         "sampling": vars(plan.acting.sampling),
         "sampling_seed": plan.acting.seed,
         "precision": plan.acting.precision,
+        "language_precision": language_acting(plan.acting).precision,
         "device": plan.acting.device,
         "workers": workers,
         "job_seconds": {name: round(s, 1) for name, s in findings.seconds.items()},

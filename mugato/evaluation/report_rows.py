@@ -131,6 +131,7 @@ def facts(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     sampling = evaluation["sampling"]
     how = "greedy" if sampling["temperature"] == 0 else f"temperature {sampling['temperature']:g}"
     first, last = evaluation["seeds"]
+    how = f"{how}, {evaluation['precision']}"
     yield "episodes", f"{evaluation['episodes']} per task, seeds {first} to {last}, {how}"
     measured = dict.fromkeys(row["references"] for row in data["tasks"].values())
     if measured:

@@ -26,7 +26,7 @@ def report(returns, *, expert=10.0, random=0.0, name="walk", seeds=SEEDS, failed
         "tasks": {name: task_row(found, {})},
         "train": {"parameters": 1_000_000, "seconds": None},
         "evaluation": {
-            "sampling": {"temperature": 1.0}, "seeds": [seeds[0], seeds[-1]],
+            "sampling": {"temperature": 1.0}, "seeds": [seeds[0], seeds[-1]], "precision": "fp32",
             "episodes": len(seeds), "seconds": 1.0, "workers": 2,
         },
         "machine": {"cpu": "x", "cores": 2, "memory_gib": 1.0, "gpu": None, "system": "s",
