@@ -86,9 +86,7 @@ class MultiNetAdapter:
         history: Sequence[Any] | None = None,
     ) -> Prediction:
         """Answer one observation; arguments and errors as in `batch_predict_actions`."""
-        return self.batch_predict_actions(
-            [observation], [instruction], dataset_name, [history or []]
-        )[0]
+        return self.batch_predict_actions([observation], [instruction], dataset_name, [history])[0]
 
     @torch.inference_mode()
     def batch_predict_actions(
@@ -96,7 +94,7 @@ class MultiNetAdapter:
         observations: Sequence[Any],
         instructions: Sequence[str | None] | None = None,
         dataset_name: str | None = None,
-        histories: Sequence[Sequence[Any]] | None = None,
+        histories: Sequence[Sequence[Any] | None] | None = None,
     ) -> list[Prediction]:
         """Answer each observation as if it were alone.
 
@@ -114,8 +112,10 @@ class MultiNetAdapter:
         """
         if self._agent is None:
             raise RuntimeError("call initialize() first: no agent is loaded")
-        instructions = [None] * len(observations) if instructions is None else instructions
-        histories = [[]] * len(observations) if histories is None else histories
+        if instructions is None:
+            instructions = [None] * len(observations)
+        if histories is None:
+            histories = [None] * len(observations)
         if not len(observations) == len(instructions) == len(histories):
             raise ValueError(
                 f"{len(observations)} observations, but {len(instructions)} instructions and "
@@ -128,16 +128,19 @@ class MultiNetAdapter:
             except ValueError as error:
                 where = f"observation {row} of the batch: " if len(observations) > 1 else ""
                 raise ValueError(f"{where}{error}") from None
-        # Those of one spec are answered together, unless timesteps of their own come before.
-        groups: dict[str, list[int]] = {}
-        for row, one in enumerate(posed):
-            key = str(row) if one.past else repr(one.spec)
-            groups.setdefault(key, []).append(row)
         predictions: dict[int, Prediction] = {}
-        for rows in groups.values():
+        for rows in _groups(posed):
             given = _answers([posed[row] for row in rows], self._seed)
             predictions |= dict(zip(rows, given, strict=True))
         return [predictions[row] for row in range(len(posed))]
+
+
+def _groups(posed: Sequence[Posed]) -> list[list[int]]:
+    """Rows that are answered together: those of one spec, unless timesteps come before."""
+    groups: dict[str, list[int]] = {}
+    for row, one in enumerate(posed):
+        groups.setdefault(str(row) if one.past else repr(one.spec), []).append(row)
+    return list(groups.values())
 
 
 def _answers(posed: Sequence[Posed], seed: int) -> list[Prediction]:

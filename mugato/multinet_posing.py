@@ -74,8 +74,9 @@ def pose(
     context_length = agent.model.config.context_length
     longest = max(1, context_length // 4) if leaf.kind == "text" else leaf.size
     room = min(context_length - longest, NUM_LOCAL_POSITIONS) - 1  # one is the separator's
-    options = tuple(cut(tokenizer.text, option, longest - 1) for option in request.options)
-    request = replace(request, options=options)
+    if leaf.kind == "text":
+        options = tuple(cut(tokenizer.text, option, longest - 1) for option in request.options)
+        request = replace(request, options=options)
     if known is None:
         image = tokenizer.image
         most = max(1, min(room // 2, image.max_patches or room))
