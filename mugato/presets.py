@@ -63,11 +63,11 @@ def demo() -> TrainConfig:
     )
 
 
-def environment() -> TrainConfig:
-    """A micro agent on a user's own environment: `mugato train --env ID --demonstrations NAME`."""
+def own() -> TrainConfig:
+    """A micro agent on one's own choice: of tasks and sources by name, or of an environment."""
     return TrainConfig(
-        run=Path("runs/environment"),
-        tasks=("name-it-with-env",),
+        run=Path("runs/own"),
+        tasks=("name-tasks-or-sources",),
         tokenizer=TokenizerConfig(text_pieces=8192, max_patches=16),
         optimizer=OptimizerConfig(lr=1e-3, warmup_steps=100),
         steps=1000,
@@ -110,7 +110,7 @@ def large() -> TrainConfig:
 
 PRESETS: Mapping[str, Callable[[], TrainConfig]] = {
     "demo": demo,
-    "environment": environment,
+    "own": own,
     "mini": mini,
     "small": small,
     "baseline": baseline,

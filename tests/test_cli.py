@@ -62,6 +62,15 @@ def test_a_preset_narrowed_to_some_tasks_forgets_the_others(capsys):
     assert "mugato/cartpole/expert-v0" in line  # not recorded in this test's folder
 
 
+def test_sources_without_a_preset_are_trained_on_alone(working_folder):
+    (working_folder / "plays").mkdir()
+    (working_folder / "plays" / "one.txt").write_text("to be or not to be, that is it. " * 99)
+    run("train", "--sources", "text:plays", "--weights", "by_tokens", "--run", "agent", *FAST)
+    config = json.loads((working_folder / "agent" / "train_config.json").read_text())
+    assert config["tasks"] == [] and config["sources"] == ["text:plays"]
+    run("generate", "to be", "--agent", "agent", "--max-tokens", "5")
+
+
 def test_an_unknown_preset_lists_the_presets(capsys):
     assert "there are demo," in fails(capsys, "train", "--preset", "demmo")
 

@@ -21,16 +21,19 @@ def train(arguments: Sequence[str]) -> None:
     resume = _take_flag(arguments, "--resume")
     if env and not demonstrations:
         raise ValueError("--env needs --demonstrations NAME, a Minari data set")
-    base = preset(name or ("environment" if env else "demo"))
+    tasks = (env,) if env else _values(arguments, "--tasks")
+    sources = _values(arguments, "--sources")
+    if name is None and (tasks or sources):  # these alone, and nothing of the demo's
+        base = _narrowed(preset("own"), tasks=tasks or (), sources=sources or ())
+    else:
+        base = preset(name or "demo")
+        base = _narrowed(
+            base,
+            tasks=base.tasks if tasks is None else tasks,
+            sources=base.sources if sources is None else sources,
+        )
     if env and demonstrations:
-        base = _narrowed(base, tasks=(env,), sources=() if name is None else base.sources)
         base = dataclasses.replace(base, demonstrations={env: demonstrations})
-    tasks, chosen = _values(arguments, "--tasks"), _values(arguments, "--sources")
-    base = _narrowed(
-        base,
-        tasks=base.tasks if tasks is None else tasks,
-        sources=base.sources if chosen is None else chosen,
-    )
     config = tyro.cli(
         TrainConfig,
         default=base,
@@ -38,9 +41,9 @@ def train(arguments: Sequence[str]) -> None:
         prog="mugato train",
         description=(
             "Train an agent. --preset NAME chooses a complete configuration "
-            f"({', '.join(PRESETS)}), the flags below change it. --env ID --demonstrations NAME "
-            "trains on any Minari data set of any Gymnasium environment. --resume goes on where "
-            "the run stopped."
+            f"({', '.join(PRESETS)}), the flags below change it. --tasks and --sources without a "
+            "preset train on those alone. --env ID --demonstrations NAME trains on any Minari data "
+            "set of any Gymnasium environment. --resume goes on where the run stopped."
         ),
     )
     run_training(config, resume=resume)
