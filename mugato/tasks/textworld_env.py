@@ -16,7 +16,9 @@ from gymnasium import spaces
 from mugato.data.packages import require
 
 TEXT_LENGTH = 4096
-COMMAND_LENGTH = 64
+# Longer commands are cut, since the interpreter reads a line of limited length; the games' own have
+# up to about 90 characters.
+COMMAND_LENGTH = 128
 
 
 class TextWorld(gymnasium.Env):
