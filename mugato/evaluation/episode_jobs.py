@@ -12,6 +12,7 @@ from typing import Any
 
 from mugato.agent import Agent
 from mugato.evaluation.rollouts import (
+    MAX_ENVS,
     TRIES,
     Acting,
     Assignment,
@@ -24,7 +25,7 @@ from mugato.evaluation.workers import Job, JobProgress, Outcome, run_jobs
 from mugato.tasks.task import Task
 
 # A job is long enough to fill its batch several times, short enough to give all processes some.
-EPISODES_PER_JOB = 100
+BATCHES_PER_JOB = 3
 # Episodes of a task that kill their process before the rest of the task is given up.
 MAX_DEADLY = 3
 
@@ -50,9 +51,9 @@ def episode_jobs(
     for task in tasks:
         spec = json.dumps(agent.spec(task.name).to_json(), sort_keys=True)
         groups[spec] += [Assignment(task=task, seed=seed) for seed in seeds]
-    jobs = []
+    jobs, wanted = [], BATCHES_PER_JOB * MAX_ENVS[acting.device]
     for assignments in groups.values():
-        size = -(-len(assignments) // max(1, round(len(assignments) / EPISODES_PER_JOB)))
+        size = -(-len(assignments) // max(1, round(len(assignments) / wanted)))
         for start in range(0, len(assignments), size):
             part = tuple(assignments[start : start + size])
             jobs.append(_job(agent, PlayEpisodes(folder=folder, assignments=part, acting=acting)))

@@ -35,7 +35,8 @@ def played(jobs, workers):
 
 
 def test_tasks_of_one_spec_share_jobs_and_every_episode_is_in_one(agent, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "EPISODES_PER_JOB", 4)
+    monkeypatch.setattr(module, "BATCHES_PER_JOB", 1)
+    monkeypatch.setitem(module.MAX_ENVS, "cpu", 4)
     tasks = [guess_task(), TASKS["cartpole"], guess_task("riddle")]
     jobs = episode_jobs(agent, str(tmp_path), tasks, SEEDS, Acting())
     assert [len(job.run.assignments) for job in jobs] == [4, 4, 4, 3, 3]
@@ -46,7 +47,8 @@ def test_tasks_of_one_spec_share_jobs_and_every_episode_is_in_one(agent, tmp_pat
 
 
 def test_any_number_of_workers_plays_the_same(agent, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "EPISODES_PER_JOB", 4)
+    monkeypatch.setattr(module, "BATCHES_PER_JOB", 1)
+    monkeypatch.setitem(module.MAX_ENVS, "cpu", 4)
     tasks = [guess_task(), TASKS["cartpole"], guess_task("riddle")]
     jobs = episode_jobs(agent, str(tmp_path), tasks, SEEDS, Acting(seed=5))
     one, three = played(jobs, 1), played(jobs, 3)
