@@ -131,7 +131,7 @@ def test_settings_of_the_data_are_checked(tmp_path):
 
 
 def test_demonstrations_of_a_source_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="demonstrations name ..text.., but may name"):
+    with pytest.raises(ValueError, match=r"demonstrations name ..text.., but may name"):
         make_config(tmp_path, demonstrations={"text": "data"})
 
 
