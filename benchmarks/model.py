@@ -3,6 +3,7 @@
 Rows of 1,024 tokens. `control`: 16 image patches, 7 other observation tokens, separator and action
 in each timestep (one token in 25 is a target). `text`: every token is a target. GPT-2 has the same
 width, depth, heads and vocabulary, and gets ids in place of patches: it is spared their embedding.
+It is measured as it comes, and with the huge pages that `mugato train` asks PyTorch for.
 Every variant runs in a fresh process; variants take turns; medians, spread and ratios are printed.
 
     python benchmarks/model.py [--rounds 3] [--sizes micro small] [--precisions bf16 fp32]
@@ -12,6 +13,7 @@ Every variant runs in a fresh process; variants take turns; medians, spread and 
 import argparse
 import itertools
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -25,7 +27,7 @@ LENGTH = 1024
 PATCHES, OTHERS = 16, 7
 TIMESTEP = PATCHES + OTHERS + 2
 STEPS, WARM_UP = 4, 1
-MODELS = ("gato rotary", "gato transformer-xl", "gpt2")
+MODELS = ("gato rotary", "gato transformer-xl", "gpt2", "gpt2 huge-pages")
 
 
 def measure(options: argparse.Namespace) -> dict[str, float]:
@@ -37,7 +39,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     device = torch.device(options.device)
-    make = _gpt2 if options.model == "gpt2" else _gato
+    make = _gpt2 if options.model.startswith("gpt2") else _gato
     model, loss = make(options, device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     seconds = []
@@ -145,8 +147,12 @@ def _batch(options: argparse.Namespace, vocab: Any) -> Any:
 
 
 def _run(arguments: list[str]) -> dict[str, float]:
+    """One variant in a process of its own; `mugato train` asks PyTorch for huge pages, so it too."""
     command = [sys.executable, __file__, "--measure", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
+    environment = dict(os.environ)
+    if arguments[-1] != "gpt2":
+        environment["THP_MEM_ALLOC_ENABLE"] = "1"
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise SystemExit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
