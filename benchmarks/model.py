@@ -147,7 +147,7 @@ def _batch(options: argparse.Namespace, vocab: Any) -> Any:
 
 
 def _run(arguments: list[str]) -> dict[str, float]:
-    """One variant in a process of its own; `mugato train` asks PyTorch for huge pages, so it too."""
+    """One variant in a process of its own, with huge pages as in `mugato train`."""
     command = [sys.executable, __file__, "--measure", *arguments]
     environment = dict(os.environ)
     if arguments[-1] != "gpt2":

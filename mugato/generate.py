@@ -1,17 +1,27 @@
 """Text from the agent: continue a text, caption a picture, answer a question about one (§3)."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 
 from mugato.agent import Agent
+from mugato.batch import pack
+from mugato.data.source import text_leaf
 from mugato.decoding import Decoder
+from mugato.episode import Episode, validate
 from mugato.policy import Policy
+from mugato.rows import stack_rows
 from mugato.sampling import GREEDY, Sampling
-from mugato.sequence import sequence
+from mugato.sequence import TokenSequence, encode, sequence
+from mugato.spec import flatten
 from mugato.timesteps import text_timesteps
+
+# Options that are scored together.
+ROWS = 8
 
 
 def continue_text(
@@ -67,3 +77,47 @@ def answer(
         for image, question in zip(images, questions, strict=True)
     ]
     return [action["answer"] for action in policy.select_actions(observations)]
+
+
+def score_options(
+    agent: Agent, observation: Any, options: Sequence[str], *, task: str
+) -> list[float]:
+    """How likely the agent finds each text as its answer to an observation.
+
+    Returns:
+        For each option the mean log-likelihood of its tokens, its end of text included, in nats.
+
+    Raises:
+        ValueError: no options, a task whose action is not one text, or an observation that does
+            not fit it.
+    """
+    spec = agent.spec(task)
+    kinds = [leaf.kind for leaf in spec.action_leaves.values()]
+    if kinds != ["text"] or not options:
+        raise ValueError(
+            f"{task}: options are texts for an action of one text; got {len(options)} options for "
+            f"an action of {kinds}"
+        )
+    values = flatten(spec.observation, observation, "observation")
+    observed = {
+        path: stack_rows(f"{task}: observation {path!r}", leaf, [values[path]])
+        for path, leaf in spec.observation_leaves.items()
+    }
+    (path,) = spec.action_leaves
+    episodes = [
+        validate(Episode(observations=observed, actions={path: text_leaf(o)}, name=task), spec)
+        for o in options
+    ]
+    return log_likelihoods(agent, [encode(e, spec, agent.tokenizer) for e in episodes])
+
+
+@torch.inference_mode()
+def log_likelihoods(agent: Agent, sequences: Sequence[TokenSequence]) -> list[float]:
+    """The mean log-likelihood of each sequence's targets, in nats."""
+    device = agent.model.embedding.table.weight.device
+    length, scores = max(map(len, sequences)), []
+    for start in range(0, len(sequences), ROWS):
+        rows = [replace(s, source=row) for row, s in enumerate(sequences[start : start + ROWS])]
+        losses = agent.model(pack(rows, length=length).to(device))
+        scores += [-float(losses.values[losses.sources == row].mean()) for row in range(len(rows))]
+    return scores

@@ -15,17 +15,14 @@ import numpy as np
 import torch
 
 from mugato.agent import Agent
-from mugato.batch import pack
 from mugato.episode import Episode
+from mugato.generate import log_likelihoods
 from mugato.multinet_posing import Posed, column, pose
 from mugato.multinet_requests import DATASETS, Request, extract_calls
 from mugato.policy import Policy
 from mugato.sampling import GREEDY, Sampling
 from mugato.sequence import TokenSequence, encode
 from mugato.spec import unflatten
-
-# Options that are scored at once.
-ROWS = 8
 
 Prediction = dict[str, Any]
 
@@ -184,14 +181,7 @@ def _choose(posed: Posed) -> Prediction:
     """The option whose tokens are the likeliest, each on average (its end is one of them)."""
     options = posed.request.options
     sequences = [_with_option(posed, option) for option in options]
-    length, scores = max(map(len, sequences)), []
-    device = posed.agent.model.embedding.table.weight.device
-    for start in range(0, len(sequences), ROWS):
-        rows = sequences[start : start + ROWS]
-        rows = [replace(s, source=row) for row, s in enumerate(rows)]
-        losses = posed.agent.model(pack(rows, length=length).to(device))
-        scores += [-float(losses.values[losses.sources == row].mean()) for row in range(len(rows))]
-    best = int(np.argmax(scores))
+    best = int(np.argmax(log_likelihoods(posed.agent, sequences)))
     return {"raw_output": options[best], "extracted_outputs": best}
 
 

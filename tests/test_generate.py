@@ -1,0 +1,59 @@
+"""Options scored by likelihood: against the logits of one full pass each."""
+
+import numpy as np
+import pytest
+import torch
+
+from mugato.batch import pack
+from mugato.episode import Episode
+from mugato.generate import score_options
+from mugato.sequence import encode
+from mugato.spec import Leaf, Spec
+from tests.agents import tiny_agent
+
+IMAGE = Leaf(kind="image", shape=(16, 16, 3), dtype="uint8")
+TEXT = Leaf(kind="text", dtype="str")
+QUESTIONS = Spec(observation={"image": IMAGE, "question": TEXT}, action={"answer": TEXT})
+OPTIONS = ["red ball", "key", "go to the green box"]
+
+
+def asked():
+    generator = np.random.default_rng(0)
+    picture = generator.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    return {"image": picture, "question": "go to what?"}
+
+
+@torch.no_grad()
+def test_scores_are_mean_log_likelihoods():
+    agent = tiny_agent({"questions": QUESTIONS})
+    observation = asked()
+    scores = score_options(agent, observation, OPTIONS * 4, task="questions")
+    assert scores[:3] == pytest.approx(scores[3:6], abs=1e-5)  # whatever is scored beside them
+    for option, score in zip(OPTIONS, scores, strict=False):
+        episode = Episode(
+            observations={
+                "image": observation["image"][None],
+                "question": np.array([observation["question"]], dtype=object),
+            },
+            actions={"answer": np.array([option], dtype=object)},
+        )
+        tokens = encode(episode, QUESTIONS, agent.tokenizer)
+        count = len(agent.tokenizer.text.encode(option)) + 1  # and its end
+        batch = pack([tokens], length=len(tokens))
+        hidden = agent.model.hidden(batch)[0][0]
+        every = range(agent.tokenizer.vocab.size)
+        logs = torch.log_softmax(agent.model.logits(hidden, every), dim=-1)
+        ids = batch.ids[0, -count:]
+        expected = logs[-count - 1 : -1].gather(1, ids[:, None]).mean()
+        assert score == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_options_need_a_task_that_answers_in_words():
+    agent = tiny_agent({"questions": QUESTIONS, "walk": Spec(observation=IMAGE, action=IMAGE)})
+    with pytest.raises(ValueError, match="got 0 options"):
+        score_options(agent, asked(), [], task="questions")
+    with pytest.raises(ValueError, match=r"walk: options are texts .* an action of \['image'\]"):
+        score_options(agent, asked()["image"], ["a"], task="walk")
+    with pytest.raises(ValueError, match="observation 'image': shape"):
+        wrong = {**asked(), "image": np.zeros((8, 8, 3), np.uint8)}
+        score_options(agent, wrong, ["a"], task="questions")
