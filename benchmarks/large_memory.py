@@ -13,9 +13,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
 from mugato.batch import Batch
-from mugato.model import attention
 from mugato.model.config import GatoConfig
 from mugato.model.gato import Gato
+from mugato.model.sight import Sight
 
 LENGTH = 1024
 
@@ -27,7 +27,10 @@ def main() -> None:
     parser.add_argument("--size", default="large")
     parser.add_argument("--keep-activations", action="store_true")
     options = parser.parse_args()
-    attention.Sight.aligned = True  # a question to the values, which fake tensors lack
+    # Questions to the values, which fake tensors lack, answered from real ones.
+    places = torch.arange(LENGTH)[None]
+    sight = Sight.of_rows(places, torch.ones_like(places), LENGTH, torch.bfloat16)
+    Sight.blocks, Sight.aligned = sight.blocks, True
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = Gato(getattr(GatoConfig, options.size)()).train()
         model.sequence_model.checkpoint_activations = not options.keep_activations
