@@ -133,10 +133,8 @@ class Policy:
             self._ending = np.zeros(self.num_rows, np.bool_)
             return
         marked = self._marks(rows)
-        if marked.any():
-            self._decoder.put(torch.from_numpy(marked).to(self._decoder.device), self._start)
-            self._timesteps[marked] = 0
-            self._ending[marked] = False
+        self._forget(marked)
+        self._ending[marked] = False
 
     def end(self, over: Sequence[bool] | Bool[np.ndarray, " rows"]) -> None:
         """Tell which episodes the last step ended; call it after every step of a `VectorEnv`.
@@ -220,10 +218,16 @@ class Policy:
         """Each action leaf's values, from each observation leaf's, (rows, *shape)."""
         tokens = self._encode(observations)
         if self.spec.history is not None:
-            self.reset(self._timesteps == self.spec.history)
+            self._forget(self._timesteps == self.spec.history)
         self._timesteps += 1
         self._decoder.read(tokens, tokens.timesteps)
         return {path: self._decode(leaf) for path, leaf in self.spec.action_leaves.items()}
+
+    def _forget(self, marked: np.ndarray) -> None:
+        """Back to the prompt in the marked rows, whose episodes may go on or be about to end."""
+        if marked.any():
+            self._decoder.put(torch.from_numpy(marked).to(self._decoder.device), self._start)
+            self._timesteps[marked] = 0
 
     def _flatten(self, observation: Any) -> dict[str, Any]:
         try:

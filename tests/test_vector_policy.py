@@ -89,11 +89,15 @@ def test_batches_of_every_space_are_taken_and_given_as_gymnasium_has_them(name):
         policy.end(terminated | truncated)
 
 
-@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+@pytest.mark.parametrize(
+    ("mode", "history"),
+    [(AutoresetMode.NEXT_STEP, None), (AutoresetMode.SAME_STEP, None), (AutoresetMode.NEXT_STEP, 2)],
+)
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_row_begins_anew_with_its_next_episode(mode, kind):
+def test_each_row_begins_anew_with_its_next_episode(mode, history, kind):
     seen, taken = SPACES["box"], SPACES["multi_discrete"]
-    agent = make_agent(seen, taken, sequence_model=kind)
+    spec = dataclasses.replace(spec_of(seen, taken), history=history)
+    agent = tiny_agent({"task": spec}, sequence_model=kind)
     envs = countdowns(seen, taken, mode)
     policy = act(agent, num_rows=3)
     policy.check(envs)
