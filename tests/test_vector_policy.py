@@ -91,7 +91,11 @@ def test_batches_of_every_space_are_taken_and_given_as_gymnasium_has_them(name):
 
 @pytest.mark.parametrize(
     ("mode", "history"),
-    [(AutoresetMode.NEXT_STEP, None), (AutoresetMode.SAME_STEP, None), (AutoresetMode.NEXT_STEP, 2)],
+    [
+        (AutoresetMode.NEXT_STEP, None),
+        (AutoresetMode.SAME_STEP, None),
+        (AutoresetMode.NEXT_STEP, 2),
+    ],
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_row_begins_anew_with_its_next_episode(mode, history, kind):
