@@ -50,11 +50,19 @@ class Agent:
             ValueError: if the folder holds no agent, or a corrupt or foreign one.
         """
         folder = Path(folder)
-        config = files.read_config(folder)
-        if missing := sorted({"tokenizer", "specs"} - set(config)):
-            raise ValueError(f"{folder} holds a model but no agent: its config has no {missing}")
-        return Agent(
-            model=Gato.from_pretrained(folder, device=device),
-            tokenizer=Tokenizer.load(folder, config["tokenizer"]),
-            specs={name: Spec.from_json(spec) for name, spec in config["specs"].items()},
-        )
+        tokenizer, specs = read_tokenizer_and_specs(folder)
+        model = Gato.from_pretrained(folder, device=device)
+        return Agent(model=model, tokenizer=tokenizer, specs=specs)
+
+
+def read_tokenizer_and_specs(folder: Path) -> tuple[Tokenizer, dict[str, Spec]]:
+    """What `Agent.save_pretrained` wrote, but for the model.
+
+    Raises:
+        ValueError: as `Agent.from_pretrained`.
+    """
+    config = files.read_config(folder)
+    if missing := sorted({"tokenizer", "specs"} - set(config)):
+        raise ValueError(f"{folder} holds a model but no agent: its config has no {missing}")
+    specs = {name: Spec.from_json(spec) for name, spec in config["specs"].items()}
+    return Tokenizer.load(folder, config["tokenizer"]), specs

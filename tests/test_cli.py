@@ -71,6 +71,23 @@ def test_sources_without_a_preset_are_trained_on_alone(working_folder):
     run("generate", "to be", "--agent", "agent", "--max-tokens", "5")
 
 
+def test_a_run_goes_on_with_its_own_tokenizer_and_on_its_own_sources(working_folder, capsys):
+    play, model = working_folder / "plays" / "one.txt", working_folder / "agent" / "tokenizer.model"
+    play.parent.mkdir()
+    play.write_text("to be or not to be, that is it. " * 99)
+    run("train", "--sources", "text:plays", "--run", "agent", *FAST)
+    saved = model.read_bytes()
+    play.write_text("whether it is nobler in the mind to suffer slings and arrows. " * 99)
+    run("train", "--sources", "text:plays", "--run", "agent", "--resume", *FAST, "--steps", "4")
+    assert model.read_bytes() == saved
+    state = json.loads((working_folder / "agent" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert state["step"] == 4
+    others = ("--sources", "text:plays", "easy-vqa", "--run", "agent", "--resume", *FAST)
+    capsys.readouterr()
+    line = fails(capsys, "train", *others)
+    assert "was trained on ['text:plays'], not on ['text:plays', 'easy-vqa']" in line
+
+
 def test_an_unknown_preset_lists_the_presets(capsys):
     assert "there are demo," in fails(capsys, "train", "--preset", "demmo")
 

@@ -67,12 +67,18 @@ def _train_here(config: TrainConfig, resume: bool) -> None:
     """Open the data, train, and show how it goes."""
     from mugato.training.loop import train as training_loop
     from mugato.training.parallel import ranks
-    from mugato.training.setup import make_agent, make_mixture, make_tokenizer, open_sources
+    from mugato.training.setup import (
+        make_agent,
+        make_mixture,
+        make_tokenizer,
+        open_sources,
+        saved_tokenizer,
+    )
 
     with ranks() as peers:
         with display.status("Reading demonstrations and text", quiet=not peers.is_main):
             sources = open_sources(config)
-            tokenizer = make_tokenizer(config, sources)
+            tokenizer = (saved_tokenizer if resume else make_tokenizer)(config, sources)
             mixture = make_mixture(config, sources, tokenizer)
             agent = make_agent(config, sources, tokenizer)
         with display.training(config, agent, quiet=not peers.is_main) as on_report:

@@ -118,8 +118,9 @@ class _Run:
         parts = self._all_parts(progress.parts)
         if self.peers.is_main:
             progress = dataclasses.replace(progress, parts=parts)
-            save_state(self.config.run, self.model, self.optimizer, progress)
+            # The state last: to go on from it takes the agent's tokenizer.
             self.agent.save_pretrained(self.config.run)
+            save_state(self.config.run, self.model, self.optimizer, progress)
         self.peers.any(False)  # nobody leaves before all is on disk
 
     def _step(self, batches: list[Batch], step: int, lr: float) -> StepResult:

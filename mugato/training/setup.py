@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
 
-from mugato.agent import Agent
+from mugato.agent import Agent, read_tokenizer_and_specs
 from mugato.data.minari_source import open_minari
 from mugato.data.mixture import Mixture
 from mugato.data.source import Source
@@ -83,6 +83,27 @@ def make_tokenizer(config: TrainConfig, sources: Mapping[str, Source]) -> Tokeni
     vocab = dataclasses.replace(config.model.vocab, num_text=text.num_pieces)
     image = ImageTokenizer(patch_px=config.model.patch_px, max_patches=config.tokenizer.max_patches)
     return Tokenizer(text=text, vocab=vocab, image=image)
+
+
+def saved_tokenizer(config: TrainConfig, sources: Mapping[str, Source]) -> Tokenizer:
+    """The tokenizer of a run that goes on: its weights know no other, whatever its data is now.
+
+    Raises:
+        ValueError: no agent in the run's folder, or one of other sources, in another order, or of
+            sources that looked otherwise.
+    """
+    tokenizer, specs = read_tokenizer_and_specs(config.run)
+    if list(specs) != list(sources):
+        raise ValueError(
+            f"cannot resume {config.run}: it was trained on {list(specs)}, not on {list(sources)}"
+        )
+    for name, source in sources.items():
+        if source.spec != specs[name]:
+            raise ValueError(
+                f"cannot resume {config.run}: the spec of {name!r} was {specs[name]}, but is now "
+                f"{source.spec}"
+            )
+    return tokenizer
 
 
 def make_mixture(

@@ -13,8 +13,9 @@ from mugato.training.setup import (
     make_mixture,
     make_tokenizer,
     open_sources,
+    saved_tokenizer,
 )
-from tests.agents import random_episode, tiny_config
+from tests.agents import random_episode, tiny_agent, tiny_config
 from tests.data.test_mixture import TOKENIZER, control_source, text_source
 from tests.data.test_windows import ReadsWindows
 
@@ -78,6 +79,18 @@ def test_a_renamed_source_offers_what_the_source_does():
     assert named[0].lengths is None and named[0].window is None
     assert named[1].lengths == [5] * 6 and named[1].window is not None
     assert len(named[1].window(0, 1, 3)) == 2
+
+
+def test_a_run_whose_source_looks_otherwise_is_not_resumed(tmp_path):
+    config, walk = TrainConfig(run=tmp_path, tasks=("walk",)), control_source("walk", 2, 5)
+    agent = tiny_agent({"walk": walk.spec})
+    with pytest.raises(ValueError, match="no mugato checkpoint"):
+        saved_tokenizer(config, {"walk": walk})
+    agent.save_pretrained(tmp_path)
+    assert saved_tokenizer(config, {"walk": walk}) == agent.tokenizer
+    message = r"the spec of 'walk' was .*shape=\(2,\).*but is now .*shape=\(3,\)"
+    with pytest.raises(ValueError, match=message):
+        saved_tokenizer(config, {"walk": control_source("walk", 3, 5)})
 
 
 def test_text_alone_is_no_control():
