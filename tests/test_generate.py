@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mugato.batch import pack
+from mugato.commands.generate import generate
 from mugato.episode import Episode
 from mugato.generate import score_options
 from mugato.sequence import encode
@@ -57,3 +59,17 @@ def test_options_need_a_task_that_answers_in_words():
     with pytest.raises(ValueError, match="observation 'image': shape"):
         wrong = {**asked(), "image": np.zeros((8, 8, 3), np.uint8)}
         score_options(agent, wrong, ["a"], task="questions")
+
+
+def test_a_picture_finds_the_source_whatever_its_options(tmp_path, capsys):
+    name = "easy-vqa?size_px=16"
+    tiny_agent({name: QUESTIONS}).save_pretrained(tmp_path)
+    path = tmp_path / "picture.png"
+    Image.fromarray(asked()["image"]).save(path)
+    shown = []
+    for task in (None, "easy-vqa", name):
+        generate(agent=tmp_path, image=path, question="what?", task=task)
+        shown.append(capsys.readouterr().out)
+    assert len(set(shown)) == 1
+    with pytest.raises(ValueError, match=f"the agent knows no task 'emoji', only .*{name[:8]}"):
+        generate(agent=tmp_path, image=path)

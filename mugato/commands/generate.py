@@ -27,7 +27,8 @@ def generate(
         agent: folder of the run.
         image: a picture file.
         question: asked about the picture.
-        task: source whose way of answering is used; emoji for captions, easy-vqa for questions.
+        task: source whose way of answering is used; emoji for captions, easy-vqa for questions. The
+            options that it was trained with need not be named.
         max_tokens: of continued text.
         temperature: 0 takes the likeliest token every time.
         top_p: sample among the likeliest tokens that hold this much probability.
@@ -36,6 +37,7 @@ def generate(
     from mugato import generate as generation
     from mugato.agent import Agent
     from mugato.data.pictures import read_picture
+    from mugato.data.sources import named_like
     from mugato.sampling import Sampling
 
     loaded = Agent.from_pretrained(agent)
@@ -51,6 +53,7 @@ def generate(
         console.print()
         return
     name = task or ("emoji" if question is None else "easy-vqa")
+    name = named_like(name, loaded.specs) or name
     size_px = loaded.spec(name).observation_leaves["image"].shape[0]
     picture = read_picture(image.read_bytes(), size_px=size_px)
     if question is None:

@@ -5,7 +5,7 @@ To add a source: one file here and one line in `SOURCES`; to add a format: the s
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -78,6 +78,18 @@ def open_source(name: str, split: str, **options: Any) -> Source:
         raise ValueError(f"no source {name!r}; there are {', '.join(named)}; or {formats}")
     _check_options(name, named[name], options)
     return named[name](split, **options)
+
+
+def named_like(name: str, names: Iterable[str]) -> str | None:
+    """The one of some names that is this source: itself, or else the first with options behind it.
+
+    >>> named_like("easy-vqa", ["emoji", "easy-vqa?size_px=32"])
+    'easy-vqa?size_px=32'
+    """
+    known = list(names)
+    if name in known:
+        return name
+    return next((other for other in known if other.partition("?")[0] == name), None)
 
 
 def _options_in(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

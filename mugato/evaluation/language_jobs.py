@@ -1,12 +1,13 @@
 """Questions, captions and text as jobs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from mugato.agent import Agent
 from mugato.data.shakespeare import held_out_text, open_shakespeare
+from mugato.data.sources import named_like
 from mugato.evaluation import text as texts
 from mugato.evaluation.pictures import Answers, evaluate_captions, evaluate_questions
 from mugato.evaluation.plan import Plan
@@ -47,13 +48,22 @@ def language_jobs(plan: Plan) -> list[Job]:
     """One job for each source of questions, captions or text that the run learned from."""
     return [
         Job(
-            name=source,
-            run=partial(job, str(plan.run), language_acting(plan.acting)),
-            cost=TEXT_COST if source == TEXT else PICTURES_COST,
+            name=part,
+            run=partial(_JOBS[part], str(plan.run), source, language_acting(plan.acting)),
+            cost=TEXT_COST if part == TEXT else PICTURES_COST,
         )
-        for source, job in _JOBS.items()
-        if source in plan.contents.sources
+        for part, source in scored_sources(plan.contents.sources).items()
     ]
+
+
+def scored_sources(sources: Sequence[str]) -> dict[str, str]:
+    """For each part of the report the run's source that makes it possible, options and all.
+
+    >>> scored_sources(["text:novels", "easy-vqa?size_px=32"])
+    {'easy-vqa': 'easy-vqa?size_px=32'}
+    """
+    found = {part: named_like(part, sources) for part in _JOBS}
+    return {part: source for part, source in found.items() if source is not None}
 
 
 def language_acting(acting: Acting) -> Acting:
@@ -61,21 +71,21 @@ def language_acting(acting: Acting) -> Acting:
     return acting if acting.device == "cuda" else replace(acting, precision="fp32")
 
 
-def _questions(run: str, acting: Acting, progress: JobProgress) -> Answers:
+def _questions(run: str, source: str, acting: Acting, progress: JobProgress) -> Answers:
     agent = load_agent(run, acting.device)
-    return evaluate_questions(agent, precision=acting.precision, progress=progress)
+    return evaluate_questions(agent, task=source, precision=acting.precision, progress=progress)
 
 
-def _captions(run: str, acting: Acting, progress: JobProgress) -> Answers:
+def _captions(run: str, source: str, acting: Acting, progress: JobProgress) -> Answers:
     agent = load_agent(run, acting.device)
-    return evaluate_captions(agent, precision=acting.precision, progress=progress)
+    return evaluate_captions(agent, task=source, precision=acting.precision, progress=progress)
 
 
-def _text(run: str, acting: Acting, progress: JobProgress) -> TextFindings:
+def _text(run: str, source: str, acting: Acting, progress: JobProgress) -> TextFindings:
     agent = load_agent(run, acting.device)
     play = held_out_text()
-    source = open_shakespeare("train")
-    training = [str(source[i].actions["text"][0]) for i in range(len(source))]
+    plays = open_shakespeare("train")
+    training = [str(plays[i].actions["text"][0]) for i in range(len(plays))]
     scores = {
         "bits_per_byte": texts.bits_per_byte(
             agent, play, precision=acting.precision, progress=progress

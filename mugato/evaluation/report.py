@@ -8,7 +8,13 @@ from typing import Any
 
 from mugato.disk import write_whole
 from mugato.evaluation.findings import Findings, Video
-from mugato.evaluation.language_jobs import CAPTIONS, QUESTIONS, TEXT, language_acting
+from mugato.evaluation.language_jobs import (
+    CAPTIONS,
+    QUESTIONS,
+    TEXT,
+    language_acting,
+    scored_sources,
+)
 from mugato.evaluation.machine import describe_machine, git_commit, package_versions
 from mugato.evaluation.plan import Plan
 from mugato.evaluation.report_html import report_html
@@ -102,15 +108,20 @@ def _training(plan: Plan) -> dict[str, Any]:
 
 
 def _missing(plan: Plan) -> list[str]:
-    """The parts that this run cannot have."""
+    """The parts that this run cannot have, and what it learned that no part is about."""
     parts = {
         QUESTIONS: "no questions were asked",
         CAPTIONS: "no pictures were named",
         TEXT: "no bits per byte were measured",
     }
-    known = plan.contents.sources
+    scored = scored_sources(plan.contents.sources)
     missing = [
-        f"not trained on {name}: {part}" for name, part in parts.items() if name not in known
+        f"not trained on {name}: {part}" for name, part in parts.items() if name not in scored
+    ]
+    missing += [
+        f"trained on {source}, which is not scored here"
+        for source in plan.contents.sources
+        if source not in scored.values()
     ]
     if left_out := [name for name in plan.contents.tasks if name not in plan.names]:
         missing.append(f"tasks left out on request: {', '.join(left_out)}")

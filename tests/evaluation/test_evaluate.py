@@ -85,6 +85,17 @@ def test_the_report_has_its_keys_and_is_what_was_returned(run):
     assert seen[-1][1:] == (100, 100) and all(0 <= done <= 100 for _, done, _ in seen)
 
 
+def test_sources_with_options_are_scored_and_others_named(run):
+    """As `mugato train --sources "emoji?size_px=16" text:novels` leaves them."""
+    tiny_agent({"emoji?size_px=16": open_emoji("test", size_px=16).spec}).save_pretrained(run)
+    write_config(run, [], ["emoji?size_px=16", "text:novels"])
+    data = evaluate(run, workers=1, videos=False, **OPTIONS)
+    assert data["caption"]["pictures"] == 5 and data["problems"] == {}
+    assert not any("emoji" in line for line in data["missing"])
+    assert "trained on text:novels, which is not scored here" in data["missing"]
+    assert "trained on text:novels" in (run / "report.md").read_text()
+
+
 def test_the_page_needs_nothing_from_elsewhere(run):
     evaluate(run, workers=1, **OPTIONS)
     page = (run / "report.html").read_text()
