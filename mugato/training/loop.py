@@ -104,11 +104,12 @@ class _Run:
                     parts=parts,
                 )
                 done = self._fraction(progress)
-                window.add(result)
-                if progress.step % self.config.log_every == 0 and self.peers.is_main:
-                    report = window.report(progress, lr, done)
-                    writer.write(report)
-                    on_report(report)
+                if self.peers.is_main:  # nobody else reports, which empties the window
+                    window.add(result)
+                    if progress.step % self.config.log_every == 0:
+                        report = window.report(progress, lr, done)
+                        writer.write(report)
+                        on_report(report)
                 if progress.step % self.config.save_every == 0:
                     self.save(progress)
         return progress

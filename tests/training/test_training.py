@@ -1,6 +1,7 @@
 """The loop: learns, resumes to the bit, and does not care how many processes there are."""
 
 import dataclasses
+import gc
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ from mugato.data.mixture import Mixture
 from mugato.training.checkpoint import STATE
 from mugato.training.config import OptimizerConfig, TrainConfig
 from mugato.training.launch import run_in_processes
-from mugato.training.loop import train
+from mugato.training.loop import StepResult, train
 from mugato.training.metrics import read_metrics
 from mugato.training.parallel import Ranks, ranks
 from tests.agents import tiny_agent
@@ -78,6 +79,26 @@ def _stop_after(config: TrainConfig, steps: int) -> None:
 
     progress = train(config, agent, mixture, Ranks(), on_report=press)
     assert progress.step == steps
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Counting(Ranks):
+    """A process that counts, whenever it asks its peers, the steps' results that are kept."""
+
+    kept: list[int] = dataclasses.field(default_factory=list)
+
+    def any(self, flag: bool) -> bool:
+        self.kept.append(sum(isinstance(thing, StepResult) for thing in gc.get_objects()))
+        return super().any(flag)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_no_process_keeps_more_than_the_last_steps_result(rank, tmp_path):
+    peers = Counting(rank=rank)
+    config = make_config(tmp_path)
+    agent, mixture = prepare(config)
+    train(config, agent, mixture, peers)
+    assert len(peers.kept) > 6 and max(peers.kept) <= 1
 
 
 def test_training_lowers_the_loss(tmp_path):
