@@ -10,8 +10,7 @@ import numpy as np
 
 from mugato.data.minari_source import open_minari
 from mugato.evaluation.scores import ON_AGENTS_SEEDS, Reference
-from mugato.tasks.references import reference, versions_of
-from mugato.tasks.rollout import reference_scores
+from mugato.tasks.references import play_seeds, reference, versions_of
 from mugato.tasks.task import EVALUATION_SEEDS, Task
 
 
@@ -37,20 +36,26 @@ def measure_reference(
 ) -> Reference:
     """Let the expert and random actions play the agent's seeds.
 
+    Where the expert gives up at some seeds, its mean is over the others, and `measured` says so.
+
     Args:
         demonstrations: Minari data set whose mean return stands for the expert's where the task has
             no expert.
 
     Raises:
-        ValueError: neither an expert nor demonstrations with rewards.
+        ValueError: neither an expert nor whole demonstrations; an expert that acts outside
+            the action space or gives up at all seeds.
     """
     has_expert = task.make_expert is not None
     demonstrated = [] if has_expert else demonstrated_returns(task, demonstrations)
-    measured = reference_scores(task, seeds)
+    expert, chance = play_seeds(task, seeds)
+    returns = [played.episode_return for played in expert] if has_expert else demonstrated
+    gave_up = len(seeds) - len(expert) if has_expert else 0
     return Reference(
-        expert=float(np.mean(measured["expert"] if has_expert else demonstrated)),
-        random=float(np.mean(measured["random"])),
+        expert=float(np.mean(returns)),
+        random=float(np.mean([played.episode_return for played in chance])),
         expert_is="expert" if has_expert else "demonstrations",
+        measured=f"{ON_AGENTS_SEEDS}{_but_at(task, gave_up)}",
     )
 
 
@@ -58,12 +63,13 @@ def demonstrated_returns(task: Task, demonstrations: str | None) -> list[float]:
     """Returns of all demonstrations: the reference for tasks whose expert is not at hand.
 
     Raises:
-        ValueError: no data set is known, or it holds no rewards.
+        ValueError: no data set is known, or an episode is damaged: one without rewards is.
     """
     if demonstrations is None:
         raise ValueError(f"{task.name} has neither an expert nor demonstrations to compare with")
     source = open_minari(demonstrations)
-    rewards = [source[i].rewards for i in range(len(source))]
-    if any(r is None for r in rewards):
-        raise ValueError(f"{task.name}: the demonstrations {demonstrations!r} hold no rewards")
-    return [float(r.sum()) for r in rewards if r is not None]
+    return [source[i].episode_return for i in range(len(source))]
+
+
+def _but_at(task: Task, gave_up: int) -> str:
+    return f", of which the expert of {task.name} gave up at {gave_up}" if gave_up else ""

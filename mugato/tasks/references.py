@@ -5,7 +5,7 @@ tasks anew. A reference that ranks nothing, the expert no better than chance, is
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -41,6 +41,14 @@ class Play:
     std: float
     success: float
     length: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """What is kept of one episode."""
+
+    episode_return: float
+    length: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,21 +101,12 @@ def measure(task: Task, *, episodes: int, progress: Progress = lambda played: No
         raise ValueError(f"{task.name} has no expert to measure")
     if not 1 <= episodes <= len(EVALUATION_SEEDS):
         raise ValueError(f"episodes must be in [1, {len(EVALUATION_SEEDS)}], got {episodes}")
-    expert, chance, gave_up = list[Rollout](), list[Rollout](), 0
-    with closing(task.make_env()) as env:
-        for played, seed in enumerate(EVALUATION_SEEDS[:episodes]):
-            rollout = _by_expert(task, env, seed)
-            gave_up += rollout is None
-            expert += [] if rollout is None else [rollout]
-            chance.append(_by_chance(task, env, seed))
-            progress(played + 1)
-    if not expert:
-        raise ValueError(f"{task.name}: the expert gave up at all {episodes} seeds")
+    expert, chance = play_seeds(task, EVALUATION_SEEDS[:episodes], progress=progress)
     measured = Reference(
         by_expert=_play(task, expert, episodes),
         by_chance=_play(task, chance, episodes),
         episodes=episodes,
-        gave_up=gave_up,
+        gave_up=episodes - len(expert),
         versions=versions_of(task),
     )
     if measured.expert <= measured.random:
@@ -116,6 +115,45 @@ def measure(task: Task, *, episodes: int, progress: Progress = lambda played: No
             f"above that of random actions, {measured.random:g}"
         )
     return measured
+
+
+def play_seeds(
+    task: Task, seeds: Sequence[int], *, progress: Progress = lambda played: None
+) -> tuple[list[Played], list[Played]]:
+    """Let the expert, if there is one, and random actions play each seed.
+
+    Returns:
+        The expert's episodes, without those at which it gave up; the random ones, one per seed.
+
+    Raises:
+        ValueError: an expert that acts outside the action space or gives up at all seeds.
+    """
+    expert, chance = list[Played](), list[Played]()
+    with closing(task.make_env()) as env:
+        for number, seed in enumerate(seeds, 1):
+            if task.make_expert is not None and (played := by_expert(task, env, seed)) is not None:
+                expert.append(_played(played))
+            chance.append(_played(_by_chance(task, env, seed)))
+            progress(number)
+    if task.make_expert is not None and not expert:
+        raise ValueError(f"{task.name}: the expert gave up at all {len(seeds)} seeds")
+    return expert, chance
+
+
+def by_expert(task: Task, env: gymnasium.Env, seed: int) -> Rollout | None:
+    """The expert's episode, without noise; None where it gives up: some do, with any error.
+
+    Raises:
+        ValueError: an expert that acts outside the action space.
+    """
+    assert task.make_expert is not None, "checked before"
+    limit = task.max_episode_steps
+    try:
+        return run_episode(env, task.make_expert, seed=seed, max_episode_steps=limit)
+    except NotInSpaceError as error:
+        raise ValueError(f"{task.name}, seed {seed}: {error}") from error
+    except Exception:
+        return None
 
 
 def versions_of(task: Task) -> dict[str, str]:
@@ -176,18 +214,6 @@ def _is_measured(task: Task, known: Reference | None, episodes: int) -> bool:
         return False
 
 
-def _by_expert(task: Task, env: gymnasium.Env, seed: int) -> Rollout | None:
-    """None where the expert gives up: some do, with errors of all kinds."""
-    assert task.make_expert is not None, "checked before"
-    limit = task.max_episode_steps
-    try:
-        return run_episode(env, task.make_expert, seed=seed, max_episode_steps=limit)
-    except NotInSpaceError as error:
-        raise ValueError(f"{task.name}, seed {seed}: {error}") from error
-    except Exception:
-        return None
-
-
 def _by_chance(task: Task, env: gymnasium.Env, seed: int) -> Rollout:
     def policy(env: gymnasium.Env) -> ActionFunction:
         return random_policy(env, seed=seed)
@@ -195,13 +221,17 @@ def _by_chance(task: Task, env: gymnasium.Env, seed: int) -> Rollout:
     return run_episode(env, policy, seed=seed, max_episode_steps=task.max_episode_steps)
 
 
-def _play(task: Task, rollouts: list[Rollout], episodes: int) -> Play:
-    returns = np.array([rollout.episode_return for rollout in rollouts])
+def _played(rollout: Rollout) -> Played:
+    return Played(episode_return=rollout.episode_return, length=len(rollout))
+
+
+def _play(task: Task, played: list[Played], episodes: int) -> Play:
+    returns = np.array([one.episode_return for one in played])
     return Play(
         mean=_rounded(returns.mean()),
         std=_rounded(returns.std()),
         success=_rounded(sum(map(task.succeeded, returns.tolist())) / episodes),
-        length=_rounded(np.mean([len(rollout) for rollout in rollouts])),
+        length=_rounded(np.mean([one.length for one in played])),
     )
 
 

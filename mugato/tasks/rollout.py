@@ -5,7 +5,7 @@ executed is a perturbed one, so that demonstrations also show states off the exp
 way back from them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
@@ -16,7 +16,7 @@ from gymnasium import spaces
 from jaxtyping import Float
 
 from mugato.tasks.conform import conform
-from mugato.tasks.task import Action, ActionFunction, Observation, Task
+from mugato.tasks.task import Action, ActionFunction, Observation
 
 NOISE_STREAM = 1  # keeps the noise of a seed apart from what the environment draws from it
 RANDOM_STREAM = 2
@@ -95,31 +95,6 @@ def random_policy(env: gymnasium.Env, *, seed: int) -> ActionFunction:
     rng = np.random.default_rng([RANDOM_STREAM, seed])
     env.action_space.seed(int(rng.integers(2**31)))
     return lambda observation: env.action_space.sample()
-
-
-def reference_scores(task: Task, seeds: Sequence[int]) -> dict[str, list[float]]:
-    """Returns of the expert, without noise, and of random actions, one per seed.
-
-    Without an expert its list is empty.
-    """
-    env = task.make_env()
-    limit = task.max_episode_steps
-    scores: dict[str, list[float]] = {"expert": [], "random": []}
-    try:
-        for seed in seeds:
-            if task.make_expert is not None:
-                expert = run_episode(env, task.make_expert, seed=seed, max_episode_steps=limit)
-                scores["expert"].append(expert.episode_return)
-            chance = run_episode(
-                env,
-                lambda env, seed=seed: random_policy(env, seed=seed),
-                seed=seed,
-                max_episode_steps=limit,
-            )
-            scores["random"].append(chance.episode_return)
-    finally:
-        env.close()
-    return scores
 
 
 @singledispatch

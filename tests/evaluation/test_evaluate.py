@@ -15,6 +15,7 @@ from mugato.evaluation.report_html import report_html
 from mugato.evaluation.rollouts import load_agent
 from mugato.evaluation.tasks import TASKS as OUR_TASKS
 from mugato.spec import spec_of
+from mugato.tasks.references import Played
 from mugato.tasks.registry import TASKS
 from tests.agents import tiny_agent
 from tests.evaluation.environments import Guess, guess_task
@@ -133,8 +134,8 @@ def test_a_failing_task_and_a_degenerate_one_do_not_hide_the_others(run, monkeyp
     assert set(data["tasks"]) == {"cartpole"}
     clumsy = type(guess_task())(**{**vars(guess_task()), "make_expert": lambda env: lambda o: 0})
     monkeypatch.setitem(OUR_TASKS, "guess", clumsy)
-    monkeypatch.setattr("mugato.evaluation.references.reference_scores", lambda task, seeds: {
-        "expert": [1.0] * 3, "random": [1.0] * 3})  # fmt: skip
+    one = [Played(episode_return=1.0, length=3)] * 3
+    monkeypatch.setattr("mugato.evaluation.references.play_seeds", lambda task, seeds: (one, one))
     data = evaluate(run, workers=1, tasks=["guess"], videos=False, **OPTIONS)
     row = data["tasks"]["guess"]
     assert row["normalized_score"] is None and row["ci95"] is None

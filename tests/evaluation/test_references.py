@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import h5py
 import pytest
 
 from mugato.data.minari_source import open_minari
@@ -14,18 +15,41 @@ from mugato.evaluation.scores import ON_AGENTS_SEEDS
 from mugato.tasks import references
 from mugato.tasks.record import record
 from mugato.tasks.registry import TASKS
-from mugato.tasks.rollout import reference_scores
-from tests.evaluation.environments import guess_task
+from tests.evaluation.environments import guess_expert, guess_task
 
 SEEDS = range(3_000_000, 3_000_007)
 
 
 def test_expert_and_random_play_the_seeds_asked_for():
     found = measure_reference(guess_task(), SEEDS)
-    scores = reference_scores(guess_task(), SEEDS)
-    assert found.expert == pytest.approx(sum(scores["expert"]) / 7)
-    assert found.random == pytest.approx(sum(scores["random"]) / 7)
+    expert, chance = references.play_seeds(guess_task(), SEEDS)
+    assert found.expert == pytest.approx(sum(e.length for e in expert) / 7)  # it is always right
+    assert found.random == pytest.approx(sum(e.episode_return for e in chance) / 7)
     assert found.expert > found.random and found.expert_is == "expert"
+    assert found.measured == ON_AGENTS_SEEDS
+
+
+def gives_up_at_threes(env):
+    """The expert, which gives up where the first thing shown is a 3."""
+    if env.unwrapped.shown == 3:
+        raise RuntimeError("out of its depth")
+    return guess_expert(env)
+
+
+def gives_up(env):
+    raise RuntimeError("out of its depth")
+
+
+def test_an_expert_that_gives_up_at_some_seeds_is_still_a_reference():
+    task = dataclasses.replace(guess_task(), make_expert=gives_up_at_threes)
+    found = measure_reference(task, SEEDS)
+    assert 0 < len(references.play_seeds(task, SEEDS)[0]) < 7
+    assert found.expert > found.random
+    left = len(SEEDS) - len(references.play_seeds(task, SEEDS)[0])
+    assert found.measured == f"on the agent's seeds, of which the expert of guess gave up at {left}"
+    assert found.random == measure_reference(guess_task(), SEEDS).random
+    with pytest.raises(ValueError, match="guess: the expert gave up at all 7 seeds"):
+        measure_reference(dataclasses.replace(task, make_expert=gives_up), SEEDS)
 
 
 def test_the_table_stands_for_measuring_where_the_versions_are_the_same(monkeypatch):
@@ -59,3 +83,13 @@ def test_without_an_expert_the_demonstrations_are_the_reference(tmp_path, monkey
 def test_without_any_reference_the_task_is_refused():
     with pytest.raises(ValueError, match="guess has neither an expert nor demonstrations"):
         measure_reference(guess_task(expert=False), SEEDS)
+
+
+def test_demonstrations_without_rewards_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    record(guess_task(), episodes=2, dataset_id="guesses-v0")
+    with h5py.File(tmp_path / "guesses-v0" / "data" / "main_data.hdf5", "a") as file:
+        del file["episode_1/rewards"]
+        file["episode_1"].create_dataset("rewards", (0,), "float64")
+    with pytest.raises(ValueError, match="guesses-v0 episode 1: .* 0 timesteps, but there are"):
+        demonstrated_returns(guess_task(), "guesses-v0")
