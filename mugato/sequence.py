@@ -153,17 +153,22 @@ def encode(episode: Episode, spec: Spec, tokenizer: Tokenizer, *, source: int = 
 
 
 def check_fits(counts: Int[np.ndarray, " t"], *, context_length: int, name: str) -> None:
-    """Refuse timesteps that a model could never see whole.
-
-    Raises:
-        ValueError: naming the task and what to do.
-    """
+    """Refuse timesteps that a model could never see whole: ValueError, saying what to do."""
     longest = int(np.max(counts, initial=0))
     if longest > context_length:
         raise ValueError(
             f"{name}: one timestep takes {longest} tokens, but the context holds {context_length}; "
             "shrink the images (--tokenizer.max-patches), leave out observations with a wrapper, "
             "or raise --model.context-length"
+        )
+
+
+def check_observation_fits(num_tokens: int, *, name: str) -> None:
+    """Refuse an observation, its separator counted, of more tokens than there are positions."""
+    if num_tokens > NUM_LOCAL_POSITIONS:
+        raise ValueError(
+            f"{name} takes {num_tokens} tokens, but there are {NUM_LOCAL_POSITIONS} local "
+            "positions; shrink the images (--tokenizer.max-patches) or leave out observations"
         )
 
 
@@ -290,10 +295,5 @@ def _gather_patches(blocks: list[_Block], order: np.ndarray) -> tuple[np.ndarray
 def _local_positions(steps: np.ndarray, is_action: np.ndarray) -> np.ndarray:
     starts = np.searchsorted(steps, steps)
     positions = np.where(is_action, ACTION_POSITION, np.arange(len(steps)) - starts)
-    longest = int(np.max(positions[~is_action], initial=-1)) + 1
-    if longest > NUM_LOCAL_POSITIONS:
-        raise ValueError(
-            f"an observation takes {longest} tokens, but there are {NUM_LOCAL_POSITIONS} local "
-            "positions; shrink the images (--tokenizer.max-patches) or leave out observations"
-        )
+    check_observation_fits(int(positions[~is_action].max(initial=-1)) + 1, name="an observation")
     return positions.astype(np.int32)

@@ -14,7 +14,7 @@ import numpy as np
 from mugato.data.checked_source import CheckedSource
 from mugato.data.window import Run, Window
 from mugato.episode import Episode
-from mugato.sequence import TokenSequence, check_fits, encode
+from mugato.sequence import TokenSequence, check_fits, check_observation_fits, encode
 from mugato.tokenizers.tokenizer import Tokenizer
 
 # Of prompts, that many are the end of an episode.
@@ -41,12 +41,16 @@ class EpisodeWindows:
             [path for path, leaf in leaves.items() if leaf.kind == "text"]
             for leaves in (self._spec.observation_leaves, self._spec.action_leaves)
         )
-        self._per_timestep = 1 + sum(
-            tokenizer.num_tokens(leaf) or 0
+        # Tokens without those of texts; an observation's separator is one.
+        self._per_observation, self._per_action = (
+            sum(tokenizer.num_tokens(leaf) or 0 for leaf in leaves.values())
             for leaves in (self._spec.observation_leaves, self._spec.action_leaves)
-            for leaf in leaves.values()
         )
-        self._check_fits(np.array([self._per_timestep]), "every episode")
+        self._per_observation += 1
+        self._per_timestep = self._per_observation + self._per_action
+        self._check_fits(
+            np.array([self._per_observation]), np.array([self._per_action]), "every episode"
+        )
         self._lengths = source.lengths()
         tokens = self._lengths * self._mean_tokens()
         self.num_tokens = round(tokens.sum())
@@ -121,33 +125,34 @@ class EpisodeWindows:
         """Tokens before each timestep of an episode, and before its end."""
         if not self._observed_texts and not self._acted_texts:
             return np.arange(self._lengths[item] + 1) * self._per_timestep
-        counts = self._counts(self._source[item])
-        self._check_fits(counts, f"episode {item}")
-        return np.concatenate([[0], np.cumsum(counts)])
+        observed, acted = self._counts(self._source[item])
+        self._check_fits(observed, acted, f"episode {item}")
+        return np.concatenate([[0], np.cumsum(observed + acted)])
 
-    def _check_fits(self, counts: np.ndarray, where: str) -> None:
-        check_fits(
-            counts, context_length=self._context_length, name=f"source {self.name!r}, {where}"
-        )
+    def _check_fits(self, observed: np.ndarray, acted: np.ndarray, where: str) -> None:
+        name = f"source {self.name!r}, {where}"
+        check_fits(observed + acted, context_length=self._context_length, name=name)
+        check_observation_fits(int(observed.max()), name=f"{name}: an observation")
 
-    def _counts(self, episode: Episode) -> np.ndarray:
-        """Tokens of each timestep."""
-        counts = np.full(len(episode), self._per_timestep)
-        for paths, values, closing in (
-            (self._observed_texts, episode.observations, 0),
-            (self._acted_texts, episode.actions, 1),  # the end-of-text id
+    def _counts(self, episode: Episode) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens of each timestep's observation, separator included, and of its action."""
+        observed = np.full(len(episode), self._per_observation)
+        acted = np.full(len(episode), self._per_action)
+        for counts, paths, values, closing in (
+            (observed, self._observed_texts, episode.observations, 0),
+            (acted, self._acted_texts, episode.actions, 1),  # the end-of-text id
         ):
             for path in paths:
                 texts = values[path]
                 sizes = {text: len(self._tokenizer.text.encode(str(text))) for text in set(texts)}
                 counts += [sizes[text] + closing for text in texts]
-        return counts
+        return observed, acted
 
     def _mean_tokens(self) -> float:
         """Of a timestep."""
         if not self._observed_texts and not self._acted_texts:
             return float(self._per_timestep)
-        return float(np.concatenate([self._counts(e) for e in self._source.probes()]).mean())
+        return float(np.concatenate([sum(self._counts(e)) for e in self._source.probes()]).mean())
 
 
 def _joined(pieces: list[Episode]) -> Episode:

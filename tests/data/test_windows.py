@@ -77,6 +77,21 @@ def test_a_mission_longer_than_the_context_is_refused_by_name():
         windows.choose(1, np.random.default_rng(0))
 
 
+def test_an_observation_of_more_tokens_than_positions_is_refused_by_name():
+    make_windows([control_source("arm", 511, 3)], length=1024)  # and the separator
+    message = "'arm', every episode: an observation takes 513 tokens, but there are 512 local pos"
+    with pytest.raises(ValueError, match=message):
+        make_windows([control_source("arm", 512, 3)], length=1024)
+
+
+def test_a_mission_of_more_tokens_than_positions_is_refused_by_name():
+    (windows,) = make_windows([mission_source(["go", "Z?" * 260])], length=1024)
+    windows.choose(0, np.random.default_rng(0))
+    message = r"'missions', episode 1: an observation takes \d+ tokens, but there are 512 local"
+    with pytest.raises(ValueError, match=message):
+        windows.choose(1, np.random.default_rng(0))
+
+
 def test_text_windows_are_runs_of_the_documents_ids_that_start_anywhere():
     words = np.random.default_rng(0).choice(["go", "red", "ball", "key", "box"], 600)
     texts = [" ".join(words[start : start + 200]) for start in (0, 200, 400)]
