@@ -15,6 +15,7 @@ from mugato.data.checked_source import CheckedSource
 from mugato.data.window import Run, Window
 from mugato.episode import Episode
 from mugato.sequence import TokenSequence, check_fits, check_observation_fits, encode
+from mugato.spec import Leaf
 from mugato.tokenizers.tokenizer import Tokenizer
 
 # Of prompts, that many are the end of an episode.
@@ -43,7 +44,7 @@ class EpisodeWindows:
         )
         # Tokens without those of texts; an observation's separator is one.
         self._per_observation, self._per_action = (
-            sum(tokenizer.num_tokens(leaf) or 0 for leaf in leaves.values())
+            sum(self._num_tokens(path, leaf) for path, leaf in leaves.items())
             for leaves in (self._spec.observation_leaves, self._spec.action_leaves)
         )
         self._per_observation += 1
@@ -128,6 +129,13 @@ class EpisodeWindows:
         observed, acted = self._counts(self._source[item])
         self._check_fits(observed, acted, f"episode {item}")
         return np.concatenate([[0], np.cumsum(observed + acted)])
+
+    def _num_tokens(self, path: str, leaf: Leaf) -> int:
+        """Tokens of a leaf; 0 where they differ."""
+        try:
+            return self._tokenizer.num_tokens(leaf) or 0
+        except ValueError as error:
+            raise ValueError(f"source {self.name!r}, {path!r}: {error}") from None
 
     def _check_fits(self, observed: np.ndarray, acted: np.ndarray, where: str) -> None:
         name = f"source {self.name!r}, {where}"

@@ -5,6 +5,7 @@ It travels inside each checkpoint.
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ class Tokenizer:
                     values = np.moveaxis(values, 1, -1)
                 tokens = self.image.encode(values)
             case "discrete":
+                _check_discrete(leaf.low, leaf.high, self.vocab.num_discrete)
                 offsets = DiscreteValueTokenizer(low=leaf.low, high=leaf.high).encode(_rows(values))
                 tokens = (offsets + self.vocab.discrete.start)[..., None]
             case "continuous":
@@ -86,10 +88,16 @@ class Tokenizer:
         return values.reshape(leaf.shape).astype(leaf.dtype)
 
     def num_tokens(self, leaf: Leaf) -> int | None:
-        """Tokens that one value of the leaf takes; None for text, whose length varies."""
+        """Tokens that one value of the leaf takes; None for text, whose length varies.
+
+        Raises:
+            ValueError: a leaf of more discrete values than the vocabulary has ids for.
+        """
         match leaf.kind:
             case "text":
                 return None
+            case "discrete":
+                _check_discrete(leaf.low, leaf.high, self.vocab.num_discrete)
             case "image":
                 return self.image.num_patches(
                     image_size(leaf.shape, channels_first=leaf.channels_first)
@@ -107,6 +115,7 @@ class Tokenizer:
             case "text":
                 return self.text_ids
             case "discrete":
+                _check_discrete(leaf.low, leaf.high, self.vocab.num_discrete)
                 count = int(leaf.high[element] - leaf.low[element]) + 1
                 return self.vocab.discrete[:count]
             case "continuous":
@@ -146,6 +155,16 @@ class Tokenizer:
         for row, ids in zip(tokens, encoded, strict=True):
             row[: len(ids), 0] = ids
         return tokens, lengths
+
+
+@lru_cache(maxsize=64)  # the bounds of a grid are many, and it is encoded at every timestep
+def _check_discrete(low: tuple[float, ...], high: tuple[float, ...], num_ids: int) -> None:
+    most = int(np.max(np.subtract(high, low), initial=0)) + 1
+    if most > num_ids:
+        raise ValueError(
+            f"{most} discrete values, but the vocabulary has ids for {num_ids}; raise "
+            "--model.vocab.num-discrete or split the value over several smaller ones"
+        )
 
 
 def _rows(values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from gymnasium import spaces
 
 from mugato.data.byte_cache import ByteCache
 from mugato.data.source import EpisodeList, text_leaf
+from mugato.data.windows import windows_of
 from mugato.episode import Episode
 from mugato.sequence import ACTION_POSITION, encode
 from tests.agents import random_episode
@@ -90,6 +91,24 @@ def test_a_mission_of_more_tokens_than_positions_is_refused_by_name():
     message = r"'missions', episode 1: an observation takes \d+ tokens, but there are 512 local"
     with pytest.raises(ValueError, match=message):
         windows.choose(1, np.random.default_rng(0))
+
+
+def test_more_discrete_values_than_ids_are_refused_by_name():
+    vocab = dataclasses.replace(TOKENIZER.vocab, num_discrete=8)
+    tokenizer = dataclasses.replace(TOKENIZER, vocab=vocab)
+    for count in (8, 9):
+        episode, spec = random_episode(spaces.Box(-1, 1), spaces.MultiDiscrete([2, count]), 3)
+        source = EpisodeList(name="keys", spec=spec, episodes=[episode])
+        if count == 8:
+            windows_of(source, tokenizer, context_length=64, number=0)
+            continue
+        message = "'keys', 'action': 9 discrete values, but the vocabulary has ids for 8"
+        with pytest.raises(ValueError, match=message):
+            windows_of(source, tokenizer, context_length=64, number=0)
+        with pytest.raises(ValueError, match="9 discrete values"):
+            encode(episode, spec, tokenizer)
+        with pytest.raises(ValueError, match="9 discrete values"):
+            tokenizer.legal_ids(spec.action_leaves["action"], 0)
 
 
 def test_text_windows_are_runs_of_the_documents_ids_that_start_anywhere():
