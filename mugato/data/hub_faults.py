@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mugato.data.hub_place import Place, configs, one_line, similar
+from mugato.data.hub_place import Place, configs, similar
+from mugato.errors import one_line
 
 # What `datasets` says of a configuration without a network, if it has another one's copy.
 _NOT_CACHED = "Couldn't find cache for"

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mugato.errors import one_line
+
 # What reads a single file, by its ending.
 FILES = {".parquet": "parquet", ".arrow": "arrow", ".json": "json", ".jsonl": "json"}
 FILES |= {".csv": "csv", ".txt": "text"}
@@ -90,8 +92,3 @@ def similar(name: str, known: Sequence[str]) -> str:
     """
     close = difflib.get_close_matches(name, known, n=5, cutoff=0.5) or sorted(known)[:5]
     return f"; there are {', '.join(close)}" if close else ""
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, without its line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from mugato.data.hub_faults import faults_named
-from mugato.data.hub_place import FILES, Place, one_line
+from mugato.data.hub_place import FILES, Place
 from mugato.data.packages import require
 from mugato.data.source import check_split
 from mugato.disk import write_whole
+from mugato.errors import one_line
 
 # The hub's own client would try again for 23 seconds.
 PROBE_S = 5.0

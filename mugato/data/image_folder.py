@@ -19,6 +19,7 @@ from mugato.data.pictures import read_picture
 from mugato.data.source import check_split, split_by_hash, text_leaf
 from mugato.data.text_files import read_text
 from mugato.episode import Episode
+from mugato.errors import one_line
 from mugato.spec import Leaf, Spec
 
 PERCENT = {"train": 90, "validation": 5, "test": 5}
@@ -64,8 +65,9 @@ class CaptionedPictures:
         try:
             picture = read_picture(path.read_bytes(), size_px=self.size_px)
         except (OSError, SyntaxError) as error:  # Pillow's for broken files
-            reason = " ".join(str(error).split())
-            raise ValueError(f"{self.name}: the picture {path} cannot be read: {reason}") from error
+            raise ValueError(
+                f"{self.name}: the picture {path} cannot be read: {one_line(error)}"
+            ) from error
         return Episode(
             observations={"image": picture[None]},
             actions={"caption": text_leaf(caption)},

@@ -23,6 +23,7 @@ from mugato.data.pictures import read_picture
 from mugato.data.source import check_split
 from mugato.data.video_frames import read_frames
 from mugato.episode import Episode, validate
+from mugato.errors import one_line
 from mugato.spec import Spec
 
 REWARD = "next.reward"
@@ -206,9 +207,9 @@ class _Rows:
                 return read_picture(data, size_px=self._size_px)
             return np.asarray(Image.open(BytesIO(data)).convert("RGB"))
         except (OSError, SyntaxError, KeyError, TypeError) as error:
-            reason = " ".join(str(error).split())
             raise ValueError(
-                f"{self._where(key)}: no picture at timestep {self._start + timestep}: {reason}"
+                f"{self._where(key)}: no picture at timestep {self._start + timestep}: "
+                f"{one_line(error)}"
             ) from error
 
     def _where(self, key: str) -> str:
@@ -227,7 +228,7 @@ def _folder(where: str) -> Path:
     try:
         return Path(hub.snapshot_download(where, repo_type="dataset"))
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"lerobot:{where}: no such folder, and it cannot be had from the Hub: {reason}"
+            f"lerobot:{where}: no such folder, and it cannot be had from the Hub: "
+            f"{one_line(error)[:200]}"
         ) from error

@@ -21,6 +21,7 @@ from minari.storage import get_dataset_path
 from mugato.data.minari_hdf5 import leaf_locations, read_array, read_length
 from mugato.data.source import check_split
 from mugato.episode import Episode, validate
+from mugato.errors import one_line
 from mugato.spec import Spec, flatten, spec_of
 
 DATA_FOLDER = "data"
@@ -263,10 +264,9 @@ def _damage_named(dataset_id: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
         folder = dataset_folder(dataset_id)
         raise ValueError(
-            f"Minari data set {dataset_id!r} in {folder} cannot be read: {reason}"
+            f"Minari data set {dataset_id!r} in {folder} cannot be read: {one_line(error)}"
         ) from error
 
 

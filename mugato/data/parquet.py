@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mugato.data.packages import require
+from mugato.errors import one_line
 
 
 def read_rows(
@@ -86,5 +87,4 @@ def _damage_named(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} cannot be read: {reason}") from error
+        raise ValueError(f"{path} cannot be read: {one_line(error)}") from error

@@ -17,6 +17,7 @@ from typing import Any
 import gymnasium
 
 from mugato.agent import Agent
+from mugato.errors import one_line
 from mugato.evaluation.workers import JobProgress
 from mugato.model.files import CONFIG, WEIGHTS
 from mugato.policy import Policy
@@ -127,7 +128,7 @@ def named_failures(task: str, seed: int) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise ValueError(f"{task}, seed {seed}: {_one_line(error)}") from error
+        raise ValueError(f"{task}, seed {seed}: {_reason(error)}") from error
 
 
 @lru_cache(maxsize=1)
@@ -205,7 +206,7 @@ class _Row:
         try:
             yield
         except Exception as error:  # environments raise what they like
-            self.over, self.error = True, _one_line(error)
+            self.over, self.error = True, _reason(error)
             if self._env is not None:
                 with suppress(Exception):  # it is broken already
                     self._env.close()
@@ -263,7 +264,6 @@ def _step(policy: Policy, rows: Sequence[_Row], progress: JobProgress) -> None:
         row.step(action)
 
 
-def _one_line(error: Exception) -> str:
-    reason = " ".join(str(error).split())
-    kind = "" if isinstance(error, ValueError) and reason else f"{type(error).__name__}: "
-    return f"{kind}{reason}"
+def _reason(error: Exception) -> str:
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    return f"{kind}{one_line(error)}"

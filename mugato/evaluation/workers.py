@@ -18,6 +18,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol, runtime_checkable
 
+from mugato.errors import one_line
+
 Progress = Callable[[str, int, int], None]  # called with (name of the job, done, of how many)
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -131,7 +133,7 @@ def _run(job: Job, progress: Progress, place: _Place) -> Outcome:
             progress=JobProgress(tell=partial(progress, job.name), place=place)
         )
     except Exception as error:  # environments raise what they like
-        fields["error"] = _one_line(error)
+        fields["error"] = _reason(error)
     return Outcome(name=job.name, seconds=time.perf_counter() - started, **fields)
 
 
@@ -217,7 +219,7 @@ def _give_next(worker: _Worker, waiting: list[Job], outcomes: list[Outcome]) -> 
             worker.give(job)
         except (AttributeError, TypeError, ValueError) as error:  # what pickle raises
             worker.job = None
-            reason = f"cannot be sent to another process ({_one_line(error)}); use workers=1"
+            reason = f"cannot be sent to another process ({_reason(error)}); use workers=1"
             outcomes.append(Outcome(name=job.name, error=reason))
 
 
@@ -252,9 +254,10 @@ def _variables(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    if isinstance(error, (ValueError, ImportError, OSError)) and text:
+def _reason(error: BaseException) -> str:
+    """Of those that are no plain refusals also the kind and the place."""
+    text = one_line(error)
+    if isinstance(error, (ValueError, ImportError, OSError)) and str(error):
         return text
     where = traceback.extract_tb(error.__traceback__)
     place = f" ({os.path.basename(where[-1].filename)}:{where[-1].lineno})" if where else ""

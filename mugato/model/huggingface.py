@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from mugato.errors import one_line
 from mugato.model.config import HUGGING_FACE, GatoConfig
 from mugato.model.contract import SequenceModel
 
@@ -206,7 +207,7 @@ def _fresh(name: str, config: GatoConfig) -> nn.Module:
         )
     except Exception as error:  # each architecture has conditions of its own
         raise ValueError(
-            f"{HUGGING_FACE}{name} cannot be made with {known}: {' '.join(str(error).split())}"
+            f"{HUGGING_FACE}{name} cannot be made with {known}: {one_line(error)}"
         ) from error
 
 

@@ -17,6 +17,7 @@ from gymnasium import spaces
 from mugato.data.minari_hdf5 import StoredArray, episode_arrays, stored
 from mugato.data.minari_source import episode_of
 from mugato.episode import validate
+from mugato.errors import one_line
 from mugato.spec import spec_of
 from mugato.tasks.conform import NotInSpaceError, as_array, conform
 from mugato.tasks.jpeg import with_jpeg
@@ -91,8 +92,8 @@ def demonstrate(task: Task, env: gymnasium.Env, seed: int, terms: Terms) -> Demo
     except NotInSpaceError as error:
         raise ValueError(f"{task.name}, seed {seed}: {error}") from error
     except Exception as error:
-        cause, text = type(error).__name__, " ".join(str(error).split())
-        return Dropped(seed=seed, cause=cause, reason=f"{cause}: {text}"[:200])
+        cause = type(error).__name__
+        return Dropped(seed=seed, cause=cause, reason=f"{cause}: {one_line(error)}"[:200])
     spec = spec_of(env.observation_space, env.action_space)
     validate(episode_of(SimpleNamespace(**parts), spec, name=f"{task.name}, seed {seed}"), spec)
     if terms.jpeg:

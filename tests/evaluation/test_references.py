@@ -91,5 +91,5 @@ def test_demonstrations_without_rewards_are_refused(tmp_path, monkeypatch):
     with h5py.File(tmp_path / "guesses-v0" / "data" / "main_data.hdf5", "a") as file:
         del file["episode_1/rewards"]
         file["episode_1"].create_dataset("rewards", (0,), "float64")
-    with pytest.raises(ValueError, match="guesses-v0 episode 1: .* 0 timesteps, but there are"):
+    with pytest.raises(ValueError, match=r"guesses-v0 episode 1: .* 0 timesteps, but there are"):
         demonstrated_returns(guess_task(), "guesses-v0")
