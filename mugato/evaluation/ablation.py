@@ -1,12 +1,14 @@
 """What a prompt is worth: no prompt, a demonstration of the task, and one of another task (§2.5).
 
 All three play the same seeds, so that episodes are pairs. The demonstrations are new ones, by the
-expert at seeds that are neither trained on nor scored; each serves a few episodes.
+expert at seeds that are neither trained on nor scored; each serves a few episodes. A task without
+an expert is shown by the first demonstrations of the data set that the agent was trained on.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,16 +16,17 @@ import numpy as np
 from mugato.agent import Agent
 from mugato.data.minari_source import open_minari
 from mugato.episode import Episode
+from mugato.errors import one_line
 from mugato.evaluation.comparison import Difference, difference
 from mugato.evaluation.episode_jobs import PlayEpisodes
 from mugato.evaluation.findings import task_scores
 from mugato.evaluation.plan import Plan
 from mugato.evaluation.references import measure_reference, tabled_reference
 from mugato.evaluation.rollouts import Assignment
-from mugato.evaluation.scores import TaskScores
+from mugato.evaluation.scores import Reference, TaskScores
 from mugato.evaluation.workers import Job, Outcome
 from mugato.spec import Spec, flatten
-from mugato.tasks.rollout import run_episode
+from mugato.tasks.references import by_expert
 from mugato.tasks.task import TUNING_SEEDS, Task
 
 NONE, RIGHT, WRONG = CONDITIONS = ("no prompt", "right task", "wrong task")
@@ -52,6 +55,7 @@ def ablation_jobs(
 ) -> tuple[list[Job], dict[str, str], list[str]]:
     """The jobs, each task's wrong task, and what cannot be played."""
     jobs, wrong, remarks = list[Job](), dict[str, str](), list[str]()
+    shown: dict[str, list[Episode]] = {}
     for task in tasks:
         spec = agent.spec(task.name)
         if spec.history is not None:
@@ -60,14 +64,16 @@ def ablation_jobs(
                 "prompt as well"
             )
             continue
+        own = _prompts(task, spec, plan, shown, remarks)
+        if not own:
+            continue
         jobs += _jobs(plan, task, NONE, [None])
-        demonstrations = plan.contents.demonstrations
-        jobs += _jobs(plan, task, RIGHT, _demonstrations(task, spec, demonstrations))
+        jobs += _jobs(plan, task, RIGHT, own)
         if (other := _other(task, tasks, agent)) is None:
             remarks.append(f"{task.name}: no other task looks alike: no wrong demonstration")
-            continue
-        wrong[task.name] = other.name
-        jobs += _jobs(plan, task, WRONG, _demonstrations(other, spec, demonstrations))
+        elif others := _prompts(other, spec, plan, shown, remarks):
+            wrong[task.name] = other.name
+            jobs += _jobs(plan, task, WRONG, others)
     if not jobs:
         raise ValueError("no task can be prompted: " + ("; ".join(remarks) or "there are none"))
     return jobs, wrong, remarks
@@ -82,14 +88,8 @@ def collect_ablation(
 ) -> Ablation:
     """Put the episodes together again, and pair them."""
     remarks = [*remarks, *(f"{o.name}: {o.error}" for o in outcomes if o.error is not None)]
-    references = {
-        task.name: tabled_reference(task, plan.seeds)
-        or measure_reference(
-            task, plan.seeds, demonstrations=plan.contents.demonstrations.get(task.name)
-        )
-        for task in tasks
-        if any(o.name.startswith(f"{task.name}, ") for o in outcomes)
-    }
+    played = [t for t in tasks if any(o.name.startswith(f"{t.name}, ") for o in outcomes)]
+    references = _references(plan, played, remarks)
     scores: dict[str, dict[str, TaskScores]] = {}
     for condition in CONDITIONS:
         results = [o.result for o in outcomes if f", {condition}, " in o.name and o.error is None]
@@ -108,37 +108,63 @@ def collect_ablation(
     )
 
 
-def demonstration(task: Task, spec: Spec, number: int, dataset: str | None = None) -> Episode:
-    """The expert's n-th success from the first tuning seed on; or the data set's n-th episode.
+def demonstrations(task: Task, spec: Spec, dataset: str | None = None) -> Iterator[Episode]:
+    """The expert's successes from the first tuning seed on; without one the data set's episodes.
+
+    Seeds at which the expert fails or gives up are passed over, `MAX_TRIES` seeds are played.
 
     Raises:
-        ValueError: the expert hardly ever succeeds, or there is neither expert nor data set.
+        ValueError: there is neither expert nor data set, or the data set cannot be read; an expert
+            that acts outside the action space.
     """
     if task.make_expert is None:
         if dataset is None:
             raise ValueError(f"{task.name} has neither an expert nor demonstrations")
-        return open_minari(dataset)[number]
+        source = open_minari(dataset)
+        yield from (source[i] for i in range(len(source)))
+        return
     with closing(task.make_env()) as env:
         for seed in TUNING_SEEDS[:MAX_TRIES]:
-            limit = task.max_episode_steps
-            rollout = run_episode(env, task.make_expert, seed=seed, max_episode_steps=limit)
-            number -= task.succeeded(rollout.episode_return)
-            if number < 0:
-                seen = rollout.observations[:-1]
-                return Episode(
-                    observations=_stacked(spec.observation, seen, "observation"),
-                    actions=_stacked(spec.action, rollout.actions, "action"),
-                    rewards=rollout.rewards.astype(np.float32),
-                    name=f"{task.name}, the expert at seed {seed}",
-                )
-    raise ValueError(f"{task.name}: the expert fails at too many of {MAX_TRIES} seeds")
+            rollout = by_expert(task, env, seed)
+            if rollout is None or not task.succeeded(rollout.episode_return):
+                continue
+            yield Episode(
+                observations=_stacked(spec.observation, rollout.observations[:-1], "observation"),
+                actions=_stacked(spec.action, rollout.actions, "action"),
+                rewards=rollout.rewards.astype(np.float32),
+                name=f"{task.name}, the expert at seed {seed}",
+            )
 
 
-def _demonstrations(shown: Task, spec: Spec, datasets: Mapping[str, str]) -> list[Episode]:
-    return [
-        demonstration(shown, spec, number, datasets.get(shown.name))
-        for number in range(NUM_PROMPTS)
-    ]
+def _references(plan: Plan, tasks: Sequence[Task], remarks: list[str]) -> dict[str, Reference]:
+    """What each task's returns are measured against; why there is nothing in `remarks`."""
+    references: dict[str, Reference] = {}
+    for task in tasks:
+        dataset = plan.contents.demonstrations.get(task.name)
+        try:
+            references[task.name] = tabled_reference(task, plan.seeds) or measure_reference(
+                task, plan.seeds, demonstrations=dataset
+            )
+        except Exception as error:  # as in `_prompts`
+            remarks.append(f"{task.name}: left out: no reference: {one_line(error)}")
+    return references
+
+
+def _prompts(
+    task: Task, spec: Spec, plan: Plan, shown: dict[str, list[Episode]], remarks: list[str]
+) -> list[Episode]:
+    """A task's demonstrations, found once and kept in `shown`; why there are none in `remarks`."""
+    if task.name not in shown:
+        dataset, found = plan.contents.demonstrations.get(task.name), list[Episode]()
+        try:
+            with closing(demonstrations(task, spec, dataset)) as all_of_them:
+                found += islice(all_of_them, NUM_PROMPTS)
+            if not found:
+                remarks.append(f"{task.name}: the expert fails at all of {MAX_TRIES} seeds")
+        except Exception as error:  # an environment's or a data set's, and no other task's affair
+            remarks.append(f"{task.name}: no demonstration: {one_line(error)}")
+        shown[task.name] = found
+    return shown[task.name]
 
 
 def _stacked(tree: Any, values: Sequence[Any], root: str) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """No prompt, the right one, a wrong one: the same seeds, other beginnings."""
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from mugato.episode import validate
 from mugato.evaluation import ablation
-from mugato.evaluation.ablation import CONDITIONS, NONE, RIGHT, WRONG, ablation_jobs, demonstration
+from mugato.evaluation.ablation import CONDITIONS, NONE, RIGHT, WRONG, ablation_jobs, demonstrations
 from mugato.evaluation.ablation_report import ablate, ablation_markdown
 from mugato.evaluation.evaluate import make_plan
 from mugato.evaluation.rollouts import load_agent
@@ -16,8 +17,9 @@ from mugato.evaluation.tasks import TASKS as OUR_TASKS
 from mugato.evaluation.tasks import find_task
 from mugato.sampling import GREEDY
 from mugato.spec import spec_of
+from mugato.tasks.record import record
 from tests.agents import tiny_agent
-from tests.evaluation.environments import Guess, guess_task
+from tests.evaluation.environments import Guess, guess_expert, guess_task
 
 SPEC = spec_of(Guess.observation_space, Guess.action_space)
 
@@ -31,8 +33,8 @@ def run(tmp_path, monkeypatch):
     return tmp_path
 
 
-def write_config(folder, tasks):
-    config = {"tasks": tasks, "sources": [], "demonstrations": {}}
+def write_config(folder, tasks, demonstrations=None):
+    config = {"tasks": tasks, "sources": [], "demonstrations": demonstrations or {}}
     (folder / "train_config.json").write_text(json.dumps(config))
 
 
@@ -43,12 +45,65 @@ def jobs_of(run, episodes=6):
 
 
 def test_a_demonstration_is_an_experts_success_and_fits_the_spec():
-    first, second = (demonstration(guess_task(), SPEC, number) for number in (0, 1))
+    first, second = itertools.islice(demonstrations(guess_task(), SPEC), 2)
     assert validate(first, SPEC).episode_return == len(first)  # the expert is always right
     assert first.name != second.name and "seed 1000000" in first.name
     assert (first.actions["action"] == first.observations["shown"]).all()
     with pytest.raises(ValueError, match="guess has neither an expert nor demonstrations"):
-        demonstration(guess_task(expert=False), SPEC, 0)
+        next(demonstrations(guess_task(expert=False), SPEC))
+
+
+def test_without_an_expert_the_data_sets_demonstrations_serve_however_few(run, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(run / "minari"))
+    record(guess_task(), episodes=2, dataset_id="guesses-v0")
+    monkeypatch.setitem(OUR_TASKS, "guess", guess_task(expert=False))
+    write_config(run, ["guess", "riddle"], {"guess": "guesses-v0"})
+    jobs, wrong, remarks = jobs_of(run)
+    assert wrong == {"guess": "riddle", "riddle": "guess"} and not remarks
+    for name in (f"guess, {RIGHT}", f"riddle, {WRONG}"):
+        prompts = [job.run.acting.prompt.name for job in jobs if job.name.startswith(f"{name}, ")]
+        assert prompts == ["guesses-v0 episode 0", "guesses-v0 episode 1"]
+
+
+def gives_up(env):
+    raise RuntimeError("out of its depth")
+
+
+@pytest.mark.parametrize(
+    ("broken", "remark"),
+    [
+        ({"make_expert": gives_up}, "guess: the expert fails at all of 3 seeds"),
+        ({"failure_return": 99.0}, "guess: the expert fails at all of 3 seeds"),
+        ({"make_expert": None}, "guess: no demonstration: guess has neither an expert nor"),
+    ],
+)
+def test_one_task_without_demonstrations_does_not_end_the_others(run, monkeypatch, broken, remark):
+    monkeypatch.setattr(ablation, "MAX_TRIES", 3)
+    monkeypatch.setitem(OUR_TASKS, "guess", dataclasses.replace(guess_task(), **broken))
+    jobs, wrong, remarks = jobs_of(run)
+    assert len(remarks) == 1 and remarks[0].startswith(remark)
+    assert {job.name.partition(",")[0] for job in jobs} == {"riddle"} and wrong == {}
+    monkeypatch.setitem(OUR_TASKS, "riddle", dataclasses.replace(guess_task("riddle"), **broken))
+    with pytest.raises(ValueError, match="no task can be prompted: guess: .*; riddle: "):
+        jobs_of(run)
+
+
+def test_a_task_without_a_reference_does_not_end_the_others(run, monkeypatch):
+    """Its expert demonstrates at other seeds, and gives up at those that are scored."""
+    monkeypatch.setitem(
+        OUR_TASKS, "guess", dataclasses.replace(guess_task(), make_expert=only_demonstrates)
+    )
+    plan = make_plan(run, episodes=2, sampling=GREEDY, videos=False)
+    data = ablate(plan, command="mugato ablate run", workers=1)
+    assert set(data["tasks"]) == {"riddle"}
+    reason = "the expert gave up at all 2 seeds"
+    assert f"guess: left out: no reference: guess: {reason}" in data["remarks"]
+
+
+def only_demonstrates(env):
+    if env.unwrapped.np_random_seed >= 3_000_000:
+        raise RuntimeError("out of its depth")
+    return guess_expert(env)
 
 
 def test_each_condition_plays_all_seeds_once(run):
@@ -101,5 +156,4 @@ def test_what_cannot_be_prompted_is_said(run, monkeypatch):
 def test_an_expert_that_never_succeeds_demonstrates_nothing(monkeypatch):
     monkeypatch.setattr(ablation, "MAX_TRIES", 3)
     hopeless = dataclasses.replace(guess_task(), failure_return=99.0)
-    with pytest.raises(ValueError, match="the expert fails at too many of 3 seeds"):
-        demonstration(hopeless, SPEC, 0)
+    assert not list(demonstrations(hopeless, SPEC))
