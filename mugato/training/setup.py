@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 
 from mugato.agent import Agent, read_tokenizer_and_specs
@@ -20,9 +21,11 @@ from mugato.tokenizers.text import TextTokenizer
 from mugato.tokenizers.tokenizer import Tokenizer
 from mugato.training.config import TrainConfig
 
-# Strings looked at per source and leaf when a text tokenizer is trained: missions and questions
-# repeat, documents are few and long.
+# Episodes looked at per source when a text tokenizer is trained: missions and questions repeat,
+# documents are few and long.
 MAX_TEXTS = 4000
+# Timesteps of each looked at: what a game tells changes as it goes on.
+MAX_TEXTS_OF_EPISODE = 8
 # A run without any text gets a tokenizer of its bytes and of the letters in this.
 SOME_TEXT = "the quick brown fox jumps over the lazy dog"
 MIN_PIECES = 290
@@ -79,7 +82,7 @@ def _named(name: str, source: Source, config: TrainConfig) -> Named:
 def make_tokenizer(config: TrainConfig, sources: Mapping[str, Source]) -> Tokenizer:
     """The run's tokenizer: trained on its own text, or the paper's 32,000 pieces."""
     pieces = config.tokenizer.text_pieces
-    text = TextTokenizer.paper() if pieces is None else _train_text(_texts(sources), pieces)
+    text = TextTokenizer.paper() if pieces is None else _train_text(training_texts(sources), pieces)
     vocab = dataclasses.replace(config.model.vocab, num_text=text.num_pieces)
     image = ImageTokenizer(patch_px=config.model.patch_px, max_patches=config.tokenizer.max_patches)
     return Tokenizer(text=text, vocab=vocab, image=image)
@@ -144,6 +147,22 @@ def make_agent(config: TrainConfig, sources: Mapping[str, Source], tokenizer: To
     return Agent(model=model, tokenizer=tokenizer, specs=specs)
 
 
+def training_texts(sources: Mapping[str, Source]) -> Iterator[str]:
+    """What a text tokenizer is trained on: distinct texts of each episode, as they appear."""
+    for source in sources.values():
+        observed, acted = (
+            [path for path, leaf in leaves.items() if leaf.kind == "text"]
+            for leaves in (source.spec.observation_leaves, source.spec.action_leaves)
+        )
+        stride = max(1, len(source) // MAX_TEXTS)
+        for i in range(0, len(source), stride) if observed or acted else ():
+            episode = source[i]
+            for path in observed:
+                yield from _distinct(episode.observations[path])
+            for path in acted:
+                yield from _distinct(episode.actions[path])
+
+
 def _train_text(texts: Iterable[str], num_pieces: int) -> TextTokenizer:
     """Pieces learned from the run's own text; fewer where it is too little for so many."""
     texts = [*texts, SOME_TEXT]
@@ -156,14 +175,7 @@ def _train_text(texts: Iterable[str], num_pieces: int) -> TextTokenizer:
             num_pieces = max(MIN_PIECES, int(0.95 * num_pieces))
 
 
-def _texts(sources: Mapping[str, Source]) -> Iterator[str]:
-    for source in sources.values():
-        observed, acted = (
-            [path for path, leaf in leaves.items() if leaf.kind == "text"]
-            for leaves in (source.spec.observation_leaves, source.spec.action_leaves)
-        )
-        stride = max(1, len(source) // MAX_TEXTS)
-        for i in range(0, len(source), stride) if observed or acted else ():
-            episode = source[i]
-            yield from (str(episode.observations[path][0]) for path in observed)
-            yield from (str(episode.actions[path][0]) for path in acted)
+def _distinct(texts: Sequence[str] | np.ndarray) -> Iterator[str]:
+    """The texts of some timesteps, the first one's among them, each once."""
+    stride = max(1, -(-len(texts) // MAX_TEXTS_OF_EPISODE))
+    return iter(dict.fromkeys(map(str, texts[::stride])))

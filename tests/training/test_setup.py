@@ -1,5 +1,7 @@
 """From a config to the mixture: prompts for control alone, weights for whoever has none."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -8,12 +10,14 @@ from mugato.data.source import EpisodeList
 from mugato.spec import Leaf, Spec
 from mugato.training.config import TokenizerConfig, TrainConfig
 from mugato.training.setup import (
+    MAX_TEXTS_OF_EPISODE,
     Named,
     is_control,
     make_mixture,
     make_tokenizer,
     open_sources,
     saved_tokenizer,
+    training_texts,
 )
 from tests.agents import random_episode, tiny_agent, tiny_config
 from tests.data.test_mixture import TOKENIZER, control_source, text_source
@@ -91,6 +95,30 @@ def test_a_run_whose_source_looks_otherwise_is_not_resumed(tmp_path):
     message = r"the spec of 'walk' was .*shape=\(2,\).*but is now .*shape=\(3,\)"
     with pytest.raises(ValueError, match=message):
         saved_tokenizer(config, {"walk": control_source("walk", 3, 5)})
+
+
+def told_source(tellings):
+    """A game that tells something at every timestep; the mission stays."""
+    space = spaces.Dict(told=spaces.Text(60), mission=spaces.Text(60))
+    episodes = []
+    for texts in tellings:
+        episode, spec = random_episode(space, spaces.Discrete(2), len(texts))
+        observations = {
+            "told": np.array(texts, object),
+            "mission": np.array(["find the jar"] * len(texts), object),
+        }
+        episodes.append(dataclasses.replace(episode, observations=observations))
+    return EpisodeList(name="game", spec=spec, episodes=episodes)
+
+
+def test_what_a_game_tells_later_is_learned_too_and_what_stays_once(tmp_path):
+    rooms = ["kitchen", "pantry", "kitchen", "cellar"]
+    assert [*training_texts({"game": told_source([rooms, ["attic"] * 30])})] == [
+        "find the jar", "kitchen", "pantry", "cellar", "find the jar", "attic",
+    ]  # fmt: skip
+    long = told_source([[f"room {i}" for i in range(100)]])
+    texts = [*training_texts({"game": long})]
+    assert texts[:2] == ["find the jar", "room 0"] and len(texts) == 1 + MAX_TEXTS_OF_EPISODE
 
 
 def test_text_alone_is_no_control():
