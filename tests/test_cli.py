@@ -1,10 +1,14 @@
 """The command line as users meet it: from their own expert to a score; clear errors."""
 
 import json
+import multiprocessing
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from mugato import cli
 
@@ -62,10 +66,11 @@ def test_a_preset_narrowed_to_some_tasks_forgets_the_others(capsys):
     assert "mugato/cartpole/expert-v0" in line  # not recorded in this test's folder
 
 
-def test_sources_without_a_preset_are_trained_on_alone(working_folder):
+@pytest.mark.parametrize("flag", [("--sources=text:plays",), ("--sources", "text:plays")])
+def test_sources_without_a_preset_are_trained_on_alone(flag, working_folder):
     (working_folder / "plays").mkdir()
     (working_folder / "plays" / "one.txt").write_text("to be or not to be, that is it. " * 99)
-    run("train", "--sources", "text:plays", "--weights", "by_tokens", "--run", "agent", *FAST)
+    run("train", *flag, "--weights", "by_tokens", "--run", "agent", *FAST)
     config = json.loads((working_folder / "agent" / "train_config.json").read_text())
     assert config["tasks"] == [] and config["sources"] == ["text:plays"]
     run("generate", "to be", "--agent", "agent", "--max-tokens", "5")
@@ -86,6 +91,22 @@ def test_a_run_goes_on_with_its_own_tokenizer_and_on_its_own_sources(working_fol
     capsys.readouterr()
     line = fails(capsys, "train", *others)
     assert "was trained on ['text:plays'], not on ['text:plays', 'easy-vqa']" in line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="one process trains on a GPU")
+def test_a_training_process_that_dies_is_one_line(capsys):
+    def kill_one():
+        until = time.monotonic() + 30
+        while not (children := multiprocessing.active_children()) and time.monotonic() < until:
+            time.sleep(0.05)
+        for child in children[:1]:
+            child.kill()
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    line = fails(capsys, "train", "--sources", "easy-vqa", "--processes", "2", "--run", "agent")
+    killer.join()
+    assert "a training process died with exit code -9" in line
 
 
 def test_an_unknown_preset_lists_the_presets(capsys):

@@ -106,11 +106,17 @@ def _narrowed(
 
 
 def _values(arguments: Sequence[str], flag: str) -> tuple[str, ...] | None:
-    """The values that follow a flag, if it is there."""
-    if flag not in arguments:
-        return None
-    rest = arguments[arguments.index(flag) + 1 :]
-    return tuple(itertools.takewhile(lambda value: not value.startswith("--"), rest))
+    """The values of `flag A B` or `flag=A B`, if it is there.
+
+    >>> _values(["--steps", "5", "--tasks=cartpole", "babyai-go-to-obj", "--sources"], "--tasks")
+    ('cartpole', 'babyai-go-to-obj')
+    """
+    for i, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name == flag:
+            rest = itertools.takewhile(lambda value: not value.startswith("--"), arguments[i + 1 :])
+            return (value, *rest) if equals else tuple(rest)
+    return None
 
 
 def _take(arguments: list[str], flag: str) -> str | None:

@@ -45,7 +45,7 @@ def run_in_processes(count: int, target: Callable[..., None], *arguments: Any) -
 
     Raises:
         ValueError: the first error that a process reported.
-        RuntimeError: if a process died without a word.
+        ChildProcessError: if a process died without a word.
     """
     context = multiprocessing.get_context("spawn")
     errors: SimpleQueue[str] = context.SimpleQueue()
@@ -67,7 +67,7 @@ def run_in_processes(count: int, target: Callable[..., None], *arguments: Any) -
     codes = [child.exitcode for child in children if child.exitcode]
     if codes:  # the first to die, not those that were ended for it
         code = next((c for c in codes if c != -signal.SIGKILL), codes[0])
-        raise RuntimeError(f"a training process died with exit code {code}")
+        raise ChildProcessError(f"a training process died with exit code {code}")
 
 
 def _child(
