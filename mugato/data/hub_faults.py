@@ -1,5 +1,6 @@
 """What goes wrong with Hugging Face data sets, in one line that names the data set and the file."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from mugato.errors import one_line
 
 # What `datasets` says of a configuration without a network, if it has another one's copy.
 _NOT_CACHED = "Couldn't find cache for"
+# And of a split or a file in which there is nothing, where it does not raise a bare StopIteration.
+_EMPTY = re.compile("corresponds to no data|at least one example when writing data")
 
 
 @contextmanager
@@ -21,9 +24,13 @@ def faults_named(place: Place, datasets: Any) -> Iterator[None]:
         raise ValueError(_unreachable(place)) from error
     except datasets.exceptions.DatasetNotFoundError as error:
         raise ValueError(f"{place.path}: {one_line(error)}") from error
+    except StopIteration as error:
+        raise ValueError(f"{place.name} has no rows") from error
     except (OSError, ValueError, TypeError, RuntimeError, datasets.exceptions.DatasetsError) as e:
         if "has no split" in str(e):
             raise
+        if _EMPTY.search(_root(e)):
+            raise ValueError(f"{place.name} has no rows") from e
         if _NOT_CACHED in str(e):
             raise ValueError(_unreachable(place)) from e
         if "config" in str(e).lower() and isinstance(e, ValueError):

@@ -144,14 +144,13 @@ def decode_image(data: bytes, where: str) -> Any:
 
 def _all(datasets: Any, place: Place, split: str) -> Any:
     builder = _builder(datasets, place)
-    known = builder.config.data_files or builder.info.splits or ()
-    check_split(place.name, split, [str(name) for name in known])
+    check_split(place.name, split, _splits(builder))
     builder.download_and_prepare()
     return builder.as_dataset(split=split)
 
 
 def _first(datasets: Any, place: Place, split: str, rows: int) -> Any:
-    """The first rows as an Arrow file of their own."""
+    """The first rows as an Arrow file of their own; () where there are none."""
     import pyarrow
 
     cache = Path(datasets.config.HF_DATASETS_CACHE) / "first-rows"
@@ -159,10 +158,14 @@ def _first(datasets: Any, place: Place, split: str, rows: int) -> Any:
     path = cache / f"{hashlib.sha256(key).hexdigest()[:32]}.arrow"
     if not path.exists():
         builder = _builder(datasets, place)
-        check_split(place.name, split, [str(name) for name in builder.config.data_files])
+        check_split(place.name, split, _splits(builder))
+        if not builder.config.data_files:  # no network, and the whole is in the cache
+            whole = _all(datasets, place, split)
+            return whole.select(range(min(rows, len(whole))))
         stream = builder.as_streaming_dataset(split=split).with_format("arrow").take(rows)
         tables = stream.iter(batch_size=_STREAMED_ROWS)
-        first = next(tables)
+        if (first := next(tables, None)) is None:
+            return ()
 
         def write(beside: Path) -> None:
             with pyarrow.ipc.new_stream(beside, first.schema) as writer:
@@ -173,6 +176,11 @@ def _first(datasets: Any, place: Place, split: str, rows: int) -> Any:
         cache.mkdir(parents=True, exist_ok=True)
         write_whole(path, write)
     return datasets.Dataset.from_file(str(path))
+
+
+def _splits(builder: Any) -> list[str]:
+    """By files, or where these are not listed by what the data set says of itself."""
+    return [str(name) for name in builder.config.data_files or builder.info.splits or ()]
 
 
 def _stamp(place: Place) -> str:

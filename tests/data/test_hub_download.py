@@ -58,7 +58,9 @@ def test_downloaded_once_and_read_without_a_network(tmp_path: Path):
     write_readme(hub, ["atari-pong", "mujoco-ant"], ["train", "test"])
     unknown = [("jat:atari-alien", {}), ("hf-text:a/b/atari-pongo", {}), ("hf-text:a/b", {})]
     with serve(hub) as endpoint:
+        read([PONG], endpoint, tmp_path / "whole")
         results = read([PONG, FIRST, *unknown], endpoint, tmp_path / "home")
+    assert read([FIRST], endpoint, tmp_path / "whole") == [actions[:2]]
     assert results[:2] == [actions, actions[:2]]
     assert "no configuration 'atari-alien'; there are atari-pong" in results[2]
     assert "a/b has no configuration 'atari-pongo'; there are atari-pong" in results[3]

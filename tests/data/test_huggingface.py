@@ -209,7 +209,11 @@ def test_damaged_and_missing_values_are_named_with_row_and_column(tmp_path: Path
         open_hub_questions(str(nulls), "train")[1]
 
 
-def test_no_rows_are_an_error(tmp_path: Path):
-    empty = write_parquet(tmp_path / "empty", {"train": {"text": []}}, FEATURES)
-    with pytest.raises(ValueError, match=r"empty train has no rows|cannot be read"):
-        open_hub_text(str(empty), "train")
+@pytest.mark.parametrize("rows", [None, 2])
+@pytest.mark.parametrize("where", ["empty", "none.jsonl", "none.txt", "header.csv"])
+def test_no_rows_are_an_error(tmp_path: Path, where: str, rows: int | None):
+    write_parquet(tmp_path / "empty", {"train": {"text": []}}, FEATURES)
+    for name, content in {"none.jsonl": "", "none.txt": "", "header.csv": "text\n"}.items():
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=rf"{where}( train)? has no rows$"):
+        open_hub_text(str(tmp_path / where), "train", rows=rows)
