@@ -74,12 +74,12 @@ def open_text(where: str, split: str = "train", *, blank_lines: bool = False) ->
     Raises:
         ValueError: no file, no document in this split, an empty file, or one that is no UTF-8.
     """
-    name = f"text:{where}"
+    name = f"{'paragraphs' if blank_lines else 'text'}:{where}"
     check_split(name, split, SPLITS)
     _documents.cache_clear()  # files may have changed since they were last opened
     places = [
         (path, number)
-        for path in _files(where)
+        for path in _files(where, name)
         for number, document in enumerate(_documents(path, blank_lines))
         if split == "all" or split_by_hash(_words(document), PERCENT) == split
     ]
@@ -106,7 +106,7 @@ def read_text(path: Path) -> str:
         raise ValueError(f"{path} is no UTF-8 text: {error.reason} at byte {error.start}") from None
 
 
-def _files(where: str) -> list[Path]:
+def _files(where: str, name: str) -> list[Path]:
     folder = Path(where).expanduser()
     if folder.is_dir():
         paths: Iterator[Path] = (p for suffix in SUFFIXES for p in folder.rglob(f"*{suffix}"))
@@ -116,7 +116,7 @@ def _files(where: str) -> list[Path]:
         wanted = "such"
     files = sorted(path for path in paths if path.is_file())
     if not files:
-        raise ValueError(f"text:{where}: no {wanted} file there")
+        raise ValueError(f"{name}: no {wanted} file there")
     return files
 
 

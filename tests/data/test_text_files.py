@@ -61,6 +61,7 @@ def test_blank_lines_cut_paragraphs(folder):
     assert len(source) == 2 * NUM_FILES
     assert texts(source)[:2] == ["Document 0\nends here.", "Its second paragraph, 0."]
     assert "00.txt paragraph 1" in source[1].name
+    assert source.name == f"paragraphs:{folder}"
 
 
 def test_a_glob_chooses_files(folder):
@@ -86,6 +87,8 @@ def test_faults_are_named(tmp_path):
         open_text(str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match=r"no \.txt or \.md file there"):
         open_text(str(tmp_path))
+    with pytest.raises(ValueError, match=r"paragraphs:.*nowhere: no such file there"):
+        open_paragraphs(str(tmp_path / "nowhere"))
     (tmp_path / "a.txt").write_text(" \n")
     with pytest.raises(ValueError, match=r"a\.txt is empty"):
         open_text(str(tmp_path))
