@@ -8,10 +8,13 @@ It reads the renderer's labels, which say what each thing in the picture is and 
 """
 
 import weakref
+from contextlib import chdir, nullcontext
 from functools import partial
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gymnasium
+from gymnasium.utils import RecordConstructorArgs
 
 from mugato.data.packages import require
 from mugato.tasks.random_start import RandomStart
@@ -64,11 +67,30 @@ def _make_env(env_id: str, random_starts: int, *, render_mode: str | None = None
     )
     game: Any = env.unwrapped
     game.game.set_labels_buffer_enabled(True)  # for the expert; not part of the observation
+    env = StartedAside(env)
     # The game is a process of its own, which would outlive a worker that ends without closing it.
     weakref.finalize(game, game.game.close)
     if random_starts:
         env = RandomStart(env, most=random_starts)
     return SmallPicture(env, height=60, width=80, key="screen")
+
+
+class StartedAside(gymnasium.Wrapper, RecordConstructorArgs):
+    """Start the game in a temporary folder: where it starts it leaves its settings behind.
+
+    They are `_vizdoom.ini` and a folder `_vizdoom`; no option of the game's moves them both.
+    """
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        RecordConstructorArgs.__init__(self)
+        gymnasium.Wrapper.__init__(self, env)
+        self._folder = TemporaryDirectory(prefix="vizdoom-")
+        weakref.finalize(self, self._folder.cleanup)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple:
+        game: Any = self.unwrapped
+        with nullcontext() if game.game.is_running() else chdir(self._folder.name):
+            return self.env.reset(seed=seed, options=options)
 
 
 def _make_expert(search: int, env: gymnasium.Env) -> ActionFunction:

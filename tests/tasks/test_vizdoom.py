@@ -1,3 +1,7 @@
+import gc
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -30,3 +34,21 @@ def test_seeds_begin_differently_and_repeat(task: Task):
     env.close()
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, second)
+
+
+def test_the_game_leaves_no_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    here, aside = tmp_path / "here", tmp_path / "aside"
+    for folder in (here, aside):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(tempfile, "tempdir", str(aside))
+    env = TASKS[0].make_env()
+    for seed in (SEED, SEED + 1):
+        env.reset(seed=seed)
+        env.step(env.action_space.sample())
+        assert Path.cwd() == here
+    assert not list(here.iterdir()) and len(list(aside.iterdir())) == 1
+    env.close()
+    del env
+    gc.collect()
+    assert not list(here.iterdir()) and not list(aside.iterdir())
