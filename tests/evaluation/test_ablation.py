@@ -84,7 +84,7 @@ def test_one_task_without_demonstrations_does_not_end_the_others(run, monkeypatc
     assert len(remarks) == 1 and remarks[0].startswith(remark)
     assert {job.name.partition(",")[0] for job in jobs} == {"riddle"} and wrong == {}
     monkeypatch.setitem(OUR_TASKS, "riddle", dataclasses.replace(guess_task("riddle"), **broken))
-    with pytest.raises(ValueError, match="no task can be prompted: guess: .*; riddle: "):
+    with pytest.raises(ValueError, match=r"no task can be prompted: guess: .*; riddle: "):
         jobs_of(run)
 
 

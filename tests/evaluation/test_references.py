@@ -3,6 +3,7 @@
 import dataclasses
 
 import h5py
+import numpy as np
 import pytest
 
 from mugato.data.minari_source import open_minari
@@ -90,6 +91,6 @@ def test_demonstrations_without_rewards_are_refused(tmp_path, monkeypatch):
     record(guess_task(), episodes=2, dataset_id="guesses-v0")
     with h5py.File(tmp_path / "guesses-v0" / "data" / "main_data.hdf5", "a") as file:
         del file["episode_1/rewards"]
-        file["episode_1"].create_dataset("rewards", (0,), "float64")
+        file["episode_1/rewards"] = np.zeros(0)
     with pytest.raises(ValueError, match=r"guesses-v0 episode 1: .* 0 timesteps, but there are"):
         demonstrated_returns(guess_task(), "guesses-v0")
