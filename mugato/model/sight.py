@@ -19,8 +19,8 @@ class Block:
 
     Attributes:
         queries, keys: places in the rows; the keys end with the last query.
-        hidden: the last of the keys, as many as `penalty` has columns, are not seen by all.
-        penalty: added to their scores.
+        penalty: added to the scores of the last keys, as many as it has columns: those are not seen
+            by all queries.
     """
 
     queries: slice
