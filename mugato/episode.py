@@ -4,7 +4,7 @@ Text, captions and questions are runs of one timestep: a picture and a question 
 answer is the action; a document is an action without an observation (Reed et al. 2022, §2.1).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,27 @@ class Episode:
             rewards=self.rewards[start:stop],
             name=self.name,
         )
+
+    @staticmethod
+    def joined(pieces: "Sequence[Episode]") -> "Episode":
+        """The timesteps of several pieces, one after the other, under the last one's name.
+
+        The pieces have the same leaves. Rewards are left out.
+        """
+        observations, actions = (
+            {path: np.concatenate([part[path] for part in parts]) for path in parts[0]}
+            for parts in ([p.observations for p in pieces], [p.actions for p in pieces])
+        )
+        return Episode(observations=observations, actions=actions, name=pieces[-1].name)
+
+
+def text_leaf(text: str) -> np.ndarray:
+    """One timestep of a text leaf.
+
+    >>> text_leaf("to be")
+    array(['to be'], dtype=object)
+    """
+    return np.array([text], dtype=object)
 
 
 def validate(episode: Episode, spec: Spec) -> Episode:

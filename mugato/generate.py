@@ -10,9 +10,8 @@ from jaxtyping import UInt8
 
 from mugato.agent import Agent
 from mugato.batch import pack
-from mugato.data.source import text_leaf
 from mugato.decoding import Decoder
-from mugato.episode import Episode, validate
+from mugato.episode import Episode, text_leaf, validate
 from mugato.policy import Policy
 from mugato.rows import stack_rows
 from mugato.sampling import GREEDY, Sampling

@@ -6,7 +6,7 @@ valid answer, not an informed one. Nothing of the benchmark's is imported; docs/
 five lines that plug this in.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -192,20 +192,10 @@ def _with_option(posed: Posed, option: str) -> TokenSequence:
         observations={path: column(leaf, [posed.current[path]]) for path, leaf in observed.items()},
         actions={"action": column(posed.leaf, [option])},
     )
-    episode = now if posed.past is None else _joined(posed.past, now)
+    episode = now if posed.past is None else Episode.joined([posed.past, now])
     tokens = encode(episode, spec, posed.agent.tokenizer)
     while len(tokens) > posed.agent.model.config.context_length:
         episode = episode.window(1, len(episode))
         tokens = encode(episode, spec, posed.agent.tokenizer)
     is_last = tokens.timesteps == len(episode) - 1
     return replace(tokens, loss_mask=tokens.loss_mask & is_last)
-
-
-def _joined(first: Episode, second: Episode) -> Episode:
-    def joined(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> dict:
-        return {path: np.concatenate([one[path], other[path]]) for path in one}
-
-    return Episode(
-        observations=joined(first.observations, second.observations),
-        actions=joined(first.actions, second.actions),
-    )

@@ -18,8 +18,8 @@ import numpy as np
 
 from mugato.data.packages import package_path
 from mugato.data.pictures import read_picture
-from mugato.data.source import check_split, text_leaf
-from mugato.episode import Episode
+from mugato.data.source import check_split
+from mugato.episode import Episode, text_leaf
 from mugato.spec import Leaf, Spec
 
 # Which pictures of the published folder (`train` for the first two) a split asks about.

@@ -13,8 +13,8 @@ from io import BytesIO
 
 from mugato.data.packages import package_path
 from mugato.data.pictures import read_picture
-from mugato.data.source import EpisodeList, check_split, split_by_hash, text_leaf
-from mugato.episode import Episode
+from mugato.data.source import EpisodeList, check_split, split_by_hash
+from mugato.episode import Episode, text_leaf
 from mugato.spec import Leaf, Spec
 
 SPLITS = ("all", "train", "test")

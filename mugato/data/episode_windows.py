@@ -88,7 +88,7 @@ class EpisodeWindows:
     def encode(self, window: Window) -> TokenSequence:
         """The prompt's timesteps and then those of the window, as one run of timesteps."""
         pieces = [self._source.window(run.episode, run.start, run.stop) for run in window.runs]
-        joined = pieces[0] if len(pieces) == 1 else _joined(pieces)
+        joined = pieces[0] if len(pieces) == 1 else Episode.joined(pieces)
         return encode(joined, self._spec, self._tokenizer, source=self._number)
 
     def _prompt(self, item: int, generator: np.random.Generator) -> tuple[tuple[Run, ...], int]:
@@ -161,12 +161,3 @@ class EpisodeWindows:
         if not self._observed_texts and not self._acted_texts:
             return float(self._per_timestep)
         return float(np.concatenate([sum(self._counts(e)) for e in self._source.probes()]).mean())
-
-
-def _joined(pieces: list[Episode]) -> Episode:
-    """Pieces of episodes, one after the other."""
-    observations, actions = (
-        {path: np.concatenate([part[path] for part in parts]) for path in parts[0]}
-        for parts in ([p.observations for p in pieces], [p.actions for p in pieces])
-    )
-    return Episode(observations=observations, actions=actions, name=pieces[-1].name)

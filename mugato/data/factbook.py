@@ -13,13 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mugato.data.packages import package_path
-from mugato.data.source import EpisodeList, check_split, split_by_hash, text_leaf
-from mugato.episode import Episode
-from mugato.spec import Leaf, Spec
+from mugato.data.source import TEXT_SPEC, EpisodeList, check_split, split_by_hash
+from mugato.episode import Episode, text_leaf
 
 PERCENT = {"train": 90, "validation": 5, "test": 5}
 MIN_CHARACTERS = 100
-SPEC = Spec(observation={}, action={"text": Leaf(kind="text", dtype="str")})
 
 _BREAK = re.compile(r"<br\s*/?>|</?p\b[^>]*>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-z!][^>]*>", re.IGNORECASE)  # "<1%" and "< 0.1%" are not tags
@@ -42,7 +40,7 @@ def open_factbook(split: str) -> EpisodeList:
         for passage, place in passages.items()
         if split_by_hash(letters(passage), PERCENT) == split
     ]
-    return EpisodeList(name="factbook", spec=SPEC, episodes=episodes)
+    return EpisodeList(name="factbook", spec=TEXT_SPEC, episodes=episodes)
 
 
 def split_passages(markup: str) -> list[str]:

@@ -19,8 +19,8 @@ import numpy as np
 from mugato.data.hub_place import locate
 from mugato.data.hub_rows import Rows, decode_image, open_rows, read_image
 from mugato.data.pictures import read_picture
-from mugato.data.source import text_leaf
-from mugato.episode import Episode
+from mugato.data.source import TEXT_SPEC
+from mugato.episode import Episode, text_leaf
 from mugato.spec import Leaf, Spec
 
 TEXT_COLUMNS = ("text", "content", "document")
@@ -28,7 +28,6 @@ IMAGE_COLUMNS = ("image", "images", "jpg", "png")
 CAPTION_COLUMNS = ("caption", "captions", "text", "txt", "sentences")
 QUESTION_COLUMNS = ("question", "questions")
 ANSWER_COLUMNS = ("answer", "answers", "multiple_choice_answer", "label")
-TEXT_SPEC = Spec(observation={}, action={"text": Leaf(kind="text", dtype="str")})
 
 
 @dataclass(frozen=True, kw_only=True)

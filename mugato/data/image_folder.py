@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from mugato.data.pictures import read_picture
-from mugato.data.source import check_split, split_by_hash, text_leaf
+from mugato.data.source import check_split, split_by_hash
 from mugato.data.text_files import read_text
-from mugato.episode import Episode
+from mugato.episode import Episode, text_leaf
 from mugato.errors import one_line
 from mugato.spec import Leaf, Spec
 

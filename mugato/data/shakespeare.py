@@ -8,14 +8,12 @@ at the title: there is no licence to strip.
 """
 
 from mugato.data.packages import package_path
-from mugato.data.source import EpisodeList, check_split, text_leaf
-from mugato.episode import Episode
-from mugato.spec import Leaf, Spec
+from mugato.data.source import TEXT_SPEC, EpisodeList, check_split
+from mugato.episode import Episode, text_leaf
 
 SPLITS = ("train", "validation", "test")
 HELD_OUT = {"validation": "two_gentlemen_of_verona", "test": "twelfth_night"}
 NUM_WORKS = 42
-SPEC = Spec(observation={}, action={"text": Leaf(kind="text", dtype="str")})
 
 
 def open_shakespeare(split: str) -> EpisodeList:
@@ -28,7 +26,7 @@ def open_shakespeare(split: str) -> EpisodeList:
         for title, text in _works().items()
         if _split_of(title) == split
     ]
-    return EpisodeList(name="shakespeare", spec=SPEC, episodes=episodes)
+    return EpisodeList(name="shakespeare", spec=TEXT_SPEC, episodes=episodes)
 
 
 def held_out_text() -> str:

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-
 from mugato.episode import Episode
-from mugato.spec import Spec
+from mugato.spec import Leaf, Spec
+
+# Of documents: an action without observation.
+TEXT_SPEC = Spec(observation={}, action={"text": Leaf(kind="text", dtype="str")})
 
 
 @runtime_checkable
@@ -49,15 +50,6 @@ class EpisodeList:
 
     def __getitem__(self, index: int) -> Episode:
         return self.episodes[index]
-
-
-def text_leaf(text: str) -> np.ndarray:
-    """One timestep of a text leaf.
-
-    >>> text_leaf("to be")
-    array(['to be'], dtype=object)
-    """
-    return np.array([text], dtype=object)
 
 
 def check_split(name: str, split: str, splits: Sequence[str]) -> None:

@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from mugato.data.source import check_split, split_by_hash, text_leaf
-from mugato.episode import Episode
-from mugato.spec import Leaf, Spec
+from mugato.data.source import TEXT_SPEC, check_split, split_by_hash
+from mugato.episode import Episode, text_leaf
+from mugato.spec import Spec
 
 PERCENT = {"train": 90, "validation": 5, "test": 5}
 SPLITS = ("all", *PERCENT)
 SUFFIXES = (".txt", ".md")
-SPEC = Spec(observation={}, action={"text": Leaf(kind="text", dtype="str")})
 
 _BLANK_LINES = re.compile(r"\n\s*\n")
 # Paragraphs of one file are mostly asked for together.
@@ -42,7 +41,7 @@ class TextFiles:
     split: str
     blank_lines: bool
     places: tuple[tuple[Path, int], ...] = field(repr=False)
-    spec: Spec = SPEC
+    spec: Spec = TEXT_SPEC
 
     @property
     def lengths(self) -> tuple[int, ...]:

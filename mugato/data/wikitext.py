@@ -11,10 +11,9 @@ import numpy as np
 
 from mugato.data.hub_place import locate
 from mugato.data.hub_rows import Rows, open_rows
-from mugato.data.huggingface import TEXT_SPEC
 from mugato.data.packages import require
-from mugato.data.source import check_split, text_leaf
-from mugato.episode import Episode
+from mugato.data.source import TEXT_SPEC, check_split
+from mugato.episode import Episode, text_leaf
 from mugato.spec import Spec
 
 SPLITS = ("train", "validation", "test")

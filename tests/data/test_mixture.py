@@ -9,10 +9,10 @@ import torch
 from gymnasium import spaces
 
 from mugato.data.mixture import MAX_WAITING, NUM_LANES, Mixture, PartState, shares
-from mugato.data.source import EpisodeList, text_leaf
+from mugato.data.source import EpisodeList
 from mugato.data.window import Window
 from mugato.data.windows import windows_of
-from mugato.episode import Episode
+from mugato.episode import Episode, text_leaf
 from mugato.spec import Leaf, Spec
 from tests.agents import random_episode, tiny_tokenizer
 

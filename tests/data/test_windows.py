@@ -7,9 +7,9 @@ import pytest
 from gymnasium import spaces
 
 from mugato.data.byte_cache import ByteCache
-from mugato.data.source import EpisodeList, text_leaf
+from mugato.data.source import EpisodeList
 from mugato.data.windows import windows_of
-from mugato.episode import Episode
+from mugato.episode import Episode, text_leaf
 from mugato.sequence import ACTION_POSITION, encode
 from tests.agents import random_episode
 from tests.data.test_mixture import (

@@ -8,7 +8,7 @@ import pytest
 
 from mugato.data.easy_vqa import open_easy_vqa
 from mugato.data.emoji import open_emoji
-from mugato.data.shakespeare import SPEC as PROSE
+from mugato.data.source import TEXT_SPEC
 from mugato.evaluation import language_jobs, pictures, report
 from mugato.evaluation.evaluate import evaluate
 from mugato.evaluation.report_html import report_html
@@ -192,7 +192,7 @@ def test_a_folder_without_an_agent_is_refused(tmp_path):
 @pytest.mark.slow
 def test_questions_and_text_of_a_whole_run(tmp_path):
     folder = tmp_path / "run"
-    specs = {"easy-vqa": open_easy_vqa("test").spec, "shakespeare": PROSE}
+    specs = {"easy-vqa": open_easy_vqa("test").spec, "shakespeare": TEXT_SPEC}
     tiny_agent(specs).save_pretrained(folder)
     data = evaluate(folder, workers=2, **OPTIONS)
     assert data["vqa"]["questions"] == 9673
