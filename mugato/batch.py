@@ -2,8 +2,8 @@
 
 `pack` lays several sequences into each row, with segment numbers and no waste; the trainer does the
 same one sequence at a time (`RowPacker`). `pad` is µGATO's form: every leaf of every timestep takes
-the same number of places, so that the row is a flattened (episodes, tokens) grid; acting uses it,
-one row for each environment.
+the same number of places, so that the row is a flattened (episodes, tokens) grid. It shows what is
+in a batch (the notebook) and checks `pack` (tests); neither training nor acting needs it.
 """
 
 from collections.abc import Sequence, Sized
