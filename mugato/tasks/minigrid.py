@@ -26,22 +26,27 @@ TILE_PX = 8
 MAX_PLANS_PER_STEP = 200  # the deepest plan needs about 30; a bot that loops makes them for ever
 
 
-class PartialView(gymnasium.ObservationWrapper, RecordConstructorArgs):
-    """Replace the symbolic image by the picture of the same cells (56x56 RGB for 7x7 cells)."""
+class PartialView(gymnasium.Wrapper, RecordConstructorArgs):
+    """Replace the symbolic image by the picture of the same cells (56x56 RGB for 7x7 cells).
+
+    The world is told to observe so: what the agent sees is worked out once a step, not twice.
+    """
 
     def __init__(self, env: gymnasium.Env, tile_px: int = TILE_PX) -> None:
         RecordConstructorArgs.__init__(self, tile_px=tile_px)
-        gymnasium.ObservationWrapper.__init__(self, env)
+        gymnasium.Wrapper.__init__(self, env)
         self._tile_px = tile_px
         symbols: Any = env.observation_space
         height, width, _ = symbols["image"].shape
         picture = spaces.Box(0, 255, (height * tile_px, width * tile_px, 3), np.uint8)
         self.observation_space = spaces.Dict({**symbols.spaces, "image": picture})
+        world: Any = self.unwrapped
+        world.gen_obs = self._observe
 
-    def observation(self, observation: dict[str, Any]) -> dict[str, Any]:
+    def _observe(self) -> dict[str, Any]:
         world: Any = self.unwrapped
         picture = world.get_frame(tile_size=self._tile_px, agent_pov=True)
-        return {**observation, "image": picture}
+        return {"image": picture, "direction": world.agent_dir, "mission": world.mission}
 
 
 def minigrid(
