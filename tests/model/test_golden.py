@@ -43,10 +43,10 @@ def randomize(module, seed=0):
     [("small", 79e6, 2), ("baseline", 364e6, 3), ("large", 1.18e9, 3)],
 )
 def test_published_sizes(name, published, digits):
-    begun = time.perf_counter()
+    begun = time.process_time()
     with torch.device("meta"):
         model = Gato(getattr(GatoConfig, name)())
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
     assert float(f"{model.num_parameters:.{digits}g}") == published
     assert model.embedding.table.num_embeddings == 33_025
     block = sum(p.numel() for p in model.patch_embedding.parameters())

@@ -258,8 +258,8 @@ def test_a_task_that_cannot_be_pickled_is_recorded_in_this_process():
     assert record(task, episodes=2, dataset_id="x").episodes == 2
 
 
-def test_recording_is_quick_to_refuse():
-    started = time.perf_counter()
+def test_an_unknown_data_set_is_refused_without_searching():
+    started = time.process_time()
     with pytest.raises(ValueError, match="no Minari data set 'nothing-v0'"):
         open_minari("nothing")
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
