@@ -5,7 +5,7 @@ expert at seeds that are neither trained on nor scored; each serves a few episod
 an expert is shown by the first demonstrations of the data set that the agent was trained on.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -108,7 +108,9 @@ def collect_ablation(
     )
 
 
-def demonstrations(task: Task, spec: Spec, dataset: str | None = None) -> Iterator[Episode]:
+def demonstrations(
+    task: Task, spec: Spec, dataset: str | None = None
+) -> Generator[Episode, None, None]:
     """The expert's successes from the first tuning seed on; without one the data set's episodes.
 
     Seeds at which the expert fails or gives up are passed over, `MAX_TRIES` seeds are played.
