@@ -1,10 +1,15 @@
 """Shapes and types of every public signature are checked in all tests."""
 
+import signal
+
 from jaxtyping import install_import_hook
 
 install_import_hook("mugato", "beartype.beartype")
 
 import torch
+
+# Run in the background of a script, the shell has us ignore Ctrl-C, and whoever we start with us.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests run in several processes: two threads each would wait for one another on two cores.
 torch.set_num_threads(1)
