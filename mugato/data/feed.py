@@ -8,22 +8,20 @@ This is a pool of its own and not Grain's `mp_prefetch`, whose order, and so who
 the number of workers.
 """
 
-import os
 import pickle
 import signal
-import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
+from multiprocessing import get_context
 
 import numpy as np
 import torch
 
 from mugato.batch import Batch
 from mugato.data.mixture import LaneState, Mixture, PartState, quiet_grain
+from mugato.processes import end_with_parent
 
 # A batch on its way between processes.
 Arrays = dict[str, np.ndarray]
@@ -126,18 +124,10 @@ def _begin(pickled: bytes) -> None:
     # Ctrl-C and SIGTERM are for whoever started us: the run ends its step, and then ends us.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     torch.set_num_threads(1)
     quiet_grain()
     _mixture = pickle.loads(pickled)
-
-
-def _end_with_parent() -> None:
-    """Leave no orphan, whatever our parent died of."""
-    parent = parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
 
 
 def _computed(part: int, turn: int, state: LaneState) -> tuple[Arrays, LaneState]:

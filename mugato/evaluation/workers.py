@@ -9,8 +9,8 @@ import signal
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
@@ -19,10 +19,10 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Protocol, runtime_checkable
 
 from mugato.errors import one_line
+from mugato.processes import ONE_THREAD, variables
 
 Progress = Callable[[str, int, int], None]  # called with (name of the job, done, of how many)
 
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _NOWHERE = -1
 
 
@@ -99,8 +99,8 @@ def run_jobs(
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     ordered = sorted(jobs, key=lambda job: -job.cost)
-    threads = dict.fromkeys(_ONE_THREAD, "1") if workers > 1 else {}
-    with _variables({**threads, **environment}):
+    threads = ONE_THREAD if workers > 1 else {}
+    with variables({**threads, **environment}):
         if workers == 1:
             outcomes = _run_here(ordered, progress)
         else:
@@ -237,21 +237,6 @@ def _work(connection: Connection, place: _Place) -> None:
             connection.send(_run(job, lambda *message: connection.send(message), place))
     # MuJoCo's contexts complain when the interpreter takes them apart at its end.
     os._exit(0)
-
-
-@contextmanager
-def _variables(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for processes started within the block."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _reason(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 Results come in the order of the seeds, whoever made them.
 """
 
-import os
 import pickle
 import signal
 from collections import deque
@@ -13,11 +12,11 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
-from multiprocessing import get_context, parent_process
-from threading import Thread
+from multiprocessing import get_context
 
 import gymnasium
 
+from mugato.processes import ONE_THREAD, end_with_parent, variables
 from mugato.tasks.demonstrate import (
     Demonstration,
     Dropped,
@@ -29,7 +28,6 @@ from mugato.tasks.task import Task
 
 # Per worker: enough to keep all busy while one is slow; more would only fill memory.
 SEEDS_AHEAD = 8
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @contextmanager
@@ -81,32 +79,16 @@ def _pickled(task: Task) -> bytes:
 @contextmanager
 def _worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Start processes that end with this one, leave Ctrl-C to it and do not fight over cores."""
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))  # read when a worker imports NumPy
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=get_context("spawn"),
-        initializer=_start_worker,
-    )
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    with variables(ONE_THREAD):
+        pool = ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=_start_worker
+        )
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker holds both ends of its queue, so that it would wait forever for a killed parent."""
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    end_with_parent()
