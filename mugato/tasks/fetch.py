@@ -5,16 +5,15 @@ Expert: rules that look at the present observation alone, so that nothing hidden
 Fetch's slide is missing: the puck must be shot, which no simple rule does.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 import gymnasium
 import numpy as np
 from jaxtyping import Float
 
-from mugato.tasks.grasping import pick_and_place, servo
+from mugato.tasks.grasping import Rule, arm_task, pick_and_place, servo
 from mugato.tasks.robotics import make_robotics_env
-from mugato.tasks.task import ActionFunction, Task
+from mugato.tasks.task import Task
 from mugato.tasks.wrappers import FirstSuccess
 
 STEP_M = 0.033  # how far the arm comes in one timestep at full speed
@@ -23,28 +22,13 @@ CUBE_M = 0.05
 # high above the table to pass it.
 BEHIND_M, BESIDE_M, ABOVE_M = 0.07, 0.015, 0.08
 
-Rule = Callable[[dict[str, np.ndarray]], np.ndarray]
 
-
-def fetch(name: str, env_id: str, rule: Rule, *, episodes: int = 400) -> Task:
-    return Task(
-        name=f"fetch-{name}",
-        domain="fetch",
-        make_env=partial(_make_env, env_id),
-        make_expert=partial(_make_expert, rule),
-        max_episode_steps=50,
-        failure_return=0.0,
-        episodes=episodes,
-        action_noise=0.1,
-    )
+def fetch(name: str, env_id: str, rule: Rule) -> Task:
+    return arm_task(name, "fetch", partial(_make_env, env_id), rule)
 
 
 def _make_env(env_id: str, *, render_mode: str | None = None) -> gymnasium.Env:
     return FirstSuccess(make_robotics_env(env_id, render_mode=render_mode), "is_success")
-
-
-def _make_expert(rule: Rule, env: gymnasium.Env) -> ActionFunction:
-    return rule
 
 
 def reach(observation: dict[str, np.ndarray]) -> Float[np.ndarray, "4"]:

@@ -4,14 +4,45 @@ An action is the way, in units of the arm's reach in one timestep, and what the 
 -1 closes).
 """
 
+from collections.abc import Callable
+from functools import partial
+
+import gymnasium
 import numpy as np
 from jaxtyping import Float
+
+from mugato.tasks.task import ActionFunction, Task
 
 # Over the cube, in meters: as near sideways as this before going down, from this high up.
 BESIDE_M, ABOVE_M = 0.012, 0.06
 # The fingers close around what is this near. They hold what is not much further, as it slips, when
 # they are open as wide as it is, or wider or narrower by the slack.
 REACHED_M, HELD_M, SLACK_M = 0.02, 0.045, 0.008
+
+Rule = Callable[[dict[str, np.ndarray]], np.ndarray]
+
+
+def arm_task(
+    name: str,
+    domain: str,
+    make_env: Callable[..., gymnasium.Env],
+    rule: Rule,
+) -> Task:
+    """An arm's task of 50 timesteps whose expert is a rule over the present observation."""
+    return Task(
+        name=f"{domain}-{name}",
+        domain=domain,
+        make_env=make_env,
+        make_expert=partial(_make_expert, rule),
+        max_episode_steps=50,
+        failure_return=0.0,
+        episodes=400,
+        action_noise=0.1,
+    )
+
+
+def _make_expert(rule: Rule, env: gymnasium.Env) -> ActionFunction:
+    return rule
 
 
 def servo(way: Float[np.ndarray, "3"], *, step_m: float, fingers: float) -> Float[np.ndarray, "4"]:

@@ -8,7 +8,7 @@ import ctypes
 import os
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -17,27 +17,16 @@ import gymnasium
 import numpy as np
 from jaxtyping import Float
 
-from mugato.tasks.grasping import pick_and_place, servo
-from mugato.tasks.task import ActionFunction, Task, require
+from mugato.tasks.grasping import Rule, arm_task, pick_and_place, servo
+from mugato.tasks.task import Task, require
 from mugato.tasks.wrappers import FirstSuccess
 
 STEP_M = 0.05  # how far the arm comes in one timestep at full speed
 CUBE_M = 0.04
 
-Rule = Callable[[dict[str, np.ndarray]], np.ndarray]
 
-
-def panda(name: str, env_id: str, rule: Rule, *, episodes: int = 400) -> Task:
-    return Task(
-        name=f"panda-{name}",
-        domain="panda",
-        make_env=partial(_make_env, env_id),
-        make_expert=partial(_make_expert, rule),
-        max_episode_steps=50,
-        failure_return=0.0,
-        episodes=episodes,
-        action_noise=0.1,
-    )
+def panda(name: str, env_id: str, rule: Rule) -> Task:
+    return arm_task(name, "panda", partial(_make_env, env_id), rule)
 
 
 def _make_env(env_id: str, *, render_mode: str | None = None) -> gymnasium.Env:
@@ -65,10 +54,6 @@ def _quiet() -> Iterator[None]:
             for stream, copy in kept.items():
                 os.dup2(copy, stream)
                 os.close(copy)
-
-
-def _make_expert(rule: Rule, env: gymnasium.Env) -> ActionFunction:
-    return rule
 
 
 def reach(observation: dict[str, np.ndarray]) -> Float[np.ndarray, "3"]:
