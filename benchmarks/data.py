@@ -5,7 +5,9 @@ come shakespeare, emoji and easy-vqa, all at the demo's weights. Rounds take tur
 of each counts: on a machine that others use too, it is the one that was disturbed least. Training
 is measured in one process of one thread, and taken times the cores: more than two would reach.
 
-    python benchmarks/data.py [--rounds 5] [--memory-batches 10000]
+    python benchmarks/data.py [--rounds 5] [--memory-batches 10000] [--scale 8]
+
+`--scale 8` records eight times as many episodes: does memory grow with the data?
 """
 
 import argparse
@@ -113,12 +115,12 @@ def resident_mib() -> float:
 
 
 @contextmanager
-def recorded() -> Iterator[None]:
-    """A temporary folder with demonstrations in it."""
+def recorded(scale: int) -> Iterator[None]:
+    """A temporary folder with demonstrations in it, `scale` times as many as usual."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MINARI_DATASETS_PATH"] = folder
         for name, episodes in EPISODES.items():
-            report = record(get_task(name), episodes=episodes)
+            report = record(get_task(name), episodes=scale * episodes)
             print(f"{name}: {report.episodes} episodes, {report.timesteps:,} timesteps", flush=True)
         yield
 
@@ -127,8 +129,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory-batches", type=int, default=0)
+    parser.add_argument("--scale", type=int, default=1)
     arguments = parser.parse_args()
-    with recorded():
+    with recorded(arguments.scale):
         run = config()
         sources = setup.open_sources(run)
         tokenizer = setup.make_tokenizer(run, sources)
@@ -138,6 +141,8 @@ def main() -> None:
         model = setup.make_agent(run, sources, tokenizer).model.train()
         if arguments.memory_batches:
             memory(mixture, arguments.memory_batches)
+        if not arguments.rounds:
+            return
         speeds: dict[int, list[float]] = {workers: [] for workers in WORKERS}
         trained, fills = [], []
         for _ in range(arguments.rounds):

@@ -30,7 +30,7 @@ def rotate(
 
 
 class _Rotate(torch.autograd.Function):
-    """Each pass writes a contiguous result with four kernels; autograd's own way takes fourteen."""
+    """Each pass writes contiguous rows with four kernels; autograd's own way takes fourteen."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -44,11 +44,11 @@ class _Rotate(torch.autograd.Function):
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    (a, b), (c, d) = x.chunk(2, dim=-1), y.chunk(2, dim=-1)
-    torch.mul(a, cos, out=c).addcmul_(b, sin, value=-1)
-    torch.mul(b, cos, out=d).addcmul_(a, sin)
-    return y
+    """(a, b) to (a cos - b sin, b cos + a sin), in whole rows: half a head is a slow loop."""
+    x = x.contiguous()
+    a, b = x.chunk(2, dim=-1)
+    y = torch.cat([b, a], dim=-1).mul_(torch.cat([-sin, sin], dim=-1))
+    return y.addcmul_(x, torch.cat([cos, cos], dim=-1))
 
 
 def sinusoids(distances: Int[Tensor, " D"], width: int) -> Float[Tensor, "D width"]:
