@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -49,7 +51,9 @@ class Feed:
         self._coming: dict[int, deque[Future]] = {part: deque() for part in parts}
 
     def __enter__(self) -> "Feed":
-        self._executor = _executor(self._mixture, self._workers)
+        pickled = _pickled(self._mixture) if self._workers else b""
+        self._folder = TemporaryDirectory(prefix="mugato-feed-")
+        self._executor = _executor(pickled, self._workers, Path(self._folder.name))
         num_lanes = len(self._state[0].lanes)
         for ahead in range(num_lanes):
             for part in self._parts:
@@ -58,6 +62,7 @@ class Feed:
 
     def __exit__(self, *error: object) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
+        self._folder.cleanup()
 
     def next(self) -> tuple[list[Batch], tuple[PartState, ...]]:
         """One batch of each part, and the states of all parts after them."""
@@ -93,24 +98,30 @@ class Feed:
         return batch, lane
 
 
-def _executor(mixture: Mixture, workers: int) -> Executor:
-    if not workers:
-        return ThreadPoolExecutor(1)
+def _pickled(mixture: Mixture) -> bytes:
     try:
-        pickled = pickle.dumps(mixture)
+        return pickle.dumps(mixture)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(
             f"the data cannot be sent to worker processes ({error}); use workers=0"
         ) from error
+
+
+def _executor(pickled: bytes, workers: int, folder: Path) -> Executor:
+    if not workers:
+        return ThreadPoolExecutor(1)
+    # Through a file: a process that dies before it has read a long argument would hang the pool.
+    file = folder / "mixture.pickle"
+    file.write_bytes(pickled)
     return ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(pickled,)
+        workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(file,)
     )
 
 
 def _died() -> ChildProcessError:
     return ChildProcessError(
-        "a data worker died (out of memory?); with workers=0 the training process computes the "
-        "batches itself"
+        "a data worker died (out of memory, or a script without `if __name__ == '__main__':`?); "
+        "with workers=0 the training process computes the batches itself"
     )
 
 
@@ -118,7 +129,7 @@ def _died() -> ChildProcessError:
 _mixture: Mixture | None = None
 
 
-def _begin(pickled: bytes) -> None:
+def _begin(file: Path) -> None:
     """Make a fresh process a worker."""
     global _mixture
     # Ctrl-C and SIGTERM are for whoever started us: the run ends its step, and then ends us.
@@ -127,7 +138,7 @@ def _begin(pickled: bytes) -> None:
     end_with_parent()
     torch.set_num_threads(1)
     quiet_grain()
-    _mixture = pickle.loads(pickled)
+    _mixture = pickle.loads(file.read_bytes())
 
 
 def _computed(part: int, turn: int, state: LaneState) -> tuple[Arrays, LaneState]:

@@ -21,13 +21,14 @@ Values are JAT's own, nothing is scaled here:
 """
 
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from einops import rearrange
 
+from mugato.data.allowance import Kept, timestep_bytes
 from mugato.data.frame_stacks import check_pictures
 from mugato.data.hub_place import Place, locate, similar
 from mugato.data.hub_rows import Rows, decode_image, open_rows
@@ -49,13 +50,12 @@ OBSERVATIONS = (TEXT, IMAGE, "discrete_observations", "continuous_observations")
 BABYAI_HIGH = (3.0, *[254.0] * 147)
 REWARDS = "rewards"
 NUM_STACKED = 4
-CACHE_BYTES = 2**31
 # Pictures of an episode that are looked at for whether they are pictures.
 NUM_CHECKED = 8
 
 
 class JatSource:
-    """Episodes of one control task; those last used stay in memory, up to `CACHE_BYTES`.
+    """Episodes of one control task; they stay in memory if all of them may (`allowance`).
 
     Attributes:
         name: what was opened.
@@ -68,10 +68,7 @@ class JatSource:
     ) -> None:
         self.name, self.spec, self.lengths = name, spec, lengths
         self._rows, self._frames = rows, frames
-        leaves = [*spec.observation_leaves.values(), *spec.action_leaves.values()]
-        timestep_bytes = sum(_itemsize(leaf) * leaf.size for leaf in leaves)
-        episode_bytes = max(1, timestep_bytes * sum(lengths) // len(lengths))
-        self._cached = lru_cache(maxsize=max(1, CACHE_BYTES // episode_bytes))(self._read)
+        self._kept = Kept(num_bytes=timestep_bytes(spec) * sum(lengths))
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -85,7 +82,7 @@ class JatSource:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name} has {len(self)} episodes, no episode {index}")
-        return self._cached(index)
+        return self._kept.get(index, partial(self._read, index))
 
     def __reduce__(self) -> tuple:
         """Send no episodes to other processes: those read what they need."""
@@ -288,10 +285,6 @@ def _finite(rewards: np.ndarray, where: str) -> np.ndarray:
     for t in np.flatnonzero(~np.isfinite(rewards))[:1]:
         raise ValueError(f"{where}: {REWARDS!r} at timestep {t} is {rewards[t]}")
     return rewards
-
-
-def _itemsize(leaf: Leaf) -> int:
-    return np.dtype(object if leaf.kind == "text" else leaf.dtype).itemsize
 
 
 def _key(column: str) -> str:

@@ -9,13 +9,14 @@ task is one more observation, `instruction`. `next.reward` is the reward. What e
 
 import os
 import re
-from functools import lru_cache, partial
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mugato.data.allowance import Kept, timestep_bytes
 from mugato.data.lerobot_meta import INSTRUCTION, LeRobotMeta, read_meta
 from mugato.data.packages import require
 from mugato.data.parquet import read_rows, to_array
@@ -27,12 +28,11 @@ from mugato.errors import one_line
 from mugato.spec import Spec
 
 REWARD = "next.reward"
-CACHE_BYTES = 2**30
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class LeRobotSource:
-    """Random access to the episodes of a split; those used last stay in memory.
+    """Random access to the episodes of a split; they stay in memory if all may (`allowance`).
 
     Attributes:
         name: what was opened.
@@ -45,12 +45,7 @@ class LeRobotSource:
     ) -> None:
         self.name, self._meta, self._episodes, self._size_px = name, meta, episodes, size_px
         self.lengths = tuple(meta.episodes["length"][list(episodes)].tolist())
-        leaves = [*self.spec.observation_leaves.values(), *self.spec.action_leaves.values()]
-        timestep_bytes = sum(leaf.size * np.dtype(leaf.dtype).itemsize for leaf in leaves)
-        total_bytes = timestep_bytes * sum(self.lengths)
-        self._fits_memory = total_bytes <= CACHE_BYTES
-        episode_bytes = max(1, total_bytes // len(self.lengths))
-        self._cached = lru_cache(maxsize=max(1, CACHE_BYTES // episode_bytes))(self._whole)
+        self._kept = Kept(num_bytes=timestep_bytes(self.spec) * sum(self.lengths))
 
     @property
     def spec(self) -> Spec:
@@ -66,7 +61,8 @@ class LeRobotSource:
             IndexError: for an index out of range.
             ValueError: a damaged file, a column that is missing, values that do not fit the spec.
         """
-        return self._cached(self._number(index))
+        episode = self._number(index)
+        return self._kept.get(episode, partial(self._whole, episode))
 
     def window(self, index: int, start: int, stop: int) -> Episode:
         """The timesteps from `start` up to `stop` of an episode.
@@ -82,7 +78,7 @@ class LeRobotSource:
                 f"{self.name} episode {episode} has {self.lengths[index]} timesteps, "
                 f"not those from {start} up to {stop}"
             )
-        if self._fits_memory:
+        if self._kept.everything:
             return self[index].window(start, stop)
         return self._read(episode, start, stop)
 

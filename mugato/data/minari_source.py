@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import minari
 import numpy as np
 from minari.storage import get_dataset_path
 
+from mugato.data.allowance import Kept, timestep_bytes
 from mugato.data.minari_hdf5 import leaf_locations, read_array, read_length
 from mugato.data.source import check_split
 from mugato.episode import Episode, validate
@@ -28,7 +29,6 @@ DATA_FOLDER = "data"
 HDF5_FILE = "main_data.hdf5"
 # Minari wants a namespace of at least two characters.
 _DATASET_ID = re.compile(r"(?!\w/[^/]*$)([-\w]+/)*[-\w]+-v\d+")
-CACHE_BYTES = 2**29  # for each source, in each process
 # Reading neighbors with an episode saves opening the file again for each.
 MAX_BLOCK_EPISODES = 32
 MAX_BLOCK_BYTES = 2**26
@@ -38,8 +38,8 @@ _DAMAGE = (OSError, KeyError, ValueError, TypeError, AssertionError, NotImplemen
 class MinariSource:
     """Random access to the episodes of a data set.
 
-    Episodes are read in blocks of neighbors and stay in memory, pictures as they are, up to
-    `CACHE_BYTES`; beyond that the block that was not used for the longest time is forgotten.
+    Episodes are read in blocks of neighbors and stay in memory, pictures as they are, if the
+    process has room for all of them (`allowance`); if not, each is read when it is asked for.
 
     Attributes:
         name: the Minari id.
@@ -51,12 +51,11 @@ class MinariSource:
         self, *, name: str, spec: Spec, lengths: tuple[int, ...], reader: "Reader"
     ) -> None:
         self.name, self.spec, self.lengths, self._reader = name, spec, lengths, reader
-        total_bytes = _timestep_bytes(spec) * sum(lengths)
-        self._fits_memory = total_bytes <= CACHE_BYTES
+        total_bytes = timestep_bytes(spec) * sum(lengths)
+        self._kept = Kept(num_bytes=total_bytes)
         episode_bytes = max(1, total_bytes // len(lengths))
-        self._block_episodes = max(1, min(MAX_BLOCK_EPISODES, MAX_BLOCK_BYTES // episode_bytes))
-        num_blocks = max(1, CACHE_BYTES // (episode_bytes * self._block_episodes))
-        self._block = lru_cache(maxsize=num_blocks)(self._read_block)
+        neighbors = max(1, min(MAX_BLOCK_EPISODES, MAX_BLOCK_BYTES // episode_bytes))
+        self._block_episodes = neighbors if self._kept.everything else 1
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -69,7 +68,8 @@ class MinariSource:
             ValueError: if the episode is damaged or does not fit the spec.
         """
         self._check_index(index)
-        return self._block(index // self._block_episodes)[index % self._block_episodes]
+        block, place = divmod(index, self._block_episodes)
+        return self._kept.get(block, partial(self._read_block, block))[place]
 
     def window(self, index: int, start: int, stop: int) -> Episode:
         """The timesteps from `start` up to `stop` of an episode.
@@ -85,7 +85,7 @@ class MinariSource:
                 f"{self.name} episode {index} has {self.lengths[index]} timesteps, "
                 f"not those from {start} up to {stop}"
             )
-        if self._fits_memory:
+        if self._kept.everything:
             return self[index].window(start, stop)
         with _damage_named(self.name):
             window = self._reader.window(index, range(start, stop))
@@ -268,15 +268,6 @@ def _damage_named(dataset_id: str) -> Iterator[None]:
         raise ValueError(
             f"Minari data set {dataset_id!r} in {folder} cannot be read: {one_line(error)}"
         ) from error
-
-
-def _timestep_bytes(spec: Spec) -> int:
-    leaves = [*spec.observation_leaves.values(), *spec.action_leaves.values()]
-    pointer = np.dtype(object).itemsize
-    return sum(
-        pointer if leaf.kind == "text" else leaf.size * np.dtype(leaf.dtype).itemsize
-        for leaf in leaves
-    )
 
 
 def _array(values: Any) -> np.ndarray:

@@ -112,6 +112,29 @@ def test_a_worker_that_dies_is_one_clear_error_and_leaves_nobody_behind():
     assert not workers_of(os.getpid())
 
 
+def test_a_script_without_a_guard_is_an_error_and_no_hang(tmp_path):
+    (tmp_path / "unguarded.py").write_text(
+        textwrap.dedent(
+            f"""
+            import sys
+            sys.path.insert(0, {os.getcwd()!r})
+            from mugato.data.feed import Feed
+            from tests.data.test_mixture import make_mixture
+            mixture = make_mixture()
+            mixture.ballast = bytes(10**6)  # more than a pipe holds
+            with Feed(mixture, (0, 1), mixture.start(), workers=1) as feed:
+                feed.next()
+            """
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, "unguarded.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert "ChildProcessError: a data worker died" in done.stderr
+    assert "__main__" in done.stderr
+
+
 @needs_proc
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
 def test_workers_end_with_the_process_that_started_them(sign, tmp_path):

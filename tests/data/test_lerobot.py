@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("pyarrow")
 pytest.importorskip("av")
 
-from mugato.data import lerobot
+from mugato.data import allowance
 from mugato.data.lerobot import open_lerobot
 from mugato.data.source import Source
 from mugato.data.sources import open_source
@@ -119,7 +119,7 @@ def test_a_source_travels_without_its_episodes(files):
 def test_windows_are_read_without_the_rest(files, monkeypatch):
     folder = files.write()
     whole = open_lerobot(str(folder))
-    monkeypatch.setattr(lerobot, "CACHE_BYTES", 1)
+    monkeypatch.setattr(allowance, "ALLOWANCE", 1)
     frugal = open_lerobot(str(folder))
     for index, start, stop in ((2, 1, 4), (2, 5, 6), (0, 0, 4), (1, 0, 1)):
         window, expected = frugal.window(index, start, stop), whole[index].window(start, stop)
@@ -134,7 +134,7 @@ def test_windows_are_read_without_the_rest(files, monkeypatch):
 
 def test_faults_in_a_window_name_the_episodes_timestep(files, monkeypatch):
     change(files, PICTURE, 8, {"bytes": b"", "path": "lost.png"})
-    monkeypatch.setattr(lerobot, "CACHE_BYTES", 1)
+    monkeypatch.setattr(allowance, "ALLOWANCE", 1)
     source = open_lerobot(str(files.write()))
     assert len(source.window(2, 0, 3)) == 3
     with pytest.raises(ValueError, match=r"episode 2: .*no picture at timestep 3"):

@@ -10,7 +10,7 @@ import pytest
 from gymnasium import spaces
 from minari.data_collector import EpisodeBuffer
 
-from mugato.data import minari_source
+from mugato.data import allowance
 from mugato.data.four_rooms import four_rooms_episode
 from mugato.data.minari_source import complete_dataset_id, open_minari
 
@@ -100,24 +100,26 @@ def test_arrow_files_are_read():
     assert open_minari("theirs-v1")[2].observations["words"][3] == "word xxx"
 
 
-def test_few_blocks_in_memory_give_the_same_episodes(monkeypatch: pytest.MonkeyPatch):
+def test_without_room_in_memory_the_same_episodes_are_read_anew(monkeypatch: pytest.MonkeyPatch):
     write()
     whole = open_minari("theirs-v1")
-    monkeypatch.setattr(minari_source, "MAX_BLOCK_BYTES", 1)
-    monkeypatch.setattr(minari_source, "CACHE_BYTES", 1)
+    monkeypatch.setattr(allowance, "ALLOWANCE", 1)
     frugal = open_minari("theirs-v1")
     for i in (0, 2, 1, 2, 0):
         np.testing.assert_equal(dict(frugal[i].observations), dict(whole[i].observations))
     assert whole[1] is whole[1]
+    first = frugal[1]
+    assert frugal[1] is first
+    assert frugal[2] is not first and frugal[1] is not first
 
 
 @pytest.mark.parametrize("options", [{}, {"jpeg_encoding": True}])
-@pytest.mark.parametrize("cache_bytes", [1, 2**31])
+@pytest.mark.parametrize("allowed", [1, 2**31])
 def test_a_window_is_a_part_of_its_episode(
-    options: dict, cache_bytes: int, monkeypatch: pytest.MonkeyPatch
+    options: dict, allowed: int, monkeypatch: pytest.MonkeyPatch
 ):
     write(**options)
-    monkeypatch.setattr(minari_source, "CACHE_BYTES", cache_bytes)
+    monkeypatch.setattr(allowance, "ALLOWANCE", allowed)
     source = open_minari("theirs-v1")
     for i, start, stop in ((2, 1, 3), (0, 0, 3), (1, 0, 1), (2, 3, 4)):
         window, part = source.window(i, start, stop), source[i].window(start, stop)
