@@ -18,9 +18,6 @@ from mugato.model.positions import pick, rotary_angles, rotate, sinusoids
 from mugato.model.ring import Cache
 from mugato.model.sight import Sight
 
-# Longest row at which the plain product of matrices trains faster on CPUs than the fused kernel.
-PLAIN_LENGTH = 512
-
 
 class RotaryAttention(nn.Module):
     """Multi-head attention; queries and keys are turned by their positions (Su et al. 2021).
@@ -160,11 +157,4 @@ def attend(
         p, r = by_distance
         scores = pick(p @ r.transpose(-1, -2), sight.distances)
         mask = sight.penalty + scores / math.sqrt(q.shape[-1])
-    if q.device.type == "cpu" and k.shape[-2] <= PLAIN_LENGTH:
-        return _plain(q, k, v, sight.penalty if by_distance is None else mask)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-
-
-def _plain(q: Tensor, k: Tensor, v: Tensor, penalty: Tensor) -> Tensor:
-    scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)
-    return torch.softmax(scores.add_(penalty), dim=-1, dtype=scores.dtype) @ v
