@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mugato.data.packages import package_path
-from mugato.data.pictures import read_picture
+from mugato.data.pictures import picture_leaf, read_picture
 from mugato.data.source import check_split
 from mugato.episode import Episode, text_leaf
 from mugato.spec import Leaf, Spec
@@ -66,7 +66,7 @@ class EasyVqa:
 
     @property
     def spec(self) -> Spec:
-        image = Leaf(kind="image", shape=(self.size_px, self.size_px, 3), dtype="uint8")
+        image = picture_leaf(self.size_px)
         text = Leaf(kind="text", dtype="str")
         return Spec(observation={"image": image, "question": text}, action={"answer": text})
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from io import BytesIO
 
 from mugato.data.packages import package_path
-from mugato.data.pictures import read_picture
+from mugato.data.pictures import picture_leaf, read_picture
 from mugato.data.source import EpisodeList, check_split, split_by_hash
 from mugato.episode import Episode, text_leaf
 from mugato.spec import Leaf, Spec
@@ -40,7 +40,7 @@ def open_emoji(split: str, *, size_px: int = 32) -> EpisodeList:
     """
     check_split("emoji", split, SPLITS)
     spec = Spec(
-        observation={"image": Leaf(kind="image", shape=(size_px, size_px, 3), dtype="uint8")},
+        observation={"image": picture_leaf(size_px)},
         action={"caption": Leaf(kind="text", dtype="str")},
     )
     episodes = [

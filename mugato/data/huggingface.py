@@ -18,7 +18,7 @@ import numpy as np
 
 from mugato.data.hub_place import locate
 from mugato.data.hub_rows import Rows, decode_image, open_rows, read_image
-from mugato.data.pictures import read_picture
+from mugato.data.pictures import picture_leaf, read_picture
 from mugato.data.source import TEXT_SPEC
 from mugato.episode import Episode, text_leaf
 from mugato.spec import Leaf, Spec
@@ -59,14 +59,38 @@ class HubText:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubCaptions:
-    """Pictures with captions, one a row; of several captions the first."""
+class _Pictured:
+    """One picture a row: an episode of one timestep."""
 
     name: str
     rows: Rows
+    size_px: int
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """One timestep each, which takes no memory and no reading."""
+        return np.broadcast_to(np.int64(1), (len(self),))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def picture(self, values: dict[str, Any], index: int, column: str) -> np.ndarray:
+        """A row's picture as a square, (1, size_px, size_px, 3) uint8.
+
+        Raises:
+            ValueError: for a missing or damaged picture, naming row and column.
+        """
+        data = read_image(self.rows, values[column], index, column)
+        decode_image(data, self.rows.where(index, column))
+        return read_picture(data, size_px=self.size_px)[None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubCaptions(_Pictured):
+    """Pictures with captions, one a row; of several captions the first."""
+
     image: str
     caption: str
-    size_px: int
 
     @property
     def spec(self) -> Spec:
@@ -75,21 +99,13 @@ class HubCaptions:
             action={"caption": Leaf(kind="text", dtype="str")},
         )
 
-    @property
-    def lengths(self) -> np.ndarray:
-        return one_timestep_each(self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
     def __getitem__(self, index: int) -> Episode:
         values = self.rows.values(index)
         if isinstance(values[self.caption], list):
             values[self.caption] = next(iter(values[self.caption]), None)
         caption = self.rows.text(values, index, self.caption)
-        picture = read_square(self.rows, values, index, self.image, size_px=self.size_px)
         return Episode(
-            observations={"image": picture[None]},
+            observations={"image": self.picture(values, index, self.image)},
             actions={"caption": text_leaf(caption)},
             name=_episode_name(self.rows, index),
         )
@@ -118,13 +134,10 @@ class QuestionColumns:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubQuestions:
+class HubQuestions(_Pictured):
     """Questions about pictures, one a row."""
 
-    name: str
-    rows: Rows
     columns: QuestionColumns
-    size_px: int
 
     @property
     def spec(self) -> Spec:
@@ -134,19 +147,12 @@ class HubQuestions:
             action={"answer": text},
         )
 
-    @property
-    def lengths(self) -> np.ndarray:
-        return one_timestep_each(self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
     def __getitem__(self, index: int) -> Episode:
         values = self.rows.values(index)
         question, answer = self._texts(values, index)
-        picture = read_square(self.rows, values, index, self.columns.image, size_px=self.size_px)
+        picture = self.picture(values, index, self.columns.image)
         return Episode(
-            observations={"image": picture[None], "question": text_leaf(question)},
+            observations={"image": picture, "question": text_leaf(question)},
             actions={"answer": text_leaf(answer)},
             name=_episode_name(self.rows, index),
         )
@@ -262,29 +268,6 @@ def commonest(answers: Sequence[str]) -> str | None:
     ('snow', 'a')
     """
     return Counter(answers).most_common(1)[0][0] if answers else None
-
-
-def read_square(
-    rows: Rows, values: dict[str, Any], index: int, column: str, *, size_px: int
-) -> Any:
-    """A row's picture as a square of `size_px` pixels a side, uint8 (size_px, size_px, 3).
-
-    Raises:
-        ValueError: for a missing or damaged picture, naming row and column.
-    """
-    data = read_image(rows, values[column], index, column)
-    decode_image(data, rows.where(index, column))
-    return read_picture(data, size_px=size_px)
-
-
-def picture_leaf(size_px: int) -> Leaf:
-    """The leaf of a square color picture."""
-    return Leaf(kind="image", shape=(size_px, size_px, 3), dtype="uint8")
-
-
-def one_timestep_each(rows: Rows) -> np.ndarray:
-    """The lengths of episodes that nobody needs to read for them."""
-    return np.broadcast_to(np.int64(1), (len(rows),))
 
 
 def _episode_name(rows: Rows, index: int) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mugato.data.pictures import read_picture
+from mugato.data.pictures import picture_leaf, read_picture
 from mugato.data.source import check_split, split_by_hash
 from mugato.data.text_files import read_text
 from mugato.episode import Episode, text_leaf
@@ -48,9 +48,8 @@ class CaptionedPictures:
 
     @property
     def spec(self) -> Spec:
-        image = Leaf(kind="image", shape=(self.size_px, self.size_px, 3), dtype="uint8")
         caption = Leaf(kind="text", dtype="str")
-        return Spec(observation={"image": image}, action={"caption": caption})
+        return Spec(observation={"image": picture_leaf(self.size_px)}, action={"caption": caption})
 
     @property
     def lengths(self) -> tuple[int, ...]:

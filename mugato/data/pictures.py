@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from mugato.spec import Leaf
+
 
 def read_picture(data: bytes, *, size_px: int) -> UInt8[ndarray, "height width 3"]:
     """Decode an image file into a square of `size_px` pixels a side."""
@@ -22,3 +24,8 @@ def read_picture(data: bytes, *, size_px: int) -> UInt8[ndarray, "height width 3
     over_white.alpha_composite(picture)
     resized = over_white.convert("RGB").resize((size_px, size_px), Image.Resampling.BOX)
     return np.asarray(resized).copy()
+
+
+def picture_leaf(size_px: int) -> Leaf:
+    """The leaf of what `read_picture` gives."""
+    return Leaf(kind="image", shape=(size_px, size_px, 3), dtype="uint8")
