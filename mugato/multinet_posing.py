@@ -20,12 +20,10 @@ from mugato.multinet_requests import (
     read_request,
 )
 from mugato.sequence import NUM_LOCAL_POSITIONS
-from mugato.spec import Leaf, Spec, Tree
+from mugato.spec import TEXT_LEAF, Leaf, Spec, Tree
 from mugato.tokenizers.image import image_size
 from mugato.tokenizers.text import TextTokenizer
 from mugato.tokenizers.tokenizer import Tokenizer
-
-TEXT = Leaf(kind="text", dtype="str")
 
 Leaves = dict[str, Any]
 
@@ -133,7 +131,7 @@ def _split(
 def _observation_tree(request: Request) -> Tree:
     tree: dict[str, Leaf] = {}
     if request.text:
-        tree["text"] = TEXT
+        tree["text"] = TEXT_LEAF
     if request.image is not None:
         tree["image"] = Leaf(kind="image", shape=request.image.shape, dtype="uint8")
     if request.state is not None:
@@ -152,7 +150,7 @@ def _made_leaf(request: Request) -> Leaf:
         case "vector":
             low, high = request.low, request.high
             return Leaf(kind="continuous", shape=(len(low),), dtype="float64", low=low, high=high)
-    return TEXT
+    return TEXT_LEAF
 
 
 def _known_leaf(request: Request, known: Spec) -> Leaf:

@@ -53,6 +53,9 @@ class Leaf:
         return bool(np.isfinite(self.low).all() and np.isfinite(self.high).all())
 
 
+TEXT_LEAF = Leaf(kind="text", dtype="str")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """What a task shows and what it takes; either may be empty (plain text has no observation).
@@ -143,7 +146,7 @@ def unflatten(tree: Tree, leaves: Mapping[str, Any], root: str) -> Any:
 def _tree_of(space: spaces.Space, path: str) -> Tree:
     # MiniGrid's MissionSpace and the like: a space of strings by its dtype.
     if space.dtype is not None and np.dtype(space.dtype).kind == "U":
-        return Leaf(kind="text", dtype="str")
+        return TEXT_LEAF
     raise ValueError(
         f"{path}: unsupported space {type(space).__name__}; supported are {SUPPORTED}. "
         "Wrap the environment so that it uses one of these."
@@ -165,7 +168,7 @@ def _(space: spaces.Tuple, path: str) -> Tree:
 
 @_tree_of.register
 def _(space: spaces.Text, path: str) -> Tree:
-    return Leaf(kind="text", dtype="str")
+    return TEXT_LEAF
 
 
 @_tree_of.register

@@ -20,7 +20,7 @@ from mugato.data.packages import package_path
 from mugato.data.pictures import picture_leaf, read_picture
 from mugato.data.source import check_split
 from mugato.episode import Episode, text_leaf
-from mugato.spec import Leaf, Spec
+from mugato.spec import TEXT_LEAF, Spec
 
 # Which pictures of the published folder (`train` for the first two) a split asks about.
 PICTURES = {"train": range(3600), "validation": range(3600, 4000), "test": range(1000)}
@@ -66,9 +66,8 @@ class EasyVqa:
 
     @property
     def spec(self) -> Spec:
-        image = picture_leaf(self.size_px)
-        text = Leaf(kind="text", dtype="str")
-        return Spec(observation={"image": image, "question": text}, action={"answer": text})
+        observation = {"image": picture_leaf(self.size_px), "question": TEXT_LEAF}
+        return Spec(observation=observation, action={"answer": TEXT_LEAF})
 
     def __len__(self) -> int:
         return len(self.questions)

@@ -15,7 +15,7 @@ from mugato.data.packages import package_path
 from mugato.data.pictures import picture_leaf, read_picture
 from mugato.data.source import EpisodeList, check_split, split_by_hash
 from mugato.episode import Episode, text_leaf
-from mugato.spec import Leaf, Spec
+from mugato.spec import TEXT_LEAF, Spec
 
 SPLITS = ("all", "train", "test")
 PERCENT = {"train": 90, "test": 10}
@@ -41,7 +41,7 @@ def open_emoji(split: str, *, size_px: int = 32) -> EpisodeList:
     check_split("emoji", split, SPLITS)
     spec = Spec(
         observation={"image": picture_leaf(size_px)},
-        action={"caption": Leaf(kind="text", dtype="str")},
+        action={"caption": TEXT_LEAF},
     )
     episodes = [
         Episode(

@@ -21,7 +21,7 @@ from mugato.data.hub_rows import Rows, decode_image, open_rows, read_image
 from mugato.data.pictures import picture_leaf, read_picture
 from mugato.data.source import TEXT_SPEC
 from mugato.episode import Episode, text_leaf
-from mugato.spec import Leaf, Spec
+from mugato.spec import TEXT_LEAF, Spec
 
 TEXT_COLUMNS = ("text", "content", "document")
 IMAGE_COLUMNS = ("image", "images", "jpg", "png")
@@ -96,7 +96,7 @@ class HubCaptions(_Pictured):
     def spec(self) -> Spec:
         return Spec(
             observation={"image": picture_leaf(self.size_px)},
-            action={"caption": Leaf(kind="text", dtype="str")},
+            action={"caption": TEXT_LEAF},
         )
 
     def __getitem__(self, index: int) -> Episode:
@@ -141,10 +141,9 @@ class HubQuestions(_Pictured):
 
     @property
     def spec(self) -> Spec:
-        text = Leaf(kind="text", dtype="str")
         return Spec(
-            observation={"image": picture_leaf(self.size_px), "question": text},
-            action={"answer": text},
+            observation={"image": picture_leaf(self.size_px), "question": TEXT_LEAF},
+            action={"answer": TEXT_LEAF},
         )
 
     def __getitem__(self, index: int) -> Episode:

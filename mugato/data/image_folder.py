@@ -20,7 +20,7 @@ from mugato.data.source import check_split, split_by_hash
 from mugato.data.text_files import read_text
 from mugato.episode import Episode, text_leaf
 from mugato.errors import one_line
-from mugato.spec import Leaf, Spec
+from mugato.spec import TEXT_LEAF, Spec
 
 PERCENT = {"train": 90, "validation": 5, "test": 5}
 SPLITS = ("all", *PERCENT)
@@ -48,8 +48,8 @@ class CaptionedPictures:
 
     @property
     def spec(self) -> Spec:
-        caption = Leaf(kind="text", dtype="str")
-        return Spec(observation={"image": picture_leaf(self.size_px)}, action={"caption": caption})
+        image = picture_leaf(self.size_px)
+        return Spec(observation={"image": image}, action={"caption": TEXT_LEAF})
 
     @property
     def lengths(self) -> tuple[int, ...]:

@@ -39,7 +39,7 @@ from mugato.data.packages import require
 from mugato.data.parquet import to_array
 from mugato.data.source import Source
 from mugato.episode import Episode, validate
-from mugato.spec import Leaf, Spec, Tree
+from mugato.spec import TEXT_LEAF, Leaf, Spec, Tree
 
 REPO = "jat-project/jat-dataset"
 ACTIONS = ("continuous_actions", "discrete_actions")
@@ -243,7 +243,7 @@ def _tree(rows: Rows, column: str, config: str, frames: int) -> Tree:
     where = f"{rows.name} {rows.split} episode 0"
     first = list_of(rows.row(0), column, where)[:1]
     if column == TEXT:
-        return Leaf(kind="text", dtype="str")
+        return TEXT_LEAF
     if column == IMAGE:
         shape = read_pictures(first, where).shape[1:]
         stacked = len(shape) == 3 and shape[-1] == NUM_STACKED

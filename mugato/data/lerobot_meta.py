@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mugato.data.parquet import column_names, read_rows, to_array
-from mugato.spec import MAX_DISCRETE, Leaf, Spec, Tree
+from mugato.spec import MAX_DISCRETE, TEXT_LEAF, Leaf, Spec, Tree
 
 INSTRUCTION = "instruction"
 # pandas' name for an index without one; newer writers give the text a name.
@@ -127,7 +127,7 @@ def _spec(
     features: Mapping[str, Mapping], stats: Mapping, size_px: int | None, path: Path
 ) -> tuple[Spec, dict[str, str]]:
     """The spec, and which feature each leaf comes from."""
-    observation: dict[str, Tree] = {INSTRUCTION: Leaf(kind="text", dtype="str")}
+    observation: dict[str, Tree] = {INSTRUCTION: TEXT_LEAF}
     action: dict[str, Tree] = {}
     keys: dict[str, str] = {}
     for key, feature in features.items():
@@ -154,7 +154,7 @@ def _leaf(feature: Mapping, bounds: Mapping | None, size_px: int | None, where: 
             raise ValueError(f"{where} is a depth map, no picture; leave it out (without=)")
         return Leaf(kind="image", shape=_picture_shape(shape, size_px, where), dtype="uint8")
     if dtype == "string":
-        return Leaf(kind="text", dtype="str")
+        return TEXT_LEAF
     size = int(np.prod(shape, dtype=np.int64))
     if dtype == "bool":
         low, high = np.zeros(size), np.ones(size)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from mugato.episode import Episode
-from mugato.spec import Leaf, Spec
+from mugato.spec import TEXT_LEAF, Spec
 
 # Of documents: an action without observation.
-TEXT_SPEC = Spec(observation={}, action={"text": Leaf(kind="text", dtype="str")})
+TEXT_SPEC = Spec(observation={}, action={"text": TEXT_LEAF})
 
 
 @runtime_checkable
