@@ -15,11 +15,12 @@ import numpy as np
 import torch
 
 from mugato.agent import Agent
-from mugato.episode import Episode
+from mugato.episode import Episode, text_leaf
 from mugato.generate import log_likelihoods
-from mugato.multinet_posing import Posed, column, pose
+from mugato.multinet_posing import Posed, pose
 from mugato.multinet_requests import DATASETS, Request, extract_calls
 from mugato.policy import Policy
+from mugato.rows import stack_values
 from mugato.sampling import GREEDY, Sampling
 from mugato.sequence import TokenSequence, encode
 from mugato.spec import unflatten
@@ -189,8 +190,10 @@ def _with_option(posed: Posed, option: str) -> TokenSequence:
     """The request answered by an option, after as much of the past as the context holds."""
     observed, spec = posed.spec.observation_leaves, posed.spec
     now = Episode(
-        observations={path: column(leaf, [posed.current[path]]) for path, leaf in observed.items()},
-        actions={"action": column(posed.leaf, [option])},
+        observations={
+            path: stack_values(leaf, [posed.current[path]]) for path, leaf in observed.items()
+        },
+        actions={"action": text_leaf(option)},
     )
     episode = now if posed.past is None else Episode.joined([posed.past, now])
     tokens = encode(episode, spec, posed.agent.tokenizer)

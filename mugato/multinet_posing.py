@@ -14,11 +14,8 @@ from PIL import Image
 
 from mugato.agent import Agent
 from mugato.episode import Episode, validate
-from mugato.multinet_requests import (
-    NUM_JOINT_ACTIONS,
-    Request,
-    read_request,
-)
+from mugato.multinet_requests import NUM_JOINT_ACTIONS, Request, read_request
+from mugato.rows import stack_values
 from mugato.sequence import NUM_LOCAL_POSITIONS
 from mugato.spec import TEXT_LEAF, Leaf, Spec, Tree
 from mugato.tokenizers.image import image_size
@@ -249,20 +246,13 @@ def _past(request: Request, spec: Spec, observed: Sequence[Leaves], done: Sequen
     """Earlier timesteps."""
     leaves, name = spec.observation_leaves, f"{request.dataset}: the history"
     observations = {
-        path: column(leaf, [one[path] for one in observed]) for path, leaf in leaves.items()
+        path: stack_values(leaf, [one[path] for one in observed]) for path, leaf in leaves.items()
     }
     (leaf,) = spec.action_leaves.values()
     try:
-        actions = {"action": column(leaf, done)}
+        if leaf.kind != "text":
+            done = [np.asarray(action).reshape(leaf.shape) for action in done]
+        actions = {"action": stack_values(leaf, done)}
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: {done!r} are no actions of {leaf.shape}: {error}") from None
     return validate(Episode(observations=observations, actions=actions, name=name), spec)
-
-
-def column(leaf: Leaf, values: Sequence[Any]) -> np.ndarray:
-    """Values of one leaf with a leading axis of timesteps."""
-    if leaf.kind != "text":
-        return np.stack([np.asarray(value).reshape(leaf.shape) for value in values])
-    column = np.empty(len(values), dtype=object)
-    column[:] = values
-    return column

@@ -21,14 +21,28 @@ def stack_rows(where: str, leaf: Leaf, values: Sequence[Any] | np.ndarray) -> np
     (2, 2)
     """
     try:
-        stacked = _stack(leaf, values)
+        stacked = stack_values(leaf, values)
         check_leaf(where, stacked, leaf, len(values), is_action=False)
         return stacked
     except ValueError:
         if len(values) > 1:
             for row, value in enumerate(values):
-                check_leaf(f"{where} of row {row}", _stack(leaf, [value]), leaf, 1, is_action=False)
+                alone = stack_values(leaf, [value])
+                check_leaf(f"{where} of row {row}", alone, leaf, 1, is_action=False)
         raise
+
+
+def stack_values(leaf: Leaf, values: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """Values of one leaf under a new first axis, of rows or of timesteps; texts as an array of str.
+
+    >>> stack_values(Leaf(kind="text"), ["to be", "not"])
+    array(['to be', 'not'], dtype=object)
+    """
+    if leaf.kind == "text":
+        stacked = np.empty(len(values), dtype=object)
+        stacked[:] = [str(v) if isinstance(v, np.str_) else v for v in values]
+        return stacked
+    return values if isinstance(values, np.ndarray) else np.stack([np.asarray(v) for v in values])
 
 
 @lru_cache(maxsize=64)
@@ -46,11 +60,3 @@ def value_of_row(leaf: Leaf, column: Sequence[Any] | np.ndarray, row: int) -> An
     if leaf.kind == "text" or (leaf.kind == "discrete" and leaf.shape == ()):
         return column[row]
     return np.asarray(column[row])
-
-
-def _stack(leaf: Leaf, values: Sequence[Any] | np.ndarray) -> np.ndarray:
-    if leaf.kind == "text":
-        stacked = np.empty(len(values), dtype=object)
-        stacked[:] = [str(v) if isinstance(v, np.str_) else v for v in values]
-        return stacked
-    return values if isinstance(values, np.ndarray) else np.stack([np.asarray(v) for v in values])
