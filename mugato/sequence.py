@@ -6,7 +6,7 @@ same function encodes for training and for acting.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -93,22 +93,9 @@ def sequence(
     targets = np.zeros_like(ids)
     targets[:-1] = ids[1:]
     pixels = [leaf.tokens for leaf in leaves if leaf.intervals is not None]
-    patches = [tokens.reshape(-1, tokens.shape[2]) for tokens in pixels]
-    return TokenSequence(
-        ids=ids,
-        targets=targets,
-        loss_mask=layout.loss_mask,
-        observation_mask=layout.observation_mask,
-        patch_index=layout.patch_index,
-        patches=np.concatenate(patches) if len(patches) > 1 else [*patches, layout.patches][0],
-        intervals=layout.intervals,
-        local_positions=layout.local_positions,
-        timesteps=layout.timesteps,
-        segments=layout.segments,
-        positions=layout.positions,
-        slots=layout.slots,
-        source=source,
-    )
+    patches = [tokens.reshape(-1, tokens.shape[2]) for tokens in pixels] or [layout.patches]
+    patches = patches[0] if len(patches) == 1 else np.concatenate(patches)
+    return replace(layout, ids=ids, targets=targets, patches=patches, source=source)
 
 
 def ragged_sequence(
