@@ -1,7 +1,7 @@
 """Tokenised timesteps in one shape for every modality: (timesteps, tokens, channels).
 
-Ids have 1 channel, image patches patch_px² · 3 (768). Text is one timestep long. µGATO calls the
-first axis *episodes*. Nothing is ordered or flattened yet: see `sequence.py`.
+Ids have 1 channel, image patches patch_px² · 3 (768). A document is one timestep long. µGATO
+calls the first axis *episodes*. Nothing is ordered or flattened yet: see `sequence.py`.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class TokenizedLeaf:
 
 @dataclass(frozen=True, kw_only=True)
 class Timesteps:
-    """An episode's leaves, tokenised, in the paper's order; `actions` may have no timestep yet."""
+    """An episode's leaves, tokenised, in the paper's order; no `actions` if it is yet to act."""
 
     observations: Mapping[str, TokenizedLeaf]
     actions: Mapping[str, TokenizedLeaf]
