@@ -89,7 +89,7 @@ class _Run:
     ) -> Progress:
         """Run until the schedule ends or somebody interrupts."""
         begun = time.perf_counter() - progress.seconds
-        window = _Window(self.config, self.mixture.names, progress)
+        sums = _Sums(self.config, self.mixture.names, progress)
         feed = Feed(self.mixture, self.share, progress.parts, workers=self.config.workers)
         with feed, closing(self._writer(progress)) as writer:
             done = self._fraction(progress)
@@ -104,10 +104,10 @@ class _Run:
                     parts=parts,
                 )
                 done = self._fraction(progress)
-                if self.peers.is_main:  # nobody else reports, which empties the window
-                    window.add(result)
+                if self.peers.is_main:  # nobody else reports, which empties the sums
+                    sums.add(result)
                     if progress.step % self.config.log_every == 0:
-                        report = window.report(progress, lr, done)
+                        report = sums.report(progress, lr, done)
                         writer.write(report)
                         on_report(report)
                 if progress.step % self.config.save_every == 0:
@@ -182,7 +182,7 @@ class _Run:
         return closing_nothing()
 
 
-class _Window:
+class _Sums:
     """Sums since the last report."""
 
     def __init__(self, config: TrainConfig, names: list[str], progress: Progress) -> None:
