@@ -45,8 +45,7 @@ def unfinished_recording(
     """
     path, final = _beside(dataset_id, "unfinished"), dataset_folder(dataset_id)
     path.parent.mkdir(parents=True, exist_ok=True)
-    may_replace = {"overwrite": overwrite}
-    with closing(Journal(path, {**settings, **may_replace}, anew=overwrite)) as journal:
+    with closing(Journal(path, {**settings, "overwrite": overwrite}, anew=overwrite)) as journal:
         if final.exists() and not journal.settings["overwrite"]:
             journal.remove()  # its process was killed between its last two acts
             check_may_write(dataset_id, overwrite=False)
