@@ -45,39 +45,40 @@ def reference(
         table: file to keep references in; the one that comes with mugato if not given.
         page: write the whole table there as a page of Markdown.
     """
-    from mugato.tasks.references import (
-        REFERENCES,
-        load_references,
-        save_references,
-        unmeasured,
-    )
+    from mugato.tasks.references import REFERENCES, load_references, unmeasured
     from mugato.tasks.references_page import references_page
 
     path = REFERENCES if table is None else table
     chosen = _chosen(task, domain, all, page_only=page is not None)
-    known = load_references(path)
-    due = chosen if again else unmeasured(chosen, known, episodes=episodes)
-    faults = []
-    with Progress(console=console) as bar:
-        bar_id = bar.add_task("measuring", total=len(due), visible=bool(due))
-        for one, outcome in measure_all(due, episodes=episodes, workers=workers):
-            if isinstance(outcome, Exception):
-                named = isinstance(outcome, (ValueError, ImportError))
-                what = str(outcome) if named else f"{type(outcome).__name__}: {outcome}"
-                faults.append(what if one.name in what else f"{one.name}: {what}")
-            else:
-                # Read again: another process may be at other tasks.
-                known = {**load_references(path), one.name: outcome}
-                save_references(known, path)
-                bar.console.print(_line(one.name, outcome), highlight=False)
-            bar.advance(bar_id)
+    due = chosen if again else unmeasured(chosen, load_references(path), episodes=episodes)
+    faults = measure_into(path, due, episodes=episodes, workers=workers)
     if page is not None:
-        text = references_page(known)
+        text = references_page(load_references(path))
         write_whole(page, lambda beside: beside.write_text(text, "utf-8"))
     if skipped := len(chosen) - len(due):
         console.print(f"{skipped} were measured before; --again measures them anew")
     if faults:
         raise ValueError("\n".join([f"{len(faults)} of {len(due)} not measured:", *faults]))
+
+
+def measure_into(path: Path, tasks: Sequence["Task"], *, episodes: int, workers: int) -> list[str]:
+    """Keep each task's reference in the table at `path` once it is known; return the faults."""
+    from mugato.tasks.references import load_references, save_references
+
+    faults = []
+    with Progress(console=console) as bar:
+        bar_id = bar.add_task("measuring", total=len(tasks), visible=bool(tasks))
+        for task, outcome in measure_all(tasks, episodes=episodes, workers=workers):
+            if isinstance(outcome, Exception):
+                named = isinstance(outcome, (ValueError, ImportError))
+                what = str(outcome) if named else f"{type(outcome).__name__}: {outcome}"
+                faults.append(what if task.name in what else f"{task.name}: {what}")
+            else:
+                # Read again: another process may be at other tasks.
+                save_references({**load_references(path), task.name: outcome}, path)
+                bar.console.print(_line(task.name, outcome), highlight=False)
+            bar.advance(bar_id)
+    return faults
 
 
 def measure_all(
