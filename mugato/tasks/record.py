@@ -106,6 +106,7 @@ def record(
     check_may_write(dataset_id, overwrite=overwrite)
     tally = _Tally(task=task, progress=progress)
     with closing(task.make_env()) as env:
+        _check_noise(task, env)
         settings = {**_settings(task, env, first_seed), **vars(terms)}
         with unfinished_recording(dataset_id, settings, overwrite=overwrite) as journal:
             continued = tally.take_over(journal)
@@ -264,7 +265,10 @@ def _check(task: Task, workers: int, first_seed: int) -> None:
             f"demonstrations use seeds below {DEMONSTRATION_SEEDS.stop}, but {task.episodes} "
             f"episodes from seed {first_seed} do not fit"
         )
-    if task.action_noise:  # refused here, or every episode would seem to be the expert's failure
-        with closing(task.make_env()) as env:
-            action = env.action_space.sample()
-            perturb(env.action_space, action, task.action_noise, np.random.default_rng(0))
+
+
+def _check_noise(task: Task, env: gymnasium.Env) -> None:
+    """Refuse noise that the actions cannot have: each episode would seem the expert's failure."""
+    if task.action_noise:
+        action = env.action_space.sample()
+        perturb(env.action_space, action, task.action_noise, np.random.default_rng(0))
