@@ -13,6 +13,8 @@ is measured in one process of one thread, and taken times the cores: more than t
 import argparse
 import dataclasses
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,8 +29,6 @@ from mugato.data.mixture import Mixture
 from mugato.model.gato import Gato
 from mugato.precision import autocast
 from mugato.presets import preset
-from mugato.tasks.record import record
-from mugato.tasks.registry import get_task
 from mugato.training import setup
 from mugato.training.config import TrainConfig
 from mugato.training.optimizer import make_optimizer
@@ -97,6 +97,7 @@ def consumption(model: Gato, mixture: Mixture, config: TrainConfig) -> float:
 def memory(mixture: Mixture, num_batches: int) -> None:
     """Print this process's memory while it takes batches, and how near the weights it comes."""
     state, counts, sizes = mixture.start()[0], np.zeros(len(mixture.names)), []
+    print(f"  {0:7,} batches  {resident_mib():6,.0f} MiB", flush=True)
     for done in range(1, num_batches + 1):
         batch, state = mixture.batch(0, state)
         counts += np.bincount(batch.sources[batch.segments > 0], minlength=len(counts))
@@ -120,8 +121,9 @@ def recorded(scale: int) -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MINARI_DATASETS_PATH"] = folder
         for name, episodes in EPISODES.items():
-            report = record(get_task(name), episodes=scale * episodes)
-            print(f"{name}: {report.episodes} episodes, {report.timesteps:,} timesteps", flush=True)
+            # In another process: this one's memory is to be that of the mixture alone.
+            command = ["record", name, "--episodes", str(scale * episodes)]
+            subprocess.run([sys.executable, "-m", "mugato", *command], check=True)
         yield
 
 
