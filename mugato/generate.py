@@ -12,11 +12,10 @@ from mugato.agent import Agent
 from mugato.batch import pack
 from mugato.decoding import Decoder
 from mugato.episode import Episode, text_leaf, validate
-from mugato.policy import Policy
+from mugato.policy import Policy, flat_observation
 from mugato.rows import stack_rows
 from mugato.sampling import GREEDY, Sampling
 from mugato.sequence import TokenSequence, encode, sequence
-from mugato.spec import flatten
 from mugato.timesteps import text_timesteps
 
 # Options that are scored together.
@@ -35,6 +34,8 @@ def continue_text(
 
     An empty prompt starts a new document.
     """
+    if max_tokens < 1:
+        raise ValueError(f"max_tokens must be at least 1, got {max_tokens}")
     text, vocab = agent.tokenizer.text, agent.tokenizer.vocab
     generators = [torch.Generator().manual_seed(seed)]
     legal = agent.tokenizer.text_ids
@@ -58,6 +59,7 @@ def continue_text(
 
 def caption(agent: Agent, images: Sequence[UInt8[np.ndarray, "h w 3"]], *, task: str) -> list[str]:
     """Name pictures; `task` is the captions source that the agent was trained on ("emoji")."""
+    _check_leaves(agent, task, observed=["image"], answered="caption")
     policy = Policy(agent, task=task, num_rows=len(images), sampling=GREEDY)
     return [action["caption"] for action in policy.select_actions([{"image": x} for x in images])]
 
@@ -70,6 +72,9 @@ def answer(
     task: str,
 ) -> list[str]:
     """Answer one question about each picture; `task` is the questions source ("easy-vqa")."""
+    _check_leaves(agent, task, observed=["image", "question"], answered="answer")
+    if len(images) != len(questions):
+        raise ValueError(f"{len(images)} pictures, but {len(questions)} questions")
     policy = Policy(agent, task=task, num_rows=len(images), sampling=GREEDY)
     observations = [
         {"image": image, "question": question}
@@ -87,17 +92,19 @@ def score_options(
         For each option the mean log-likelihood of its tokens, its end of text included, in nats.
 
     Raises:
-        ValueError: no options, a task whose action is not one text, or an observation that does
-            not fit it.
+        ValueError: no options, a task whose action is not one text, an observation that does not
+            fit it, or an option that the context cannot hold beside it.
     """
     spec = agent.spec(task)
     kinds = [leaf.kind for leaf in spec.action_leaves.values()]
+    if isinstance(options, str):
+        raise ValueError(f"{task}: options are several texts, got one: {options!r}")
     if kinds != ["text"] or not options:
         raise ValueError(
             f"{task}: options are texts for an action of one text; got {len(options)} options for "
             f"an action of {kinds}"
         )
-    values = flatten(spec.observation, observation, "observation")
+    values = flat_observation(spec, observation, task=task)
     observed = {
         path: stack_rows(f"{task}: observation {path!r}", leaf, [values[path]])
         for path, leaf in spec.observation_leaves.items()
@@ -107,7 +114,14 @@ def score_options(
         validate(Episode(observations=observed, actions={path: text_leaf(o)}, name=task), spec)
         for o in options
     ]
-    return log_likelihoods(agent, [encode(e, spec, agent.tokenizer) for e in episodes])
+    sequences = [encode(e, spec, agent.tokenizer) for e in episodes]
+    longest, context_length = max(map(len, sequences)), agent.model.config.context_length
+    if longest > context_length:
+        raise ValueError(
+            f"{task}: the observation and its longest option take {longest} tokens, but the "
+            f"context holds {context_length}"
+        )
+    return log_likelihoods(agent, sequences)
 
 
 @torch.inference_mode()
@@ -120,3 +134,13 @@ def log_likelihoods(agent: Agent, sequences: Sequence[TokenSequence]) -> list[fl
         losses = agent.model(pack(rows, length=length).to(device))
         scores += [-float(losses.values[losses.sources == row].mean()) for row in range(len(rows))]
     return scores
+
+
+def _check_leaves(agent: Agent, task: str, *, observed: Sequence[str], answered: str) -> None:
+    spec = agent.spec(task)
+    found = sorted(spec.observation_leaves), sorted(spec.action_leaves)
+    if found != (list(observed), [answered]):
+        raise ValueError(
+            f"{task} observes {found[0]} and answers with {found[1]}, not {list(observed)} and "
+            f"{[answered]}"
+        )

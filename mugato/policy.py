@@ -230,13 +230,7 @@ class Policy:
             self._timesteps[marked] = 0
 
     def _flatten(self, observation: Any) -> dict[str, Any]:
-        try:
-            return flatten(self.spec.observation, observation, "observation")
-        except (KeyError, IndexError, TypeError) as error:
-            raise ValueError(
-                f"{self.task}: the observation does not have the task's structure: {error!r}; "
-                f"expected {sorted(self.spec.observation_leaves)}"
-            ) from None
+        return flat_observation(self.spec, observation, task=self.task)
 
     def _column(self, path: str, leaf: Leaf, values: Sequence[Any] | np.ndarray) -> np.ndarray:
         """One leaf of all rows, (rows, *shape), checked."""
@@ -269,3 +263,18 @@ class Policy:
         ]
         ids = torch.stack(chosen, dim=1).cpu().numpy()
         return tokenizer.decode(leaf_of_rows(leaf, len(ids)), ids.reshape(-1), is_action=True)
+
+
+def flat_observation(spec: Spec, observation: Any, *, task: str) -> dict[str, Any]:
+    """An observation's leaves by path.
+
+    Raises:
+        ValueError: if its structure is another than the task's.
+    """
+    try:
+        return flatten(spec.observation, observation, "observation")
+    except (KeyError, IndexError, TypeError) as error:
+        raise ValueError(
+            f"{task}: the observation does not have the task's structure: {error!r}; "
+            f"expected {sorted(spec.observation_leaves)}"
+        ) from None

@@ -23,8 +23,9 @@ def prompt_tokens(agent: Agent, prompt: Prompt, *, task: str, part: PromptPart) 
     as a document that goes on.
 
     Raises:
-        ValueError: an episode that does not fit the task's spec, a timestep or a text that the
-            context cannot hold, an empty text, or a task whose history would forget the prompt.
+        ValueError: neither an episode nor a text, an episode that does not fit the task's spec, a
+            timestep or a text that the context cannot hold, an empty text, or a task whose history
+            would forget the prompt.
     """
     if part not in ("start", "end"):
         raise ValueError(f"a prompt's part is 'start' or 'end', not {part!r}")
@@ -41,6 +42,8 @@ def prompt_tokens(agent: Agent, prompt: Prompt, *, task: str, part: PromptPart) 
                 f"{task}: a text prompt must have 1 to {context_length} tokens, this has {len(ids)}"
             )
         return sequence(text_timesteps(ids), agent.tokenizer.vocab)
+    if not isinstance(prompt, Episode):
+        raise ValueError(f"{task}: a prompt is an Episode or a text, not {type(prompt).__name__}")
     episode = validate(prompt, spec)
     counts = np.bincount(encode(episode, spec, agent.tokenizer).timesteps)
     check_fits(counts, context_length=context_length, name=episode.name)

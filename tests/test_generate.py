@@ -5,10 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
+from mugato.agent import Agent
 from mugato.batch import pack
 from mugato.commands.generate import generate
 from mugato.episode import Episode
-from mugato.generate import score_options
+from mugato.generate import answer, caption, continue_text, score_options
 from mugato.sequence import encode
 from mugato.spec import Leaf, Spec
 from tests.agents import tiny_agent
@@ -73,3 +74,43 @@ def test_a_picture_finds_the_source_whatever_its_options(tmp_path, capsys):
     assert len(set(shown)) == 1
     with pytest.raises(ValueError, match=f"the agent knows no task 'emoji', only .*{name[:8]}"):
         generate(agent=tmp_path, image=path)
+
+
+def test_a_text_is_shown_as_it_is(tmp_path, capsys):
+    tiny_agent({"questions": QUESTIONS}).save_pretrained(tmp_path)
+    prompt = "a long line \tthat holds a :cat: and [b]tags[/b], and " + "goes on and on, " * 10
+    pieces = continue_text(Agent.from_pretrained(tmp_path), prompt, max_tokens=40)
+    generate(prompt, agent=tmp_path, max_tokens=40)
+    assert capsys.readouterr().out == f"{prompt}{''.join(pieces)}\n"
+
+
+def test_a_wrong_kind_of_task_is_refused_by_name(tmp_path):
+    walk = Leaf(kind="continuous", shape=(2,), dtype="float64", low=(0.0, 0.0), high=(1.0, 1.0))
+    agent = tiny_agent({"questions": QUESTIONS, "walk": Spec(observation=walk, action=walk)})
+    picture = asked()["image"]
+    with pytest.raises(ValueError, match=r"questions observes \['image', 'question'\]"):
+        caption(agent, [picture], task="questions")
+    with pytest.raises(ValueError, match=r"walk observes \['observation'\]"):
+        answer(agent, [picture], ["what?"], task="walk")
+    with pytest.raises(ValueError, match="1 pictures, but 2 questions"):
+        answer(agent, [picture], ["what?", "where?"], task="questions")
+    agent.save_pretrained(tmp_path)
+    path = tmp_path / "picture.png"
+    Image.fromarray(picture).save(path)
+    with pytest.raises(ValueError, match="walk is not about a picture"):
+        generate(agent=tmp_path, image=path, task="walk")
+
+
+def test_nothing_is_continued_by_no_tokens():
+    with pytest.raises(ValueError, match="max_tokens must be at least 1, got 0"):
+        next(continue_text(tiny_agent({"questions": QUESTIONS}), "so", max_tokens=0))
+
+
+def test_options_that_cannot_be_scored_are_refused():
+    agent = tiny_agent({"questions": QUESTIONS})
+    with pytest.raises(ValueError, match="options are several texts, got one: 'key'"):
+        score_options(agent, asked(), "key", task="questions")
+    with pytest.raises(ValueError, match="does not have the task's structure"):
+        score_options(agent, {"image": asked()["image"]}, OPTIONS, task="questions")
+    with pytest.raises(ValueError, match=r"longest option take .* tokens, but the context holds"):
+        score_options(agent, asked(), ["key", "key " * 2000], task="questions")

@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import subprocess
+import sys
 
 import gymnasium
 import numpy as np
@@ -207,6 +209,19 @@ def test_a_prompt_that_cannot_be_is_refused():
     forgetful = dataclasses.replace(spec, history=1)
     with pytest.raises(ValueError, match="forgets everything after 1 timesteps"):
         act(tiny_agent({"task": forgetful}), prompt=episode)
+
+
+def test_a_prompt_of_another_kind_is_refused_without_type_checks():
+    # In a process of its own: here beartype would be the one to refuse.
+    code = (
+        "from gymnasium import spaces\n"
+        "from mugato import Policy, spec_of\n"
+        "from tests.agents import tiny_agent\n"
+        "spec = spec_of(spaces.Box(0, 1, (2,)), spaces.Discrete(2))\n"
+        "Policy(tiny_agent({'task': spec}), task='task', prompt=['go', 'on'])\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.stderr.endswith("ValueError: task: a prompt is an Episode or a text, not list\n")
 
 
 def test_rows_forget_each_after_its_own_history():

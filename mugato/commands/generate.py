@@ -5,8 +5,6 @@ from typing import Annotated
 
 import tyro
 
-from mugato.display import console
-
 
 def generate(
     prompt: Annotated[str, tyro.conf.Positional] = "",
@@ -44,19 +42,23 @@ def generate(
     if image is None:
         if question is not None:
             raise ValueError("--question needs --image")
-        console.print(prompt, end="", markup=False, highlight=False)
         sampling = Sampling(temperature=temperature, top_p=top_p)
+        # As it is: rich would break lines, and make pictures of what stands between colons.
+        print(prompt, end="", flush=True)
         for piece in generation.continue_text(
             loaded, prompt, max_tokens=max_tokens, sampling=sampling, seed=seed
         ):
-            console.print(piece, end="", markup=False, highlight=False)
-        console.print()
+            print(piece, end="", flush=True)
+        print()
         return
     name = task or ("emoji" if question is None else "easy-vqa")
     name = named_like(name, loaded.specs) or name
-    size_px = loaded.spec(name).observation_leaves["image"].shape[0]
+    leaves = loaded.spec(name).observation_leaves
+    if "image" not in leaves:
+        raise ValueError(f"{name} is not about a picture: it observes {sorted(leaves)}")
+    size_px = leaves["image"].shape[0]
     picture = read_picture(image.read_bytes(), size_px=size_px)
     if question is None:
-        console.print(generation.caption(loaded, [picture], task=name)[0], markup=False)
+        print(generation.caption(loaded, [picture], task=name)[0])
     else:
-        console.print(generation.answer(loaded, [picture], [question], task=name)[0], markup=False)
+        print(generation.answer(loaded, [picture], [question], task=name)[0])
