@@ -31,5 +31,6 @@ def compare(
     display.console.print(text, markup=False, highlight=False, soft_wrap=True)
     if out is not None:
         page = comparison_pages.comparison_html(found, reports, names)
+        out.parent.mkdir(parents=True, exist_ok=True)
         write_whole(out, lambda path: path.write_text(page, "utf-8"))
         display.console.print(f"The page is in [bold]{out}[/bold]")

@@ -27,7 +27,6 @@ def play(
 
     name = task.replace("/", "-").replace(":", "-")
     path = out or agent / "videos" / f"{name}-{seed}.mp4"
-    path.parent.mkdir(parents=True, exist_ok=True)
     with display.status(f"Playing {task}"):
         episode_return = render_video(agent, task, seed=seed, path=path)
     display.console.print(f"return {episode_return:g}, video in [bold]{path}[/bold]")

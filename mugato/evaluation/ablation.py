@@ -104,7 +104,7 @@ def collect_ablation(
         scores=scores,
         wrong_tasks=wrong,
         differences={pair: dict(_differences(scores, *pair)) for pair in COMPARED},
-        remarks=remarks,
+        remarks=list(dict.fromkeys(remarks)),  # each condition finds the same fault
     )
 
 

@@ -22,6 +22,9 @@ from mugato.evaluation.scores import (
 )
 from mugato.evaluation.task_rows import seeds_of
 
+# Of each task's row.
+COMPARED_KEYS = ("domain", "expert", "random", "seeds", "returns")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
@@ -73,6 +76,9 @@ def read_report(run: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is no report: {error}") from None
     if not isinstance(data, dict) or not isinstance(data.get("tasks"), dict):
         raise ValueError(f"{path} is no report: it has no tasks")
+    for name, row in data["tasks"].items():
+        if missing := [key for key in COMPARED_KEYS if key not in row]:
+            raise ValueError(f"{path} is no report: its task {name} has no {', '.join(missing)}")
     return data
 
 

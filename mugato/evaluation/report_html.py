@@ -61,9 +61,14 @@ def _sections(
     if data["tasks"]:
         yield from _tasks(data["tasks"])
     if findings.videos:
-        yield "<section><h2>Watch it act</h2><p>One more episode of each task, at a seed that was "
-        yield 'neither trained on nor scored.</p><div class="videos">'
-        yield from (_video(n, v, data["tasks"].get(n)) for n, v in findings.videos.items())
+        yield "<section><h2>Watch it act</h2><p>One more episode of each task, the worst first, at "
+        yield 'a seed that was neither trained on nor scored.</p><div class="videos">'
+        names = dict.fromkeys([*(name for name, _ in worst_first(data["tasks"])), *findings.videos])
+        yield from (
+            _video(name, findings.videos[name], data["tasks"].get(name))
+            for name in names
+            if name in findings.videos
+        )
         yield "</div></section>"
     if findings.questions is not None:
         yield from _questions(data["vqa"], findings.questions.samples)

@@ -40,7 +40,7 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
         yield from markdown_table(
             TASK_HEADER, (task_cells(*entry) for entry in worst_first(data["tasks"]))
         )
-        videos = [(n, r["video"]) for n, r in data["tasks"].items() if "video" in r]
+        videos = [(n, r["video"]) for n, r in worst_first(data["tasks"]) if "video" in r]
         if videos:
             links = (f"[{n}]({v['path']}) (return {v['return']:.2f})" for n, v in videos)
             yield from ("", "Videos of one more episode each: " + ", ".join(links) + ".")

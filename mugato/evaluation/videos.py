@@ -65,10 +65,15 @@ def render_video(
     """Let the agent in a folder play one episode; write the mp4 and return the episode's return.
 
     Raises:
-        ValueError: unknown task, or an environment that cannot be drawn here, saying why.
+        ValueError: no agent, a task that it does not know, a path that is no mp4's, or an
+            environment that cannot be drawn here, saying why.
     """
+    if path.suffix != ".mp4":
+        raise ValueError(f"videos are mp4 files: {path} does not end in .mp4")
+    load_agent(agent, acting.device).spec(task)
     os.environ.update(rendering_variables())
     film = film_episode(agent, find_task(task), seed=seed, acting=acting)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_mp4(film, path)
     return film.episode_return
 

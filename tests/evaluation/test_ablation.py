@@ -13,6 +13,7 @@ from mugato.evaluation.ablation import CONDITIONS, NONE, RIGHT, WRONG, ablation_
 from mugato.evaluation.ablation_report import ablate, ablation_markdown
 from mugato.evaluation.evaluate import make_plan
 from mugato.evaluation.rollouts import load_agent
+from mugato.evaluation.scores import Reference
 from mugato.evaluation.tasks import TASKS as OUR_TASKS
 from mugato.evaluation.tasks import find_task
 from mugato.sampling import GREEDY
@@ -104,6 +105,15 @@ def only_demonstrates(env):
     if env.unwrapped.np_random_seed >= 3_000_000:
         raise RuntimeError("out of its depth")
     return guess_expert(env)
+
+
+def test_a_fault_that_each_condition_finds_is_told_once(run, monkeypatch):
+    clumsy = Reference(expert=1.0, random=1.0)
+    monkeypatch.setattr(ablation, "tabled_reference", lambda task, seeds: clumsy)
+    data = ablate(make_plan(run, episodes=2, videos=False), command="", workers=1)
+    assert data["remarks"] == [
+        f"{name}: left out: its expert is no better than chance" for name in ("guess", "riddle")
+    ]
 
 
 def test_each_condition_plays_all_seeds_once(run):

@@ -84,7 +84,7 @@ def test_the_command_shows_and_writes_both(tmp_path, capsys):
     for name, value in (("a", 2.0), ("b", 4.0)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "report.json").write_text(json.dumps(report([value] * 40)))
-    page = tmp_path / "compare.html"
+    page = tmp_path / "new" / "compare.html"
     cli.main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(page)])
     said = capsys.readouterr().out
     assert "| walk | 0.20 | 0.40 | +0.20* | +0.20 to +0.20 | 40 |" in said
@@ -96,7 +96,12 @@ def test_the_command_shows_and_writes_both(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "run mugato evaluate"), ("{", "is no report: "), ("{}", "it has no tasks")],
+    [
+        (None, "run mugato evaluate"),
+        ("{", "is no report: "),
+        ("{}", "it has no tasks"),
+        ('{"tasks": {"walk": {"domain": "d"}}}', "its task walk has no expert, random, seeds"),
+    ],
 )
 def test_what_is_no_report_is_refused(tmp_path, content, message):
     if content is not None:

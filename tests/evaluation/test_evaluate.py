@@ -98,13 +98,17 @@ def test_sources_with_options_are_scored_and_others_named(run):
 
 
 def test_the_page_needs_nothing_from_elsewhere(run):
-    evaluate(run, workers=1, **OPTIONS)
+    data = evaluate(run, workers=1, **OPTIONS)
     page = (run / "report.html").read_text()
     outside = [a for a in addresses(page) if not a.startswith("data:")]
     assert not outside
     assert "http://" not in page and "https://" not in page
     assert "<script" not in page and "@import" not in page and "url(" not in page
     assert page.count("data:video/mp4;base64,") == 2
+    watched = page[page.index("Watch it act") :]
+    scores = {name: row["normalized_score"] for name, row in data["tasks"].items()}
+    shown = sorted(scores, key=lambda name: watched.index(f"<b>{name}</b>"))
+    assert shown == sorted(scores, key=lambda name: scores[name]) != list(scores)
     assert page.count("data:image/png;base64,") == 10
     assert page.count('<svg class="curve"') == 3
     assert "mugato evaluate &lt;run&gt; &amp; more" in page

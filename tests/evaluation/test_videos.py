@@ -44,6 +44,17 @@ def test_the_video_shows_the_episode_of_its_seed(folder, monkeypatch):
     assert frames >= played.length + 1 and seconds > 3
 
 
+def test_what_cannot_be_played_is_refused_before_anything_is_written(folder, tmp_path):
+    path = tmp_path / "films" / "x.mp4"
+    with pytest.raises(ValueError, match="no mugato checkpoint"):
+        render_video(tmp_path / "nowhere", "cartpole", seed=0, path=path)
+    with pytest.raises(ValueError, match=r"knows no task 'cartpol', only \['cartpole', 'guess'\]"):
+        render_video(folder, "cartpol", seed=0, path=path)
+    with pytest.raises(ValueError, match=r"x\.gif does not end in \.mp4"):
+        render_video(folder, "cartpole", seed=0, path=path.with_suffix(".gif"))
+    assert not path.parent.exists() and not (tmp_path / "nowhere").exists()
+
+
 def test_films_keep_evenly_spread_frames_and_the_last_one(folder, monkeypatch):
     monkeypatch.setattr(videos, "MAX_FRAMES", 4)
     film = film_episode(str(folder), guess_task(), seed=3_000_000)
