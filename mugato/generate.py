@@ -57,10 +57,17 @@ def continue_text(
             shown = len(whole)
 
 
-def caption(agent: Agent, images: Sequence[UInt8[np.ndarray, "h w 3"]], *, task: str) -> list[str]:
+def caption(
+    agent: Agent,
+    images: Sequence[UInt8[np.ndarray, "h w 3"]],
+    *,
+    task: str,
+    sampling: Sampling = GREEDY,
+    seed: int = 0,
+) -> list[str]:
     """Name pictures; `task` is the captions source that the agent was trained on ("emoji")."""
     _check_leaves(agent, task, observed=["image"], answered="caption")
-    policy = Policy(agent, task=task, num_rows=len(images), sampling=GREEDY)
+    policy = Policy(agent, task=task, num_rows=len(images), sampling=sampling, seed=seed)
     return [action["caption"] for action in policy.select_actions([{"image": x} for x in images])]
 
 
@@ -70,12 +77,14 @@ def answer(
     questions: Sequence[str],
     *,
     task: str,
+    sampling: Sampling = GREEDY,
+    seed: int = 0,
 ) -> list[str]:
     """Answer one question about each picture; `task` is the questions source ("easy-vqa")."""
     _check_leaves(agent, task, observed=["image", "question"], answered="answer")
     if len(images) != len(questions):
         raise ValueError(f"{len(images)} pictures, but {len(questions)} questions")
-    policy = Policy(agent, task=task, num_rows=len(images), sampling=GREEDY)
+    policy = Policy(agent, task=task, num_rows=len(images), sampling=sampling, seed=seed)
     observations = [
         {"image": image, "question": question}
         for image, question in zip(images, questions, strict=True)

@@ -10,6 +10,7 @@ from mugato.batch import pack
 from mugato.commands.generate import generate
 from mugato.episode import Episode
 from mugato.generate import answer, caption, continue_text, score_options
+from mugato.sampling import Sampling
 from mugato.sequence import encode
 from mugato.spec import Leaf, Spec
 from tests.agents import tiny_agent
@@ -99,6 +100,24 @@ def test_a_wrong_kind_of_task_is_refused_by_name(tmp_path):
     Image.fromarray(picture).save(path)
     with pytest.raises(ValueError, match="walk is not about a picture"):
         generate(agent=tmp_path, image=path, task="walk")
+
+
+def test_answers_are_the_likeliest_or_drawn_by_seed(tmp_path, capsys):
+    agent = tiny_agent({"questions": QUESTIONS})
+    agent.save_pretrained(tmp_path)
+    path = tmp_path / "picture.png"
+    Image.fromarray(asked()["image"]).save(path)
+
+    def shown(**options):
+        generate(agent=tmp_path, image=path, question="what?", task="questions", **options)
+        return capsys.readouterr().out
+
+    picture, drawing = asked()["image"], Sampling(temperature=1.0, top_p=0.95)
+    assert shown() == shown(temperature=0.0, seed=7)
+    one, again, other = (shown(temperature=1.0, seed=seed) for seed in (3, 3, 4))
+    assert one == again != other != shown()
+    options = {"task": "questions", "sampling": drawing, "seed": 3}
+    assert answer(agent, [picture], ["what?"], **options)[0] + "\n" == one
 
 
 def test_nothing_is_continued_by_no_tokens():

@@ -14,7 +14,7 @@ def generate(
     question: str | None = None,
     task: str | None = None,
     max_tokens: int = 200,
-    temperature: float = 0.8,
+    temperature: float | None = None,
     top_p: float = 0.95,
     seed: int = 0,
 ) -> None:
@@ -28,7 +28,8 @@ def generate(
         task: source whose way of answering is used; emoji for captions, easy-vqa for questions. The
             options that it was trained with need not be named.
         max_tokens: of continued text.
-        temperature: 0 takes the likeliest token every time.
+        temperature: 0 takes the likeliest token every time, as captions and answers do if it is
+            not given; text is then drawn at 0.8.
         top_p: sample among the likeliest tokens that hold this much probability.
         seed: of the sampling.
     """
@@ -38,11 +39,12 @@ def generate(
     from mugato.data.sources import named_like
     from mugato.sampling import Sampling
 
-    loaded = Agent.from_pretrained(agent)
+    if temperature is None:
+        temperature = 0.8 if image is None else 0.0
+    sampling, loaded = Sampling(temperature=temperature, top_p=top_p), Agent.from_pretrained(agent)
     if image is None:
         if question is not None:
             raise ValueError("--question needs --image")
-        sampling = Sampling(temperature=temperature, top_p=top_p)
         # As it is: rich would break lines, and make pictures of what stands between colons.
         print(prompt, end="", flush=True)
         for piece in generation.continue_text(
@@ -58,7 +60,8 @@ def generate(
         raise ValueError(f"{name} is not about a picture: it observes {sorted(leaves)}")
     size_px = leaves["image"].shape[0]
     picture = read_picture(image.read_bytes(), size_px=size_px)
+    options = {"task": name, "sampling": sampling, "seed": seed}
     if question is None:
-        print(generation.caption(loaded, [picture], task=name)[0])
+        print(generation.caption(loaded, [picture], **options)[0])
     else:
-        print(generation.answer(loaded, [picture], [question], task=name)[0])
+        print(generation.answer(loaded, [picture], [question], **options)[0])
