@@ -6,6 +6,7 @@ from typing import Any
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 
 from mugato import display
 from mugato.commands.ablate import ablate
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             tyro.cli(COMMANDS[name], args=rest, prog=f"mugato {name}")
     except (ValueError, ImportError, OSError) as error:
         Console(stderr=True).print(
-            f"[red]mugato {name}:[/red] {error}", highlight=False, soft_wrap=True
+            f"[red]mugato {name}:[/red] {escape(str(error))}", highlight=False, soft_wrap=True
         )
         sys.exit(1)
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 console = Console()
 # Without a terminal (a log file, CI) progress is printed as lines, this many steps apart.
 LINES_EVERY = 100
+# The parts of a report that hold scores.
+REPORTED = ("tasks", "vqa", "caption", "text")
 
 
 def commands(known: Mapping[str, Callable]) -> None:
@@ -64,7 +67,9 @@ def record(tasks: Sequence["Task"], options: Mapping[str, Any]) -> None:
         except (ValueError, ImportError) as error:
             if len(tasks) == 1:
                 raise
-            console.print(f"[red]{task.name} was not recorded:[/red] {error}", highlight=False)
+            console.print(
+                f"[red]{task.name} was not recorded:[/red] {escape(str(error))}", highlight=False
+            )
             failed[task.name] = error
     if failed:
         raise ValueError(f"{len(failed)} of {len(tasks)} not recorded: {', '.join(failed)}")
@@ -170,13 +175,21 @@ def progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
 
 
 def evaluate(run: Path, *, command: str, started: float | None, **options: Any) -> None:
-    """Evaluate with a progress bar, then show the scores."""
+    """Evaluate with a progress bar, then show the scores, and what there are none of.
+
+    Raises:
+        ValueError: where nothing could be scored; the report says why.
+    """
     from mugato.evaluation.evaluate import evaluate as evaluate_run
 
     with progress("evaluating") as show:
         report = evaluate_run(run, command=command, started=started, progress=show, **options)
     console.print(_scores(report))
+    for name, problem in report["problems"].items():
+        console.print(f"[red]{name}:[/red] {escape(problem)}", highlight=False, soft_wrap=True)
     console.print(f"The report is in [bold]{run / 'report.html'}[/bold]")
+    if report["problems"] and not any(map(report.get, REPORTED)):
+        raise ValueError("nothing could be scored")
 
 
 def _bar() -> Progress:
@@ -195,7 +208,7 @@ def _losses(report: "StepReport") -> Table:
 
 
 def _print_line(report: "StepReport", config: "TrainConfig") -> None:
-    if report.step % LINES_EVERY == 0:
+    if report.step == 1 or report.step % LINES_EVERY == 0:
         console.print(
             f"step {report.step}/{config.steps} loss {report.loss:.3f} "
             f"{report.tokens_per_s / 1000:.1f} k tokens/s {report.seconds:.0f} s "

@@ -12,10 +12,11 @@ from mugato.agent import Agent
 from mugato.batch import pack
 from mugato.decoding import Decoder
 from mugato.episode import Episode, text_leaf, validate
-from mugato.policy import Policy, flat_observation
+from mugato.policy import MAX_TEXT_TOKENS, Policy, flat_observation
 from mugato.rows import stack_rows
-from mugato.sampling import GREEDY, Sampling
-from mugato.sequence import TokenSequence, encode, sequence
+from mugato.sampling import GREEDY, Sampling, row_generator
+from mugato.sequence import TokenSequence, check_fits, encode, sequence
+from mugato.spec import Spec
 from mugato.timesteps import text_timesteps
 
 # Options that are scored together.
@@ -33,28 +34,32 @@ def continue_text(
     """Yield pieces of text that follow the prompt, until end of text or `max_tokens`.
 
     An empty prompt starts a new document.
+
+    Raises:
+        ValueError: for less than one token.
     """
     if max_tokens < 1:
         raise ValueError(f"max_tokens must be at least 1, got {max_tokens}")
     text, vocab = agent.tokenizer.text, agent.tokenizer.vocab
-    generators = [torch.Generator().manual_seed(seed)]
-    legal = agent.tokenizer.text_ids
-    start = list(text.encode(prompt)) or [text.end_of_text]
-    ids = [int(i) for i in start]
-    with torch.inference_mode():
-        decoder = Decoder(agent.model, num_rows=1, precision="auto")
-        decoder.read(sequence(text_timesteps(ids), vocab), np.zeros(len(ids), np.int64))
-    shown = len(text.decode(ids))
-    for _ in range(max_tokens):
-        with torch.inference_mode():
-            chosen = int(decoder.decode(legal, sampling, generators))
-        if chosen == text.end_of_text:
-            return
-        ids.append(chosen)
-        whole = text.decode(ids)
-        if not whole.endswith("\ufffd"):  # a character may take several byte pieces
-            yield whole[shown:]
-            shown = len(whole)
+    start = [int(i) for i in text.encode(prompt)] or [text.end_of_text]
+    tokens = sequence(text_timesteps(start), vocab)
+    return _pieces(agent, tokens, start, max_tokens, sampling, seed)
+
+
+def stream(
+    agent: Agent, observation: Any, *, task: str, sampling: Sampling = GREEDY, seed: int = 0
+) -> Iterator[str]:
+    """Yield the text that answers one observation as it is written: a caption, an answer.
+
+    Raises:
+        ValueError: a task whose action is not one text, or an observation that does not fit it.
+    """
+    spec = agent.spec(task)
+    _check_text_action(spec, task)
+    observed = _observed(spec, observation, task)
+    tokens = encode(Episode(observations=observed, actions={}), spec, agent.tokenizer)
+    check_fits(np.array([len(tokens)]), context_length=agent.model.config.context_length, name=task)
+    return _pieces(agent, tokens, [], MAX_TEXT_TOKENS, sampling, seed)
 
 
 def caption(
@@ -105,19 +110,10 @@ def score_options(
             fit it, or an option that the context cannot hold beside it.
     """
     spec = agent.spec(task)
-    kinds = [leaf.kind for leaf in spec.action_leaves.values()]
-    if isinstance(options, str):
-        raise ValueError(f"{task}: options are several texts, got one: {options!r}")
-    if kinds != ["text"] or not options:
-        raise ValueError(
-            f"{task}: options are texts for an action of one text; got {len(options)} options for "
-            f"an action of {kinds}"
-        )
-    values = flat_observation(spec, observation, task=task)
-    observed = {
-        path: stack_rows(f"{task}: observation {path!r}", leaf, [values[path]])
-        for path, leaf in spec.observation_leaves.items()
-    }
+    if isinstance(options, str) or not options:
+        raise ValueError(f"{task}: options are one text or more in a list, got {options!r}")
+    _check_text_action(spec, task)
+    observed = _observed(spec, observation, task)
     (path,) = spec.action_leaves
     episodes = [
         validate(Episode(observations=observed, actions={path: text_leaf(o)}, name=task), spec)
@@ -153,3 +149,47 @@ def _check_leaves(agent: Agent, task: str, *, observed: Sequence[str], answered:
             f"{task} observes {found[0]} and answers with {found[1]}, not {list(observed)} and "
             f"{[answered]}"
         )
+
+
+def _check_text_action(spec: Spec, task: str) -> None:
+    kinds = [leaf.kind for leaf in spec.action_leaves.values()]
+    if kinds != ["text"]:
+        raise ValueError(f"{task} does not answer with one text: its action is {kinds}")
+
+
+def _observed(spec: Spec, observation: Any, task: str) -> dict[str, np.ndarray]:
+    """One observation as a timestep."""
+    values = flat_observation(spec, observation, task=task)
+    return {
+        path: stack_rows(f"{task}: observation {path!r}", leaf, [values[path]])
+        for path, leaf in spec.observation_leaves.items()
+    }
+
+
+def _pieces(
+    agent: Agent,
+    tokens: TokenSequence,
+    ids: Sequence[int],
+    max_tokens: int,
+    sampling: Sampling,
+    seed: int,
+) -> Iterator[str]:
+    """Text that follows what was read; `ids` are those of the text before it."""
+    text, legal = agent.tokenizer.text, agent.tokenizer.text_ids
+    generators, ids = [row_generator(seed)], list(ids)
+    with torch.inference_mode():
+        decoder = Decoder(agent.model, num_rows=1, precision="auto")
+        decoder.read(tokens, np.zeros(len(tokens), np.int64))
+    shown = len(text.decode(ids))
+    for _ in range(max_tokens):
+        with torch.inference_mode():
+            chosen = int(decoder.decode(legal, sampling, generators))
+        if chosen == text.end_of_text:
+            break
+        ids.append(chosen)
+        whole = text.decode(ids)
+        if not whole.endswith("\ufffd"):  # a character may take several byte pieces
+            yield whole[shown:]
+            shown = len(whole)
+    if rest := text.decode(ids)[shown:]:
+        yield rest

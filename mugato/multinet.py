@@ -6,6 +6,7 @@ valid answer, not an informed one. Nothing of the benchmark's is imported; docs/
 five lines that plug this in.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -59,16 +60,20 @@ class MultiNetAdapter:
         agent: Agent | str | Path | None = None,
         device: torch.device | str = "cpu",
         seed: int = 0,
+        **unknown: Any,
     ) -> None:
         """Load the agent.
 
         Args:
             agent: a folder other than the class's, or an agent that is loaded already.
             seed: of the vectors, which are sampled; whatever is asked before changes nothing.
+            unknown: what a harness may hand to every model; it is warned of and changes nothing.
 
         Raises:
             ValueError: the folder holds no agent.
         """
+        if unknown:
+            warnings.warn(f"initialize does not know {sorted(unknown)}", stacklevel=2)
         if not isinstance(agent, Agent):
             agent = Agent.from_pretrained(agent or self.agent_folder, device=device)
         self._agent, self._seed, self._is_initialized = agent, seed, True

@@ -21,7 +21,7 @@ from mugato.episode import Episode
 from mugato.precision import Precision
 from mugato.prompt import Prompt, PromptPart, prompt_tokens
 from mugato.rows import leaf_of_rows, stack_rows, value_of_row
-from mugato.sampling import Sampling
+from mugato.sampling import Sampling, row_generator
 from mugato.sequence import TokenSequence, check_fits, encode
 from mugato.spec import Leaf, Spec, flatten, unflatten
 
@@ -79,10 +79,7 @@ class Policy:
                 f"{task!r} is plain text: use mugato.generate, there is nothing to observe"
             )
         self._autoreset = AutoresetMode.NEXT_STEP
-        # On the processor, so that a seed means the same on every device.
-        self._generators = [
-            torch.Generator().manual_seed(seed + row) for row in range(self.num_rows)
-        ]
+        self._generators = [row_generator(seed, row) for row in range(self.num_rows)]
         with torch.inference_mode():
             # What every episode begins with: nothing, or the prompt.
             self._start = Decoder(agent.model, num_rows=1, precision=precision)

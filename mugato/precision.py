@@ -5,7 +5,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -21,7 +21,7 @@ _STORED = weakref.WeakKeyDictionary()
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
     """Mixed precision in bf16, or none; for training and full passes. Acting stores its weights."""
-    wanted = bf16_is_faster(device) if precision == "auto" else precision == "bf16"
+    wanted = _wants_bf16(precision, bf16_is_faster, device)
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
 
 
@@ -35,8 +35,7 @@ def acting_weights(model: SequenceModel, precision: Precision) -> SequenceModel:
     """
     parameters = list(model.parameters())
     device = parameters[0].device
-    wanted = bf16_acts_faster(device) if precision == "auto" else precision == "bf16"
-    if not wanted:
+    if not _wants_bf16(precision, bf16_acts_faster, device):
         return model
     # Weights loaded under inference mode cannot change, and count no changes.
     marks = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters]
@@ -45,6 +44,14 @@ def acting_weights(model: SequenceModel, precision: Precision) -> SequenceModel:
         stored = store(model, torch.bfloat16)
         _STORED[model] = (marks, stored)
     return stored
+
+
+def _wants_bf16(
+    precision: Precision, is_faster: Callable[[torch.device], bool], device: torch.device
+) -> bool:
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision is one of {get_args(Precision)}, not {precision!r}")
+    return is_faster(device) if precision == "auto" else precision == "bf16"
 
 
 @cache

@@ -15,12 +15,15 @@ from mugato.timesteps import text_timesteps
 Prompt = Episode | str
 PromptPart = Literal["start", "end"]
 
+# Tokens of a demonstration that are read (§2.5).
+LENGTH = 1024
+
 
 def prompt_tokens(agent: Agent, prompt: Prompt, *, task: str, part: PromptPart) -> TokenSequence:
-    """A prompt as tokens, as many as the context holds.
+    """A prompt as tokens.
 
-    Of a demonstration whole timesteps are taken, from its start or up to its end; a text is taken
-    as a document that goes on.
+    Of a demonstration whole timesteps are taken, up to 1,024 tokens or as many as the context
+    holds, from its start or up to its end; a text is taken as a document that goes on.
 
     Raises:
         ValueError: neither an episode nor a text, an episode that does not fit the task's spec, a
@@ -46,11 +49,12 @@ def prompt_tokens(agent: Agent, prompt: Prompt, *, task: str, part: PromptPart) 
         raise ValueError(f"{task}: a prompt is an Episode or a text, not {type(prompt).__name__}")
     episode = validate(prompt, spec)
     counts = np.bincount(encode(episode, spec, agent.tokenizer).timesteps)
-    check_fits(counts, context_length=context_length, name=episode.name)
+    length = min(LENGTH, context_length)
+    check_fits(counts, context_length=length, name=episode.name)
     if part == "start":
-        number = int((np.cumsum(counts) <= context_length).sum())
+        number = int((np.cumsum(counts) <= length).sum())
         episode = episode.window(0, number)
     else:
-        number = int((np.cumsum(counts[::-1]) <= context_length).sum())
+        number = int((np.cumsum(counts[::-1]) <= length).sum())
         episode = episode.window(len(episode) - number, len(episode))
     return encode(episode, spec, agent.tokenizer)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -64,3 +65,13 @@ def sample(
     # The first id whose share reaches above the height drawn; an id without a share never does.
     chosen = torch.searchsorted(cumulative, height, right=True).squeeze(1)
     return chosen.clamp(max=logits.shape[-1] - 1)
+
+
+def row_generator(seed: int, row: int = 0) -> torch.Generator:
+    """What a row draws from: row 1 of one seed is not row 0 of the next.
+
+    On the processor, so that a seed means the same on every device.
+    """
+    if row:
+        seed = int(np.random.SeedSequence([seed, row]).generate_state(1)[0])
+    return torch.Generator().manual_seed(seed)

@@ -137,3 +137,12 @@ def test_without_a_command_all_are_listed(capsys):
         run()
     shown = capsys.readouterr().out
     assert all(f"mugato {name}" in shown for name in cli.COMMANDS)
+
+
+def test_an_error_is_shown_as_it_is_brackets_and_all(capsys, monkeypatch):
+    def broken(name: str) -> None:
+        raise ImportError(f"pip install 'mugato[report]' [/tmp/{name}]")
+
+    monkeypatch.setitem(cli.COMMANDS, "play", broken)
+    line = fails(capsys, "play", "--name", "x")
+    assert line == "mugato play: pip install 'mugato[report]' [/tmp/x]"

@@ -9,7 +9,7 @@ from mugato.agent import Agent
 from mugato.batch import pack
 from mugato.commands.generate import generate
 from mugato.episode import Episode
-from mugato.generate import answer, caption, continue_text, score_options
+from mugato.generate import answer, caption, continue_text, score_options, stream
 from mugato.sampling import Sampling
 from mugato.sequence import encode
 from mugato.spec import Leaf, Spec
@@ -54,9 +54,9 @@ def test_scores_are_mean_log_likelihoods():
 
 def test_options_need_a_task_that_answers_in_words():
     agent = tiny_agent({"questions": QUESTIONS, "walk": Spec(observation=IMAGE, action=IMAGE)})
-    with pytest.raises(ValueError, match="got 0 options"):
+    with pytest.raises(ValueError, match=r"options are one text or more in a list, got \[\]"):
         score_options(agent, asked(), [], task="questions")
-    with pytest.raises(ValueError, match=r"walk: options are texts .* an action of \['image'\]"):
+    with pytest.raises(ValueError, match=r"walk does not answer .* its action is \['image'\]"):
         score_options(agent, asked()["image"], ["a"], task="walk")
     with pytest.raises(ValueError, match="observation 'image': shape"):
         wrong = {**asked(), "image": np.zeros((8, 8, 3), np.uint8)}
@@ -117,6 +117,7 @@ def test_answers_are_the_likeliest_or_drawn_by_seed(tmp_path, capsys):
     one, again, other = (shown(temperature=1.0, seed=seed) for seed in (3, 3, 4))
     assert one == again != other != shown()
     options = {"task": "questions", "sampling": drawing, "seed": 3}
+    assert "".join(stream(agent, {"image": picture, "question": "what?"}, **options)) + "\n" == one
     assert answer(agent, [picture], ["what?"], **options)[0] + "\n" == one
 
 
@@ -127,9 +128,25 @@ def test_nothing_is_continued_by_no_tokens():
 
 def test_options_that_cannot_be_scored_are_refused():
     agent = tiny_agent({"questions": QUESTIONS})
-    with pytest.raises(ValueError, match="options are several texts, got one: 'key'"):
+    with pytest.raises(ValueError, match="options are one text or more in a list, got 'key'"):
         score_options(agent, asked(), "key", task="questions")
     with pytest.raises(ValueError, match="does not have the task's structure"):
         score_options(agent, {"image": asked()["image"]}, OPTIONS, task="questions")
     with pytest.raises(ValueError, match=r"longest option take .* tokens, but the context holds"):
         score_options(agent, asked(), ["key", "key " * 2000], task="questions")
+
+
+def test_an_answer_streams_piece_by_piece():
+    agent = tiny_agent({"questions": QUESTIONS, "walk": Spec(observation=IMAGE, action=IMAGE)})
+    picture, question = asked().values()
+    numbers = set()
+    for seed in range(5):
+        options = {"task": "questions", "sampling": Sampling(), "seed": seed}
+        pieces = list(stream(agent, asked(), **options))
+        numbers.add(len(pieces))
+        assert ["".join(pieces)] == answer(agent, [picture], [question], **options)
+    assert max(numbers) > 1
+    with pytest.raises(ValueError, match=r"walk does not answer with one text"):
+        stream(agent, picture, task="walk")
+    with pytest.raises(ValueError, match="does not have the task's structure"):
+        stream(agent, {"image": picture}, task="questions")

@@ -295,3 +295,9 @@ def test_the_plug_of_the_documentation_is_found_as_the_harness_looks_for_it(tmp_
     adapter.initialize(device="cpu", seed=42)
     assert "bfcl" in adapter.supported_datasets
     check(adapter.predict_action(*asked("sqa3d"), "sqa3d"), "sqa3d")
+
+
+def test_what_a_harness_hands_to_every_model_is_warned_of():
+    adapter = MultiNetAdapter()
+    with pytest.warns(UserWarning, match=r"initialize does not know \['batch_size'\]"):
+        adapter.initialize(agent=tiny_agent({}), batch_size=4)

@@ -17,7 +17,7 @@ from mugato.decoding import Decoder
 from mugato.policy import Policy
 from mugato.precision import acting_weights
 from mugato.prompt import prompt_tokens
-from mugato.sampling import GREEDY
+from mugato.sampling import GREEDY, row_generator
 from mugato.sequence import encode
 from mugato.spec import spec_of
 from tests.agents import random_episode, tiny_agent
@@ -184,6 +184,13 @@ def test_of_a_long_demonstration_whole_timesteps_are_read_from_either_side():
     np.testing.assert_array_equal(end, whole[-30:])
 
 
+def test_a_demonstration_is_read_for_1024_tokens_however_long_the_context():
+    episode, spec = random_episode(SPACES["box"], SPACES["multi_discrete"], 300)
+    agent = tiny_agent({"task": spec}, context_length=1500)
+    start, end = (prompt_tokens(agent, episode, task="task", part=p).ids for p in ("start", "end"))
+    assert len(start) == len(end) == 1024 // 6 * 6
+
+
 def test_a_text_is_read_before_every_episode():
     agent = make_agent(OBSERVATION, spaces.Box(-1, 1, (2,)))
     observation = OBSERVATION.sample()
@@ -284,3 +291,8 @@ def test_stored_weights_follow_the_models():
     with torch.no_grad():
         next(agent.model.sequence_model.parameters()).mul_(2)
     assert acting_weights(agent.model.sequence_model, "bf16") is not stored
+
+
+def test_row_one_of_a_seed_is_not_row_zero_of_the_next():
+    drawn = [row_generator(seed, row).initial_seed() for seed in range(3) for row in range(3)]
+    assert len(set(drawn)) == 9

@@ -22,7 +22,8 @@ def evaluate(
     Args:
         run: folder of the run.
         episodes: episodes per task, on seeds from 3,000,000 that no demonstration uses.
-        tasks: only these; all that the agent was trained on if not given.
+        tasks: only these, sources of text, captions and questions too; all that the agent was
+            trained on if not given.
         workers: processes.
         started: when the whole undertaking began, in seconds since 1970, for `total_seconds`.
     """

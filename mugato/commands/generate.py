@@ -1,5 +1,6 @@
 """`mugato generate`: text, captions and answers."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -47,11 +48,11 @@ def generate(
             raise ValueError("--question needs --image")
         # As it is: rich would break lines, and make pictures of what stands between colons.
         print(prompt, end="", flush=True)
-        for piece in generation.continue_text(
-            loaded, prompt, max_tokens=max_tokens, sampling=sampling, seed=seed
-        ):
-            print(piece, end="", flush=True)
-        print()
+        _print(
+            generation.continue_text(
+                loaded, prompt, max_tokens=max_tokens, sampling=sampling, seed=seed
+            )
+        )
         return
     name = task or ("emoji" if question is None else "easy-vqa")
     name = named_like(name, loaded.specs) or name
@@ -60,8 +61,15 @@ def generate(
         raise ValueError(f"{name} is not about a picture: it observes {sorted(leaves)}")
     size_px = leaves["image"].shape[0]
     picture = read_picture(image.read_bytes(), size_px=size_px)
-    options = {"task": name, "sampling": sampling, "seed": seed}
-    if question is None:
-        print(generation.caption(loaded, [picture], **options)[0])
-    else:
-        print(generation.answer(loaded, [picture], [question], **options)[0])
+    asked = {} if question is None else {"question": question}
+    _print(
+        generation.stream(
+            loaded, {"image": picture, **asked}, task=name, sampling=sampling, seed=seed
+        )
+    )
+
+
+def _print(pieces: Iterable[str]) -> None:
+    for piece in pieces:
+        print(piece, end="", flush=True)
+    print()

@@ -12,7 +12,7 @@ from mugato.evaluation.findings import Findings, collect, find_tasks, plan_jobs
 from mugato.evaluation.plan import Plan
 from mugato.evaluation.report import report_data, write_report
 from mugato.evaluation.rollouts import Acting, load_agent
-from mugato.evaluation.tasks import chosen_tasks, run_contents
+from mugato.evaluation.tasks import chosen, run_contents
 from mugato.evaluation.videos import rendering_variables
 from mugato.evaluation.workers import Job
 from mugato.sampling import Sampling
@@ -40,7 +40,7 @@ def evaluate(
     A task that fails leaves the others as they are; the report says why it has no score.
 
     Args:
-        tasks: only these; all that the agent was trained on where None.
+        tasks: only these tasks and sources; all that the agent was trained on where None.
         workers: processes of one thread each.
         started: when the whole undertaking began, in seconds since 1970.
         progress: called with (what is at work, percent done, 100).
@@ -107,9 +107,11 @@ def make_plan(
         )
     run, acting = Path(run), make_acting(sampling, seed)
     contents = run_contents(run, load_agent(str(run), acting.device))
+    wanted = chosen(contents, tasks)
     return Plan(
         run=run,
-        names=chosen_tasks(contents, tasks),
+        names=wanted.tasks,
+        sources=wanted.sources,
         contents=contents,
         episodes=episodes,
         first_seed=first_seed,

@@ -45,14 +45,14 @@ class TextFindings:
 
 
 def language_jobs(plan: Plan) -> list[Job]:
-    """One job for each source of questions, captions or text that the run learned from."""
+    """One job for each source of questions, captions or text that is asked for."""
     return [
         Job(
             name=part,
             run=partial(_JOBS[part], str(plan.run), source, language_acting(plan.acting)),
             cost=TEXT_COST if part == TEXT else PICTURES_COST,
         )
-        for part, source in scored_sources(plan.contents.sources).items()
+        for part, source in scored_sources(plan.sources).items()
     ]
 
 

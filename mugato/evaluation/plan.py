@@ -14,11 +14,14 @@ class Plan:
 
     Attributes:
         names: the control tasks.
+        sources: of questions, captions and text.
+        contents: what the run learned: these, and what was left out on request.
         videos: whether to film an episode of each task, at the seed after the scored ones.
     """
 
     run: Path
     names: tuple[str, ...]
+    sources: tuple[str, ...]
     contents: RunContents
     episodes: int
     first_seed: int

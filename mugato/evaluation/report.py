@@ -123,8 +123,9 @@ def _missing(plan: Plan) -> list[str]:
         for source in plan.contents.sources
         if source not in scored.values()
     ]
-    if left_out := [name for name in plan.contents.tasks if name not in plan.names]:
-        missing.append(f"tasks left out on request: {', '.join(left_out)}")
+    learned = (*plan.contents.tasks, *scored.values())
+    if left_out := [name for name in learned if name not in (*plan.names, *plan.sources)]:
+        missing.append(f"left out on request: {', '.join(left_out)}")
     return missing if plan.names else ["no control tasks", *missing]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mugato.agent import Agent
+from mugato.data.sources import named_like
 from mugato.tasks.gymnasium_task import gymnasium_task
 from mugato.tasks.registry import TASKS
 from mugato.tasks.task import Task
@@ -49,17 +50,24 @@ def run_contents(run: Path, agent: Agent) -> RunContents:
         raise ValueError(f"{path} is not a run's config: {error!r}") from None
 
 
-def chosen_tasks(contents: RunContents, names: Sequence[str] | None) -> tuple[str, ...]:
-    """All tasks of the run, or those asked for.
+def chosen(contents: RunContents, names: Sequence[str] | None) -> RunContents:
+    """All that the run learned, or what was asked for by name; sources need no options.
 
     Raises:
-        ValueError: for a task that the run was not trained on.
+        ValueError: for a name that the run was not trained on.
     """
     if names is None:
-        return contents.tasks
-    if unknown := [name for name in names if name not in contents.tasks]:
-        raise ValueError(f"the run has no task {unknown}, only {list(contents.tasks)}")
-    return tuple(names)
+        return contents
+    known = (*contents.tasks, *contents.sources)
+    found = {name: named_like(name, known) for name in names}
+    if unknown := [name for name, like in found.items() if like is None]:
+        raise ValueError(f"the run has no task {unknown}, only {list(known)}")
+    wanted = set(found.values())
+    return replace(
+        contents,
+        tasks=tuple(name for name in contents.tasks if name in wanted),
+        sources=tuple(name for name in contents.sources if name in wanted),
+    )
 
 
 def find_task(name: str) -> Task:

@@ -5,6 +5,7 @@ tasks anew. A reference that ranks nothing, the expert no better than chance, is
 """
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ import gymnasium
 import numpy as np
 
 from mugato.disk import write_whole
+from mugato.errors import one_line
 from mugato.tasks.conform import NotInSpaceError
 from mugato.tasks.registry import PACKAGES
 from mugato.tasks.rollout import Rollout, random_policy, run_episode
@@ -123,20 +125,25 @@ def play_seeds(
     """Let the expert, if there is one, and random actions play each seed.
 
     Returns:
-        The expert's episodes, without those at which it gave up; the random ones, one per seed.
+        The expert's episodes, without those at which it gave up; the random ones, without those
+        that ended in an error of the environment's, which are warned of.
 
     Raises:
-        ValueError: an expert that acts outside the action space or gives up at all seeds.
+        ValueError: an expert that acts outside the action space or gives up at all seeds; an
+            environment that fails under random actions at all seeds.
     """
     expert, chance = list[Played](), list[Played]()
     with closing(task.make_env()) as env:
         for number, seed in enumerate(seeds, 1):
             if task.make_expert is not None and (played := by_expert(task, env, seed)) is not None:
                 expert.append(_played(played))
-            chance.append(_played(_by_chance(task, env, seed)))
+            if (played := _by_chance(task, env, seed)) is not None:
+                chance.append(_played(played))
             progress(number)
     if task.make_expert is not None and not expert:
         raise ValueError(f"{task.name}: the expert gave up at all {len(seeds)} seeds")
+    if not chance:
+        raise ValueError(f"{task.name} fails under random actions at all {len(seeds)} seeds")
     return expert, chance
 
 
@@ -214,11 +221,18 @@ def _is_measured(task: Task, known: Reference | None, episodes: int) -> bool:
         return False
 
 
-def _by_chance(task: Task, env: gymnasium.Env, seed: int) -> Rollout:
+def _by_chance(task: Task, env: gymnasium.Env, seed: int) -> Rollout | None:
+    """The episode of random actions; None where the environment fails."""
+
     def policy(env: gymnasium.Env) -> ActionFunction:
         return random_policy(env, seed=seed)
 
-    return run_episode(env, policy, seed=seed, max_episode_steps=task.max_episode_steps)
+    try:
+        return run_episode(env, policy, seed=seed, max_episode_steps=task.max_episode_steps)
+    except Exception as error:
+        message = f"{task.name}, seed {seed}: left out of the mean of random actions"
+        warnings.warn(f"{message}: {one_line(error)}", RuntimeWarning, stacklevel=2)
+        return None
 
 
 def _played(rollout: Rollout) -> Played:

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from mugato import cli
 from mugato.data.easy_vqa import open_easy_vqa
 from mugato.data.emoji import open_emoji
 from mugato.data.source import TEXT_SPEC
@@ -177,7 +178,7 @@ def test_files_are_written_whole_or_not_at_all(run, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tasks": ["walk"]}, r"the run has no task \['walk'\], only \['cartpole', 'guess'\]"),
+        ({"tasks": ["walk"]}, r"the run has no task \['walk'\], only \['cartpole', 'guess', "),
         ({"episodes": 0}, "episodes must be at least 1, got 0"),
         ({"first_seed": 7}, "seeds below 1000000 are for demonstrations, got 7"),
         ({"workers": 0}, "workers must be at least 1"),
@@ -205,3 +206,23 @@ def test_questions_and_text_of_a_whole_run(tmp_path):
     assert text["bz2_bits_per_byte"] < text["unigram_bits_per_byte"] < text["bits_per_byte"]
     assert len(text["continuations"]) == 3
     assert re.search(r"<blockquote>.+<em>", (folder / "report.html").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("names", "found", "left_out"),
+    [(["cartpole"], {"cartpole"}, "guess, emoji"), (["emoji"], set(), "cartpole, guess")],
+)
+def test_only_what_is_asked_for_is_scored(run, names, found, left_out):
+    data = evaluate(run, tasks=names, workers=1, videos=False, **OPTIONS)
+    assert set(data["tasks"]) == found
+    assert ("caption" in data) == ("emoji" in names)
+    assert f"left out on request: {left_out}" in data["missing"]
+
+
+def test_the_command_says_what_failed(run, capsys, monkeypatch):
+    monkeypatch.setitem(OUR_TASKS, "guess", guess_task(fault="error"))
+    with pytest.raises(SystemExit):
+        cli.main(["evaluate", str(run), "--tasks", "guess", "--episodes", "2", "--workers", "1"])
+    shown = capsys.readouterr()
+    assert "guess: 2 of 2 episodes failed: seed 3000000: RuntimeError" in shown.out
+    assert "nothing could be scored" in shown.err

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import gymnasium
 import pytest
 
 from mugato import cli
@@ -11,6 +12,7 @@ from mugato.tasks.references import (
     REFERENCES,
     load_references,
     measure,
+    play_seeds,
     reference,
     save_references,
     unmeasured,
@@ -175,3 +177,21 @@ def test_unknown_domains_and_nothing_named_are_one_line(capsys: pytest.CaptureFi
         with pytest.raises(SystemExit):
             run(*arguments)
         assert message in capsys.readouterr().err
+
+
+class Breaks(gymnasium.Wrapper):
+    """Ends in an error where nobody steers."""
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if terminated and observation[0] > 0:
+            raise RuntimeError("off the rails")
+        return observation, reward, terminated, truncated, info
+
+
+def test_an_environment_that_fails_under_random_actions_costs_those_seeds_alone():
+    task = replace(CARTPOLE, name="rails", make_env=lambda: Breaks(CARTPOLE.make_env()))
+    with pytest.warns(RuntimeWarning, match="rails, seed 3000.*: off the rails"):
+        expert, chance = play_seeds(task, range(3_000_000, 3_000_008))
+    assert len(expert) == 8
+    assert 0 < len(chance) < 8
