@@ -3,7 +3,8 @@
 Rows of 1,024 tokens. `control`: 16 image patches, 7 other observation tokens, separator and action
 in each timestep (one token in 25 is a target). `text`: every token is a target. GPT-2 has the same
 width, depth, heads and vocabulary, and gets ids in place of patches: it is spared their embedding.
-It is measured as it comes, and with the huge pages that `mugato train` asks PyTorch for.
+It is measured as it comes, and with its freed memory kept (`MALLOC_*`): its logits are large, and
+fresh pages are dear on a virtual machine. mugato has the huge pages that `mugato train` asks for.
 Every variant runs in a fresh process; variants take turns; medians, spread and ratios are printed.
 
     python benchmarks/model.py [--rounds 3] [--sizes micro small] [--precisions bf16 fp32]
@@ -27,7 +28,16 @@ LENGTH = 1024
 PATCHES, OTHERS = 16, 7
 TIMESTEP = PATCHES + OTHERS + 2
 STEPS, WARM_UP = 5, 3  # the matrix library compiles, memory grows
-MODELS = ("gato rotary", "gato transformer-xl", "gpt2", "gpt2 huge-pages")
+HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
+MEMORY = {
+    "gpt2": {},
+    "gpt2 kept-memory": {
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": str(2**40),
+        **HUGE_PAGES,
+    },
+}
+MODELS = ("gato rotary", "gato transformer-xl", "gpt2", "gpt2 kept-memory")
 
 
 def measure(options: argparse.Namespace) -> dict[str, float]:
@@ -147,11 +157,9 @@ def _batch(options: argparse.Namespace, vocab: Any) -> Any:
 
 
 def _run(arguments: list[str]) -> dict[str, float]:
-    """One variant in a process of its own, with huge pages as in `mugato train`."""
+    """One variant in a process of its own, with its way to ask for memory."""
     command = [sys.executable, __file__, "--measure", *arguments]
-    environment = dict(os.environ)
-    if arguments[-1] != "gpt2":
-        environment["THP_MEM_ALLOC_ENABLE"] = "1"
+    environment = {**os.environ, **MEMORY.get(arguments[-1], HUGE_PAGES)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise SystemExit(done.stderr)
