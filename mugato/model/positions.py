@@ -21,7 +21,7 @@ def rotate(
 ) -> Float[Tensor, "*B H L head"]:
     """Turn each pair (x_i, x_{i + head/2}) by its angle; the dtype of x is kept.
 
-    >>> quarter = torch.tensor(torch.pi / 2)
+    >>> quarter = torch.tensor([torch.pi / 2])
     >>> rotate(torch.tensor([[[1.0, 0.0]]]), (quarter.cos(), quarter.sin())).round().abs()
     tensor([[[0., 1.]]])
     """
