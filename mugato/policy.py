@@ -156,7 +156,7 @@ class Policy:
         """
         if not self.is_vector:
             return self.select_actions([observation])[0]
-        values = self._flatten(observation)
+        values = flat_observation(self.spec, observation, task=self.task)
         leaves = self.spec.observation_leaves
         columns = self._select({p: self._column(p, leaves[p], v) for p, v in values.items()})
         return unflatten(self.spec.action, columns, "action")
@@ -167,7 +167,7 @@ class Policy:
         Raises:
             ValueError: as `select_action`.
         """
-        flat = [self._flatten(observation) for observation in observations]
+        flat = [flat_observation(self.spec, one, task=self.task) for one in observations]
         columns = self._select(
             {
                 path: self._column(path, leaf, [values[path] for values in flat])
@@ -225,9 +225,6 @@ class Policy:
         if marked.any():
             self._decoder.put(torch.from_numpy(marked).to(self._decoder.device), self._start)
             self._timesteps[marked] = 0
-
-    def _flatten(self, observation: Any) -> dict[str, Any]:
-        return flat_observation(self.spec, observation, task=self.task)
 
     def _column(self, path: str, leaf: Leaf, values: Sequence[Any] | np.ndarray) -> np.ndarray:
         """One leaf of all rows, (rows, *shape), checked."""

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,18 +52,18 @@ class Feed:
         self._coming: dict[int, deque[Future]] = {part: deque() for part in parts}
 
     def __enter__(self) -> "Feed":
-        pickled = _pickled(self._mixture) if self._workers else b""
-        self._folder = TemporaryDirectory(prefix="mugato-feed-")
-        self._executor = _executor(pickled, self._workers, Path(self._folder.name))
-        num_lanes = len(self._state[0].lanes)
-        for ahead in range(num_lanes):
-            for part in self._parts:
-                self._ask(part, (self._state[part].turn + ahead) % num_lanes)
+        with ExitStack() as stack:
+            self._executor = _executor(self._mixture, self._workers, stack)
+            stack.callback(self._executor.shutdown, wait=True, cancel_futures=True)
+            num_lanes = len(self._state[0].lanes)
+            for ahead in range(num_lanes):
+                for part in self._parts:
+                    self._ask(part, (self._state[part].turn + ahead) % num_lanes)
+            self._resources = stack.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._executor.shutdown(wait=True, cancel_futures=True)
-        self._folder.cleanup()
+        self._resources.close()
 
     def next(self) -> tuple[list[Batch], tuple[PartState, ...]]:
         """One batch of each part, and the states of all parts after them."""
@@ -107,11 +108,14 @@ def _pickled(mixture: Mixture) -> bytes:
         ) from error
 
 
-def _executor(pickled: bytes, workers: int, folder: Path) -> Executor:
+def _executor(mixture: Mixture, workers: int, stack: ExitStack) -> Executor:
+    """A thread or processes; what these need besides goes with the `stack`."""
     if not workers:
         return ThreadPoolExecutor(1)
+    pickled = _pickled(mixture)
     # Through a file: a process that dies before it has read a long argument would hang the pool.
-    file = folder / "mixture.pickle"
+    folder = stack.enter_context(TemporaryDirectory(prefix="mugato-feed-"))
+    file = Path(folder) / "mixture.pickle"
     file.write_bytes(pickled)
     return ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(file,)
