@@ -5,7 +5,7 @@ The same as `mugato train`; torchrun wants a file to start.
 
 import sys
 
-from mugato.cli import main
+from mugato.cli.main import main
 
 if __name__ == "__main__":
     main(["train", *sys.argv[1:]])

@@ -52,7 +52,7 @@ def make_agent(name: str, device: str) -> Any:
     from mugato.model.config import PAPER_VOCAB, GatoConfig
     from mugato.model.gato import Gato
     from mugato.spec import spec_of
-    from mugato.tokenizers.tokenizer import Tokenizer
+    from mugato.tokens.tokenizer import Tokenizer
 
     size, sequence_model = MODELS[name]
     config = replace(
@@ -79,7 +79,7 @@ class Acting:
     def __init__(self, agent: Any, actions: int, rows: int, precision: str) -> None:
         import numpy as np
 
-        from mugato.policy import Policy
+        from mugato.acting.policy import Policy
 
         self.rows, self.generator = rows, np.random.default_rng(0)
         task = str(actions)
@@ -100,10 +100,10 @@ def naive_pass(agent: Any, rows: int, precision: str) -> Callable[[], None]:
     import numpy as np
     import torch
 
-    from mugato.batch import pack
     from mugato.episode import Episode
-    from mugato.precision import autocast
-    from mugato.sequence import encode
+    from mugato.model.precision import autocast
+    from mugato.tokens.batch import pack
+    from mugato.tokens.sequence import encode
 
     generator = np.random.default_rng(0)
     number = CONTEXT // (OBSERVED + 1)
@@ -188,7 +188,7 @@ def bandwidth(device: str) -> float:
 
 def needed_bytes(agent: Any, precision: str) -> int:
     """Bytes of the weights that one decoded token needs: the blocks, and the legal rows."""
-    from mugato.precision import acting_weights
+    from mugato.model.precision import acting_weights
 
     model = agent.model.sequence_model
     stored = next(acting_weights(model, precision).parameters())  # type: ignore
@@ -268,7 +268,7 @@ def _print_rows(name: str, threads: str, rows: str, r: dict[str, Any]) -> None:
 def _machine(device: str) -> str:
     import torch
 
-    from mugato.evaluation.machine import describe_machine, git_commit
+    from mugato.system.machine import describe_machine, git_commit
 
     machine = describe_machine()
     where = machine["gpu"] if device == "cuda" else f"{machine['cores']} cores of {machine['cpu']}"

@@ -24,14 +24,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mugato.data.feed import Feed
+from mugato.data.loader import Feed
 from mugato.data.mixture import Mixture
 from mugato.model.gato import Gato
-from mugato.precision import autocast
-from mugato.presets import preset
+from mugato.model.precision import autocast
 from mugato.training import setup
 from mugato.training.config import TrainConfig
 from mugato.training.optimizer import make_optimizer
+from mugato.training.presets import preset
 
 EPISODES = {
     "babyai-go-to-obj": 200,

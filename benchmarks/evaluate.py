@@ -19,20 +19,20 @@ from pathlib import Path
 
 import torch
 
+from mugato.acting.sampling import Sampling
 from mugato.agent import Agent
-from mugato.evaluation.episode_jobs import episode_jobs, run_episode_jobs
+from mugato.evaluation.episodes import Acting, Assignment, Played, PlayedEpisode, play_episodes
 from mugato.evaluation.evaluate import make_acting
-from mugato.evaluation.rollouts import Acting, Assignment, Played, PlayedEpisode, play_episodes
+from mugato.evaluation.jobs import episode_jobs, run_episode_jobs
 from mugato.model.config import GatoConfig
 from mugato.model.gato import Gato
-from mugato.precision import Precision
-from mugato.sampling import Sampling
+from mugato.model.precision import Precision
 from mugato.spec import spec_of
 from mugato.tasks.registry import TASKS
 from mugato.tasks.task import EVALUATION_SEEDS, Task
-from mugato.tokenizers.image import ImageTokenizer
-from mugato.tokenizers.text import TextTokenizer
-from mugato.tokenizers.tokenizer import Tokenizer
+from mugato.tokens.images import ImageTokenizer
+from mugato.tokens.text import TextTokenizer
+from mugato.tokens.tokenizer import Tokenizer
 
 LEVELS = (
     "babyai-go-to-red-ball-no-dists", "babyai-go-to-red-ball-grey", "babyai-go-to-red-ball",

@@ -12,10 +12,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
-from mugato.batch import Batch
+from mugato.model.attention_mask import Sight
 from mugato.model.config import GatoConfig
 from mugato.model.gato import Gato
-from mugato.model.sight import Sight
+from mugato.tokens.batch import Batch
 
 LENGTH = 1024
 

@@ -44,7 +44,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     """Tokens per second and peak memory of one variant, in this process."""
     import torch
 
-    from mugato.precision import autocast
+    from mugato.model.precision import autocast
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -124,10 +124,10 @@ def _gpt2(options: argparse.Namespace, device: Any) -> tuple[Any, Callable]:
 def _batch(options: argparse.Namespace, vocab: Any) -> Any:
     import numpy as np
 
-    from mugato.batch import pack
-    from mugato.sequence import sequence
-    from mugato.timesteps import Timesteps, TokenizedLeaf, text_timesteps
-    from mugato.tokenizers.image import ImageTokenizer
+    from mugato.tokens.batch import pack
+    from mugato.tokens.images import ImageTokenizer
+    from mugato.tokens.sequence import sequence
+    from mugato.tokens.timesteps import Timesteps, TokenizedLeaf, text_timesteps
 
     generator = np.random.default_rng(0)
     if options.batch == "text":

@@ -29,11 +29,11 @@ def measure(precision: str, threads: int, chunked: bool) -> float:
     from torch.nn import functional as F
 
     from mugato.model import loss
-    from mugato.precision import autocast
-    from mugato.presets import preset
+    from mugato.model.precision import autocast
     from mugato.training import setup
     from mugato.training.config import TrainConfig
     from mugato.training.optimizer import make_optimizer
+    from mugato.training.presets import preset
 
     torch.set_num_threads(threads)
     if not chunked:

@@ -8,29 +8,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mugato.batch import Batch, pack, pad
+    from mugato.acting.policy import Policy
     from mugato.episode import Episode
     from mugato.model.config import GatoConfig
     from mugato.model.gato import Gato
-    from mugato.policy import Policy
-    from mugato.sequence import TokenSequence
     from mugato.spec import spec_of
     from mugato.tasks.task import Task
-    from mugato.timesteps import Timesteps
-    from mugato.tokenizers.tokenizer import Tokenizer
+    from mugato.tokens.batch import Batch, pack, pad
+    from mugato.tokens.sequence import TokenSequence
+    from mugato.tokens.timesteps import Timesteps
+    from mugato.tokens.tokenizer import Tokenizer
 
 _MODULES = {
-    "Batch": "mugato.batch",
+    "Batch": "mugato.tokens.batch",
     "Episode": "mugato.episode",
     "Gato": "mugato.model.gato",
     "GatoConfig": "mugato.model.config",
-    "Policy": "mugato.policy",
+    "Policy": "mugato.acting.policy",
     "Task": "mugato.tasks.task",
-    "TokenSequence": "mugato.sequence",
-    "Timesteps": "mugato.timesteps",
-    "Tokenizer": "mugato.tokenizers.tokenizer",
-    "pack": "mugato.batch",
-    "pad": "mugato.batch",
+    "TokenSequence": "mugato.tokens.sequence",
+    "Timesteps": "mugato.tokens.timesteps",
+    "Tokenizer": "mugato.tokens.tokenizer",
+    "pack": "mugato.tokens.batch",
+    "pad": "mugato.tokens.batch",
     "spec_of": "mugato.spec",
 }
 

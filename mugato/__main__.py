@@ -1,6 +1,6 @@
 """`python -m mugato` is `mugato`."""
 
-from mugato.cli import main
+from mugato.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from mugato.model import files
+from mugato.model import serialization as files
 from mugato.model.gato import Gato
 from mugato.spec import Spec
-from mugato.tokenizers.tokenizer import Tokenizer
+from mugato.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,10 @@ from mugato.episode import Episode
 from mugato.model.config import GatoConfig
 from mugato.model.gato import Gato
 from mugato.spec import Spec, flatten, spec_of
-from mugato.tokenizers.image import ImageTokenizer
-from mugato.tokenizers.text import TextTokenizer
-from mugato.tokenizers.tokenizer import Tokenizer
-from mugato.vocab import Vocab
+from mugato.tokens.images import ImageTokenizer
+from mugato.tokens.text import TextTokenizer
+from mugato.tokens.tokenizer import Tokenizer
+from mugato.tokens.vocab import Vocab
 
 TEXTS = [f"go to the {c} {s}" for c in ("red", "blue", "green") for s in ("ball", "key", "box")]
 

@@ -7,8 +7,8 @@ import numpy as np
 from mugato.data.source import Source
 from mugato.episode import Episode, validate
 from mugato.spec import Leaf
-from mugato.tokenizers.image import image_size
-from mugato.tokenizers.tokenizer import Tokenizer
+from mugato.tokens.images import image_size
+from mugato.tokens.tokenizer import Tokenizer
 
 
 def check_episode(source: Source, index: int, tokenizer: Tokenizer) -> Episode:

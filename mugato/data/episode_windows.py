@@ -14,9 +14,9 @@ import numpy as np
 from mugato.data.checked_source import CheckedSource
 from mugato.data.window import Run, Window
 from mugato.episode import Episode
-from mugato.sequence import TokenSequence, check_fits, check_observation_fits, encode
 from mugato.spec import Leaf
-from mugato.tokenizers.tokenizer import Tokenizer
+from mugato.tokens.sequence import TokenSequence, check_fits, check_observation_fits, encode
+from mugato.tokens.tokenizer import Tokenizer
 
 # Of prompts, that many are the end of an episode.
 GOAL_SHARE = 0.5

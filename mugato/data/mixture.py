@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from mugato.batch import Batch, RowPacker, batch_of
 from mugato.data.window import Window, Windows
-from mugato.sequence import TokenSequence
+from mugato.tokens.batch import Batch, RowPacker, batch_of
+from mugato.tokens.sequence import TokenSequence
 
 # How many windows that do not fit a batch wait for the next one before the batch is closed.
 MAX_WAITING = 16

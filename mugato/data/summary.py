@@ -7,7 +7,7 @@ import numpy as np
 from mugato.data.source import Source
 from mugato.episode import Episode
 from mugato.spec import Leaf, Spec
-from mugato.tokenizers.tokenizer import Tokenizer
+from mugato.tokens.tokenizer import Tokenizer
 
 # Texts differ in length: those of so many episodes stand for all, where there are more.
 NUM_PROBES = 64

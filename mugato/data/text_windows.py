@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from mugato.data.byte_cache import ByteCache
+from mugato.data.cache import ByteCache
 from mugato.data.checked_source import CheckedSource
 from mugato.data.window import Run, Window
 from mugato.episode import Episode
-from mugato.sequence import TokenSequence, sequence
-from mugato.timesteps import text_timesteps, tokenize
-from mugato.tokenizers.tokenizer import Tokenizer
+from mugato.tokens.sequence import TokenSequence, sequence
+from mugato.tokens.timesteps import text_timesteps, tokenize
+from mugato.tokens.tokenizer import Tokenizer
 
 # Of each document looked at to learn how many tokens a character has, so many characters.
 PROBE_CHARACTERS = 4000

@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from mugato.sequence import TokenSequence
+from mugato.tokens.sequence import TokenSequence
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from mugato.data.episode_windows import EpisodeWindows
 from mugato.data.source import Source
 from mugato.data.text_windows import TextWindows
 from mugato.data.window import Windows
-from mugato.tokenizers.tokenizer import Tokenizer
+from mugato.tokens.tokenizer import Tokenizer
 
 
 def windows_of(

@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 
 from mugato.agent import Agent
-from mugato.data.minari_source import open_minari
+from mugato.data.formats.minari.read import open_minari
 from mugato.episode import Episode
-from mugato.errors import one_line
 from mugato.evaluation.comparison import Difference, difference
-from mugato.evaluation.episode_jobs import PlayEpisodes
+from mugato.evaluation.episodes import Assignment
 from mugato.evaluation.findings import task_scores
+from mugato.evaluation.jobs import PlayEpisodes
 from mugato.evaluation.plan import Plan
 from mugato.evaluation.references import measure_reference, tabled_reference
-from mugato.evaluation.rollouts import Assignment
 from mugato.evaluation.scores import Reference, TaskScores
-from mugato.evaluation.workers import Job, Outcome
 from mugato.spec import Spec, flatten
+from mugato.system.errors import one_line
+from mugato.system.workers import Job, Outcome
 from mugato.tasks.references import by_expert
 from mugato.tasks.task import TUNING_SEEDS, Task
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mugato.data.packages import require
+from mugato.system.optional import require
 
 
 def caption_scores(given: Sequence[str], expected: Sequence[str]) -> dict[str, Any]:

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from mugato.evaluation.report import JSON
+from mugato.evaluation.results import seeds_of
 from mugato.evaluation.scores import (
     AGGREGATES,
     Interval,
     Reference,
     stratified_difference,
 )
-from mugato.evaluation.task_rows import seeds_of
+from mugato.reports.report import JSON
 
 # Of each task's row.
 COMPARED_KEYS = ("domain", "expert", "random", "seeds", "returns")

@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 
-from mugato.evaluation.episode_jobs import run_episode_jobs
+from mugato.acting.sampling import Sampling
+from mugato.evaluation.contents import chosen, run_contents
+from mugato.evaluation.episodes import Acting, load_agent
 from mugato.evaluation.findings import Findings, collect, find_tasks, plan_jobs
+from mugato.evaluation.jobs import run_episode_jobs
 from mugato.evaluation.plan import Plan
-from mugato.evaluation.report import report_data, write_report
-from mugato.evaluation.rollouts import Acting, load_agent
-from mugato.evaluation.tasks import chosen, run_contents
-from mugato.evaluation.videos import rendering_variables
-from mugato.evaluation.workers import Job
-from mugato.sampling import Sampling
+from mugato.evaluation.video import rendering_variables
+from mugato.reports.report import report_data, write_report
+from mugato.system.workers import Job
 from mugato.tasks.task import DEMONSTRATION_SEEDS, EVALUATION_SEEDS
 
 Progress = Callable[[str, int, int], None]  # called with (what is at work, done, of how many)

@@ -6,16 +6,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mugato.evaluation.episode_jobs import episode_jobs
-from mugato.evaluation.language_jobs import CAPTIONS, QUESTIONS, TEXT, TextFindings, language_jobs
+from mugato.evaluation.contents import find_task
+from mugato.evaluation.episodes import Acting, FailedEpisode, Played, PlayedEpisode, load_agent
+from mugato.evaluation.jobs import episode_jobs
+from mugato.evaluation.language import CAPTIONS, QUESTIONS, TEXT, TextFindings, language_jobs
 from mugato.evaluation.pictures import Answers
 from mugato.evaluation.plan import Plan
 from mugato.evaluation.references import measure_reference, tabled_reference
-from mugato.evaluation.rollouts import Acting, FailedEpisode, Played, PlayedEpisode, load_agent
 from mugato.evaluation.scores import Reference, TaskScores
-from mugato.evaluation.tasks import find_task
-from mugato.evaluation.videos import film_episode, write_mp4
-from mugato.evaluation.workers import Job, JobProgress, Outcome
+from mugato.evaluation.video import film_episode, write_mp4
+from mugato.system.workers import Job, JobProgress, Outcome
 from mugato.tasks.task import Task
 
 # Episodes of 50 that take about as long as the job, for the order and for the progress bar.

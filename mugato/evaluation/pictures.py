@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from mugato.acting.policy import Policy
+from mugato.acting.sampling import GREEDY
 from mugato.agent import Agent
-from mugato.data.easy_vqa import EasyVqa, QuestionType, open_easy_vqa, question_type
-from mugato.data.emoji import open_emoji
 from mugato.data.source import Source
+from mugato.data.sources.easy_vqa import EasyVqa, QuestionType, open_easy_vqa, question_type
+from mugato.data.sources.emoji import open_emoji
 from mugato.evaluation.captions import caption_scores
-from mugato.policy import Policy
-from mugato.precision import Precision
-from mugato.sampling import GREEDY
+from mugato.model.precision import Precision
 
 ROWS = 256
 ANSWERS_PER_TYPE = 2

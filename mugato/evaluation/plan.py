@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mugato.evaluation.rollouts import Acting
-from mugato.evaluation.tasks import RunContents
+from mugato.evaluation.contents import RunContents
+from mugato.evaluation.episodes import Acting
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mugato.data.minari_source import open_minari
+from mugato.data.formats.minari.read import open_minari
 from mugato.evaluation.scores import ON_AGENTS_SEEDS, Reference
 from mugato.tasks.references import play_seeds, reference, versions_of
 from mugato.tasks.task import EVALUATION_SEEDS, Task

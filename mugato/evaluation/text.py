@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Int
 
 from mugato.agent import Agent
-from mugato.batch import pack
-from mugato.precision import Precision, autocast
-from mugato.sequence import TokenSequence, sequence
-from mugato.timesteps import text_timesteps
-from mugato.tokenizers.text import TextTokenizer
+from mugato.model.precision import Precision, autocast
+from mugato.tokens.batch import pack
+from mugato.tokens.sequence import TokenSequence, sequence
+from mugato.tokens.text import TextTokenizer
+from mugato.tokens.timesteps import text_timesteps
 
 ROWS = 8
 

@@ -12,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mugato.model.blockwise import blockwise_attention
+from mugato.model.attention_mask import Sight
+from mugato.model.blockwise_attention import blockwise_attention
 from mugato.model.config import GatoConfig
 from mugato.model.positions import pick, rotary_angles, rotate, sinusoids
-from mugato.model.ring import Cache
-from mugato.model.sight import Sight
+from mugato.model.ring_attention import Cache
 
 
 class RotaryAttention(nn.Module):

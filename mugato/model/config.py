@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mugato.vocab import Vocab
+from mugato.tokens.vocab import Vocab
 
 # `sequence_model` names of Hugging Face models begin with this.
 HUGGING_FACE = "hf:"

@@ -8,9 +8,9 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mugato.sequence import ACTION_POSITION
-from mugato.tokenizers.image import NUM_LEVELS
-from mugato.vocab import Vocab
+from mugato.tokens.images import NUM_LEVELS
+from mugato.tokens.sequence import ACTION_POSITION
+from mugato.tokens.vocab import Vocab
 
 # Standard deviation of a fresh model's logits: its first loss is that of a uniform guess. What goes
 # in is multiplied by √width, as in Transformer-XL, so that what a token is is not drowned by what
@@ -102,7 +102,7 @@ class PatchPositionEncoding(nn.Module):
     In training an index is drawn uniformly from the patch's interval; in evaluation its rounded
     mean is taken. The intervals of the paper's example, an image of 64x80 pixels with 4x5 patches:
 
-    >>> from mugato.tokenizers.image import ImageTokenizer
+    >>> from mugato.tokens.images import ImageTokenizer
     >>> intervals = torch.from_numpy(ImageTokenizer().intervals((64, 80))).long()
     >>> intervals[::5, :2].tolist()
     [[0, 32], [32, 64], [64, 96], [96, 128]]

@@ -13,8 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mugato.batch import Batch
-from mugato.model import files
+from mugato.model import serialization as files
 from mugato.model.config import GatoConfig
 from mugato.model.embedding import (
     DiscreteEmbedding,
@@ -23,15 +22,16 @@ from mugato.model.embedding import (
     ResidualEmbedding,
 )
 from mugato.model.loss import LossConfig, TargetLosses, target_losses
-from mugato.model.sequence_models import build_sequence_model
+from mugato.model.registry import build_sequence_model
+from mugato.tokens.batch import Batch
 
 
 class Gato(nn.Module):
     """The generalist agent's one set of weights: embedding, sequence model, tied head (§2.2).
 
-    >>> from mugato.batch import pack
-    >>> from mugato.sequence import sequence
-    >>> from mugato.timesteps import text_timesteps
+    >>> from mugato.tokens.batch import pack
+    >>> from mugato.tokens.sequence import sequence
+    >>> from mugato.tokens.timesteps import text_timesteps
     >>> config = GatoConfig.micro()
     >>> model = Gato(config)
     >>> batch = pack([sequence(text_timesteps([5, 6, 7, 8]), config.vocab)], length=16)

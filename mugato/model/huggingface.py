@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from mugato.errors import one_line
 from mugato.model.config import HUGGING_FACE, GatoConfig
-from mugato.model.contract import SequenceModel
+from mugato.model.sequence_model import SequenceModel
+from mugato.system.errors import one_line
 
 # Lengths of rows are rounded up to this: every new shape costs a compilation on CPUs.
 LENGTH_MULTIPLE = 32

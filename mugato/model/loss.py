@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from mugato.batch import Batch
+from mugato.tokens.batch import Batch
 
 # Rows of logits that exist at once.
 CHUNK_ROWS = 256

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from mugato.model.attention import Heads
 from mugato.model.config import GatoConfig
-from mugato.model.contract import SequenceModel
+from mugato.model.sequence_model import SequenceModel
 from mugato.model.transformer import Block
 
 # Tokens that are related by one matrix product.

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mugato.model.attention import RelativeAttention, RotaryAttention
+from mugato.model.attention_mask import Sight
 from mugato.model.config import GatoConfig
-from mugato.model.contract import SequenceModel
-from mugato.model.ring import Distances
-from mugato.model.sight import Sight
-from mugato.model.state import KeyValueState
+from mugato.model.kv_cache import KeyValueState
+from mugato.model.ring_attention import Distances
+from mugato.model.sequence_model import SequenceModel
 
 
 class Transformer(SequenceModel):

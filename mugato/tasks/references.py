@@ -16,8 +16,8 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 
-from mugato.disk import write_whole
-from mugato.errors import one_line
+from mugato.system.errors import one_line
+from mugato.system.files import write_whole
 from mugato.tasks.conform import NotInSpaceError
 from mugato.tasks.registry import PACKAGES
 from mugato.tasks.rollout import Rollout, random_policy, run_episode

@@ -2,7 +2,7 @@
 
 import difflib
 
-from mugato.tasks import (
+from mugato.tasks.domains import (
     atari,
     babyai,
     box2d,

@@ -10,7 +10,7 @@ from typing import Any
 
 import gymnasium
 
-from mugato.data.packages import require as require  # for the domains' files
+from mugato.system.optional import require as require  # for the domains' files
 
 # Episodes of one use never serve another.
 DEMONSTRATION_SEEDS = range(1_000_000)

@@ -2,6 +2,10 @@
 
 Each records its arguments, so that Gymnasium can rebuild the whole stack from the environment's
 spec, and with it Minari from a recorded data set.
+
+A wrapper that shrinks the pictures of an environment, so that a timestep costs few patches.
+
+A wrapper for games that would begin, or go, the same way every time.
 """
 
 import contextlib
@@ -13,6 +17,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
+from jaxtyping import UInt8
+from PIL import Image
 
 TEXT_LENGTH = 1024
 
@@ -98,3 +104,49 @@ def _with_text(space: spaces.Space) -> spaces.Space:
     if space.dtype is not None and np.dtype(space.dtype).kind == "U":
         return spaces.Text(max_length=TEXT_LENGTH, min_length=0, charset=string.printable)
     return space
+
+
+class SmallPicture(gymnasium.ObservationWrapper, RecordConstructorArgs):
+    """Shrink a picture to `height` x `width` pixels, each the mean of the area that it covers.
+
+    Args:
+        key: where the picture is in a Dict observation; None if the observation is the picture.
+    """
+
+    def __init__(
+        self, env: gymnasium.Env, *, height: int, width: int, key: str | None = None
+    ) -> None:
+        RecordConstructorArgs.__init__(self, height=height, width=width, key=key)
+        gymnasium.ObservationWrapper.__init__(self, env)
+        self._height, self._width, self._key = height, width, key
+        space = spaces.Box(0, 255, (height, width, 3), np.uint8)
+        whole: Any = env.observation_space
+        self.observation_space = space if key is None else spaces.Dict({**whole.spaces, key: space})
+
+    def observation(self, observation: Any) -> Any:
+        if self._key is None:
+            return self._shrunk(observation)
+        return {**observation, self._key: self._shrunk(observation[self._key])}
+
+    def _shrunk(
+        self, picture: UInt8[np.ndarray, "height width 3"]
+    ) -> UInt8[np.ndarray, "small_height small_width 3"]:
+        image = Image.fromarray(picture).resize((self._width, self._height), Image.Resampling.BOX)
+        return np.asarray(image)
+
+
+class RandomStart(gymnasium.Wrapper, RecordConstructorArgs):
+    """Begin each episode with 1 to `most` random actions, drawn from the environment's seed."""
+
+    def __init__(self, env: gymnasium.Env, *, most: int) -> None:
+        RecordConstructorArgs.__init__(self, most=most)
+        gymnasium.Wrapper.__init__(self, env)
+        self._most = most
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple:
+        observation, info = self.env.reset(seed=seed, options=options)
+        rng = self.unwrapped.np_random
+        self.env.action_space.seed(int(rng.integers(2**31)))
+        for _ in range(rng.integers(1, self._most, endpoint=True)):
+            observation, _, _, _, info = self.env.step(self.env.action_space.sample())
+        return observation, info

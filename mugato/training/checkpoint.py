@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from mugato.data.mixture import PartState
-from mugato.disk import write_whole
+from mugato.system.files import write_whole
 
 STATE = "training_state.safetensors"
 

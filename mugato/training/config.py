@@ -6,7 +6,7 @@ from typing import Literal
 
 from mugato.model.config import GatoConfig
 from mugato.model.loss import LossConfig
-from mugato.precision import Precision
+from mugato.model.precision import Precision
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from mugato.training.config import TrainConfig
-from mugato.training.parallel import Ranks
+from mugato.training.distributed import Ranks
 
 REPORTED = (ValueError, ImportError, OSError)  # what a user can cause: said in one line
 

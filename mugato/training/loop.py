@@ -13,16 +13,16 @@ import torch
 import torch.distributed as dist
 
 from mugato.agent import Agent
-from mugato.batch import Batch
-from mugato.data.feed import Feed
+from mugato.data.loader import Feed
 from mugato.data.mixture import Mixture, PartState
-from mugato.disk import write_whole
-from mugato.precision import autocast
+from mugato.model.precision import autocast
+from mugato.system.files import write_whole
+from mugato.tokens.batch import Batch
 from mugato.training.checkpoint import Progress, load_state, save_state
 from mugato.training.config import TrainConfig
+from mugato.training.distributed import Ranks
 from mugato.training.metrics import MetricsWriter, StepReport
 from mugato.training.optimizer import learning_rate, make_optimizer
-from mugato.training.parallel import Ranks
 
 TRAIN_CONFIG = "train_config.json"
 

@@ -7,18 +7,18 @@ import numpy as np
 import torch
 
 from mugato.agent import Agent, read_tokenizer_and_specs
-from mugato.data.minari_source import open_minari
+from mugato.data.formats.minari.read import open_minari
 from mugato.data.mixture import Mixture
+from mugato.data.registry import open_source
 from mugato.data.source import Source
-from mugato.data.sources import open_source
 from mugato.data.windows import windows_of
 from mugato.episode import Episode
 from mugato.model.gato import Gato
 from mugato.spec import Spec
 from mugato.tasks.registry import TASKS
-from mugato.tokenizers.image import ImageTokenizer
-from mugato.tokenizers.text import TextTokenizer
-from mugato.tokenizers.tokenizer import Tokenizer
+from mugato.tokens.images import ImageTokenizer
+from mugato.tokens.text import TextTokenizer
+from mugato.tokens.tokenizer import Tokenizer
 from mugato.training.config import TrainConfig
 
 # Episodes looked at per source when a text tokenizer is trained: missions and questions repeat,

@@ -9,11 +9,11 @@ from mugato.data.check import check_episode
 from mugato.data.source import EpisodeList
 from mugato.data.summary import summarize
 from mugato.episode import Episode
-from mugato.sequence import encode
 from mugato.spec import Leaf, Spec
-from mugato.tokenizers.image import ImageTokenizer
-from mugato.tokenizers.text import TextTokenizer
-from mugato.tokenizers.tokenizer import Tokenizer
+from mugato.tokens.images import ImageTokenizer
+from mugato.tokens.sequence import encode
+from mugato.tokens.text import TextTokenizer
+from mugato.tokens.tokenizer import Tokenizer
 
 SPEC = Spec(
     observation={

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from mugato.data.four_rooms import four_rooms_episode, four_rooms_tokens
-from mugato.data.minari_source import open_minari
-from mugato.data.pointmaze import pointmaze_episode, rounding
+from examples.four_rooms import four_rooms_episode, four_rooms_tokens
+from examples.pointmaze import pointmaze_episode, rounding
+from mugato.data.formats.minari.read import open_minari
 from mugato.episode import Episode
-from mugato.sequence import encode
+from mugato.recording.recorder import record
 from mugato.spec import Leaf, Spec
-from mugato.tasks.record import record
 from mugato.tasks.registry import get_task
-from mugato.tokenizers.text import TextTokenizer
-from mugato.tokenizers.tokenizer import Tokenizer
+from mugato.tokens.sequence import encode
+from mugato.tokens.text import TextTokenizer
+from mugato.tokens.tokenizer import Tokenizer
 
 
 @pytest.fixture(autouse=True)

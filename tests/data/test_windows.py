@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from mugato.data.byte_cache import ByteCache
+from mugato.data.cache import ByteCache
 from mugato.data.source import EpisodeList
 from mugato.data.windows import windows_of
 from mugato.episode import Episode, text_leaf
-from mugato.sequence import ACTION_POSITION, encode
+from mugato.tokens.sequence import ACTION_POSITION, encode
 from tests.agents import random_episode
 from tests.data.test_mixture import (
     TOKENIZER,

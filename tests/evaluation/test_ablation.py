@@ -7,18 +7,18 @@ import json
 import numpy as np
 import pytest
 
+from mugato.acting.sampling import GREEDY
 from mugato.episode import validate
 from mugato.evaluation import ablation
 from mugato.evaluation.ablation import CONDITIONS, NONE, RIGHT, WRONG, ablation_jobs, demonstrations
-from mugato.evaluation.ablation_report import ablate, ablation_markdown
+from mugato.evaluation.contents import TASKS as OUR_TASKS
+from mugato.evaluation.contents import find_task
+from mugato.evaluation.episodes import load_agent
 from mugato.evaluation.evaluate import make_plan
-from mugato.evaluation.rollouts import load_agent
 from mugato.evaluation.scores import Reference
-from mugato.evaluation.tasks import TASKS as OUR_TASKS
-from mugato.evaluation.tasks import find_task
-from mugato.sampling import GREEDY
+from mugato.recording.recorder import record
+from mugato.reports.ablation import ablate, ablation_markdown
 from mugato.spec import spec_of
-from mugato.tasks.record import record
 from tests.agents import tiny_agent
 from tests.evaluation.environments import Guess, guess_expert, guess_task
 

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from mugato import cli
+from mugato.cli import main as cli
 from mugato.evaluation import scores
 from mugato.evaluation.comparison import compare, read_report
+from mugato.evaluation.results import task_row
 from mugato.evaluation.scores import Reference, TaskScores, stratified_difference
-from mugato.evaluation.task_rows import task_row
 
 SEEDS = range(3_000_000, 3_000_040)
 

@@ -6,15 +6,17 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mugato import cli
-from mugato.data.easy_vqa import open_easy_vqa
-from mugato.data.emoji import open_emoji
+from mugato.cli import main as cli
 from mugato.data.source import TEXT_SPEC
-from mugato.evaluation import language_jobs, pictures, report
+from mugato.data.sources.easy_vqa import open_easy_vqa
+from mugato.data.sources.emoji import open_emoji
+from mugato.evaluation import language as language_jobs
+from mugato.evaluation import pictures
+from mugato.evaluation.contents import TASKS as OUR_TASKS
+from mugato.evaluation.episodes import load_agent
 from mugato.evaluation.evaluate import evaluate
-from mugato.evaluation.report_html import report_html
-from mugato.evaluation.rollouts import load_agent
-from mugato.evaluation.tasks import TASKS as OUR_TASKS
+from mugato.reports import report
+from mugato.reports.html import report_html
 from mugato.spec import spec_of
 from mugato.tasks.references import Played
 from mugato.tasks.registry import TASKS

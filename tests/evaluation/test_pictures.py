@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mugato.data.easy_vqa import open_easy_vqa
-from mugato.data.emoji import open_emoji
+from mugato.data.sources.easy_vqa import open_easy_vqa
+from mugato.data.sources.emoji import open_emoji
 from mugato.evaluation import pictures
 from mugato.evaluation.pictures import evaluate_captions, evaluate_questions, score_answers
 from tests.agents import tiny_agent

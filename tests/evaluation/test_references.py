@@ -6,15 +6,15 @@ import h5py
 import numpy as np
 import pytest
 
-from mugato.data.minari_source import open_minari
+from mugato.data.formats.minari.read import open_minari
 from mugato.evaluation.references import (
     demonstrated_returns,
     measure_reference,
     tabled_reference,
 )
 from mugato.evaluation.scores import ON_AGENTS_SEEDS
+from mugato.recording.recorder import record
 from mugato.tasks import references
-from mugato.tasks.record import record
 from mugato.tasks.registry import TASKS
 from tests.evaluation.environments import guess_expert, guess_task
 

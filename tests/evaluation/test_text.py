@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from mugato.batch import pack
 from mugato.evaluation.text import (
     bits_per_byte,
     bz2_bits_per_byte,
     scored_windows,
     unigram_bits_per_byte,
 )
-from mugato.sequence import sequence
 from mugato.spec import Leaf, Spec
-from mugato.timesteps import text_timesteps
+from mugato.tokens.batch import pack
+from mugato.tokens.sequence import sequence
+from mugato.tokens.timesteps import text_timesteps
 from tests.agents import TEXTS, tiny_agent
 
 PROSE = Spec(observation={}, action={"text": Leaf(kind="text", dtype="str")})

@@ -9,13 +9,13 @@ import torch
 from gymnasium import spaces
 from torch.nn import functional as F
 
-from mugato.batch import _PatchTable, pack
 from mugato.model.embedding import PatchPositionEncoding, ResidualEmbedding
 from mugato.model.gato import Gato
 from mugato.model.loss import LossConfig, linear_cross_entropy
 from mugato.model.transformer import Transformer
+from mugato.tokens.batch import _PatchTable, pack
 from tests.agents import tiny_config
-from tests.test_sequence import TOKENIZER, encode
+from tests.tokens.test_sequence import TOKENIZER, encode
 
 
 def make_model(seed=0, **changes):

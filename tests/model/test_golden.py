@@ -10,15 +10,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from mugato.model.attention import RelativeAttention, RotaryAttention
+from mugato.model.attention_mask import Sight
 from mugato.model.config import GatoConfig
 from mugato.model.embedding import ResidualEmbedding
 from mugato.model.gato import Gato
 from mugato.model.positions import rotary_angles, rotate, sinusoids
 from mugato.model.recurrent import scan
-from mugato.model.sight import Sight
 from mugato.model.transformer import Block, FeedForward
 from tests.agents import tiny_config
-from tests.test_sequence import TOKENIZER
+from tests.tokens.test_sequence import TOKENIZER
 
 
 def config(**changes):

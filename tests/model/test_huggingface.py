@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from mugato.model.sequence_models import build_sequence_model
+from mugato.model.registry import build_sequence_model
 from tests.agents import tiny_config
-from tests.test_sequence import TOKENIZER
+from tests.tokens.test_sequence import TOKENIZER
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from mugato.batch import pack, pad
 from mugato.model.gato import Gato
-from mugato.model.sequence_models import SEQUENCE_MODELS, build_sequence_model
+from mugato.model.registry import SEQUENCE_MODELS, build_sequence_model
+from mugato.tokens.batch import pack, pad
 from tests.agents import tiny_config
-from tests.test_sequence import TOKENIZER, encode
+from tests.tokens.test_sequence import TOKENIZER, encode
 
 HUGGING_FACE = ["hf:gpt2", "hf:llama", "hf:mamba"]
 ALL = [*SEQUENCE_MODELS, *HUGGING_FACE]

@@ -3,7 +3,7 @@ import pytest
 
 pytest.importorskip("ale_py")
 
-from mugato.tasks.atari import TASKS
+from mugato.tasks.domains.atari import TASKS
 from mugato.tasks.rollout import random_policy, run_episode
 from mugato.tasks.task import TUNING_SEEDS, Task
 

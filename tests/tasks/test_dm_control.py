@@ -4,7 +4,7 @@ import pytest
 pytest.importorskip("shimmy")
 pytest.importorskip("mujoco")
 
-from mugato.tasks.dm_control import TASKS
+from mugato.tasks.domains.dm_control import TASKS
 from mugato.tasks.rollout import random_policy, run_episode
 from mugato.tasks.task import TUNING_SEEDS, Task
 

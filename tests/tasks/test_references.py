@@ -7,7 +7,7 @@ from pathlib import Path
 import gymnasium
 import pytest
 
-from mugato import cli
+from mugato.cli import main as cli
 from mugato.tasks.references import (
     REFERENCES,
     load_references,

@@ -3,11 +3,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mugato.tasks.sokoban import TASKS
-from mugato.tasks.sokoban_env import CELLS, Sokoban
-from mugato.tasks.sokoban_levels import MIN_SOLUTION_MOVES, new_level
-from mugato.tasks.sokoban_rules import MOVES, Level, moved
-from mugato.tasks.sokoban_solver import solve
+from mugato.tasks.domains.sokoban import TASKS
+from mugato.tasks.envs.sokoban import (
+    CELLS,
+    MIN_SOLUTION_MOVES,
+    MOVES,
+    Level,
+    Sokoban,
+    moved,
+    new_level,
+)
+from mugato.tasks.experts.sokoban import solve
 from mugato.tasks.task import TUNING_SEEDS
 
 SEED = TUNING_SEEDS.start

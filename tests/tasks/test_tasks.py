@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mugato.spec import spec_of
-from mugato.tasks.mujoco import LINKS_M, reaching_angles
+from mugato.tasks.domains.mujoco import LINKS_M, reaching_angles
 from mugato.tasks.registry import DOMAINS, PACKAGES, TASKS, get_task
 from mugato.tasks.rollout import run_episode
 from mugato.tasks.task import TUNING_SEEDS, Task, require

@@ -3,9 +3,9 @@ import pytest
 
 pytest.importorskip("textworld")
 
+from mugato.tasks.domains.textworld import TASKS
 from mugato.tasks.rollout import random_policy, run_episode
 from mugato.tasks.task import TUNING_SEEDS
-from mugato.tasks.textworld import TASKS
 
 SEED = TUNING_SEEDS.start
 TASK = TASKS[0]

@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("vizdoom")
 
+from mugato.tasks.domains.vizdoom import TASKS
 from mugato.tasks.rollout import random_policy, run_episode
 from mugato.tasks.task import TUNING_SEEDS, Task
-from mugato.tasks.vizdoom import TASKS
 
 SEED = TUNING_SEEDS.start
 

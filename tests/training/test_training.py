@@ -17,10 +17,10 @@ from mugato.agent import Agent
 from mugato.data.mixture import Mixture
 from mugato.training.checkpoint import STATE
 from mugato.training.config import OptimizerConfig, TrainConfig
+from mugato.training.distributed import Ranks, ranks
 from mugato.training.launch import run_in_processes
 from mugato.training.loop import StepResult, train
 from mugato.training.metrics import read_metrics
-from mugato.training.parallel import Ranks, ranks
 from tests.agents import tiny_agent
 from tests.data.test_mixture import TOKENIZER, control_source, make_windows, text_source
 

@@ -1,0 +1,96 @@
+"""`mugato data`: what there is, one episode of it, and whether it is sound."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from mugato.training.config import TokenizerConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from mugato.data.source import Source
+    from mugato.tokens.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class List:
+    """What is there: episodes, timesteps, tokens, bytes and spec of all data on this machine."""
+
+    def __call__(self) -> None:
+        from mugato.cli.data_view import show_all
+
+        show_all(_tokenizer(TokenizerConfig(), {}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """One episode as pictures, and as the tokens that a model reads.
+
+    Attributes:
+        id: a task, for its own demonstrations, or any source: emoji, minari:ID, lerobot:FOLDER.
+        episode: its number.
+        split: of a source that has several.
+        timesteps: how many are shown.
+        max_tokens: how many are shown of one text.
+        out: write the pictures of all timesteps too: a contact sheet (.png) or a film (.gif).
+        tokenizer: as in training.
+    """
+
+    id: tyro.conf.Positional[str]
+    episode: int = 0
+    split: str = "train"
+    timesteps: int = 3
+    max_tokens: int = 64
+    out: Path | None = None
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+
+    def __call__(self) -> None:
+        from mugato.cli.data_pictures import write_pictures
+        from mugato.cli.data_view import open_by_id, show_episode
+        from mugato.cli.display import console
+
+        source = open_by_id(self.id, self.split)
+        tokenizer = _tokenizer(self.tokenizer, {self.id: source})
+        episode = show_episode(
+            source, self.episode, tokenizer, timesteps=self.timesteps, max_tokens=self.max_tokens
+        )
+        if self.out is not None:
+            write_pictures(self.out, episode, source.spec)
+            console.print(f"pictures in [bold]{self.out}[/bold]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """Look at all values and their way to tokens and back; the first fault ends it, with status 1.
+
+    Attributes:
+        id: a task, for its own demonstrations, or any source: emoji, minari:ID, lerobot:FOLDER.
+        split: of a source that has several.
+    """
+
+    id: tyro.conf.Positional[str]
+    split: str = "train"
+
+    def __call__(self) -> None:
+        from mugato.cli.data_view import check, open_by_id
+
+        source = open_by_id(self.id, self.split)
+        check(source, _tokenizer(TokenizerConfig(), {self.id: source}))
+
+
+Action = Annotated[
+    tyro.conf.OmitSubcommandPrefixes[List | Show | Check], tyro.conf.arg(prefix_name=False)
+]
+
+
+def data(action: Action) -> None:
+    """Look at data: list what there is, show an episode, check all of it."""
+    action()
+
+
+def _tokenizer(config: TokenizerConfig, sources: Mapping[str, "Source"]) -> "Tokenizer":
+    from mugato.training.setup import make_tokenizer
+
+    return make_tokenizer(TrainConfig(sources=("data",), tokenizer=config), sources)

@@ -1,0 +1,186 @@
+"""What `mugato data` shows: a table of all data, one episode as tokens, the progress of a check."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from minari.storage import get_dataset_path
+from rich.console import Group, RenderableType
+from rich.progress import track
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from mugato.cli.data_pictures import TERMINAL_COLUMNS, frames, half_blocks
+from mugato.cli.display import console
+from mugato.data.check import check_episode
+from mugato.data.formats.minari.read import DATA_FOLDER
+from mugato.data.registry import SOURCES, open_source
+from mugato.data.source import Source
+from mugato.data.summary import describe, describe_leaf, summarize
+from mugato.episode import Episode
+from mugato.spec import Leaf, Spec
+from mugato.tasks.registry import TASKS
+from mugato.tokens.sequence import TokenSequence, encode
+from mugato.tokens.tokenizer import Tokenizer
+
+STYLES = {
+    "text": "green", "image": "magenta", "discrete": "yellow", "continuous": "cyan",
+    "separator": "dim",
+}  # fmt: skip
+MAX_VALUE_CHARACTERS = 300
+
+
+def open_by_id(name: str, split: str) -> Source:
+    """Open what `open_source` takes, or a task's own demonstrations by the task's name."""
+    if name in TASKS:
+        name = f"minari:{TASKS[name].dataset_id}"
+    return open_source(name, split)
+
+
+def known_ids() -> Iterator[tuple[str, Path | None]]:
+    """All data on this machine by id, with the folder of what has one to itself."""
+    yield from ((name, None) for name in SOURCES)
+    own = {task.dataset_id: name for name, task in TASKS.items()}
+    root = Path(get_dataset_path())
+    for folder in sorted(root.glob(f"**/{DATA_FOLDER}")):
+        place = folder.parent.relative_to(root)
+        if not any(part.startswith(".") for part in place.parts):
+            dataset_id = place.as_posix()
+            yield own.get(dataset_id, f"minari:{dataset_id}"), folder.parent
+
+
+def show_all(tokenizer: Tokenizer) -> None:
+    """A line for everything there is; what cannot be opened says why."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("id and spec", overflow="fold")
+    for name in ("episodes", "timesteps", "tokens", "bytes", "on disk"):
+        table.add_column(name, justify="right", no_wrap=True)
+    entries = list(known_ids())
+    for name, folder in track(entries, "Counting", console=console, transient=True):
+        table.add_row(*_row(name, folder, tokenizer))
+    console.print(table)
+    console.print(
+        "Named sources: their train split. Bytes: of pixels, numbers and text as they are read. "
+        "≈: estimated from a part of the texts.",
+        style="dim",
+    )
+
+
+def _row(name: str, folder: Path | None, tokenizer: Tokenizer) -> tuple[RenderableType, ...]:
+    disk = "" if folder is None else _size(_disk_bytes(folder))
+    try:
+        source = open_by_id(name, "train")
+        found = summarize(source, tokenizer)
+    except (ValueError, ImportError, OSError) as error:
+        return Text(name).append(f"\n{error}", "red"), "", "", "", "", disk
+    about = "" if found.exact else "≈ "
+    return (
+        Text(name).append(f"\n{describe(source.spec)}", "dim"),
+        f"{found.episodes:,}",
+        f"{found.timesteps:,}",
+        f"{about}{found.tokens:,}",
+        f"{about}{_size(found.num_bytes)}",
+        disk,
+    )
+
+
+def show_episode(
+    source: Source, index: int, tokenizer: Tokenizer, *, timesteps: int, max_tokens: int
+) -> Episode:
+    """One episode: its first timesteps as pictures, tokens by modality and decoded values."""
+    if not 0 <= index < len(source):
+        raise ValueError(f"{source.name} has episodes 0 to {len(source) - 1}, no episode {index}")
+    episode, spec = source[index], source.spec
+    stream = encode(episode, spec, tokenizer)
+    targets = int(stream.loss_mask.sum())
+    parts = [f"{len(episode)} timesteps, {len(stream):,} tokens, {targets:,} of them targets"]
+    if len(episode.rewards):
+        parts.append(f"return {episode.episode_return:g}")
+    console.print(Text(episode.name, style="bold"), Text(", ".join(parts)))
+    console.print(Text(describe(spec)))
+    console.print(_legend())
+    for t in range(min(timesteps, len(episode))):
+        console.print(Rule(f"timestep {t}", align="left", style="dim"))
+        console.print(_timestep(t, episode, spec, tokenizer, stream, max_tokens))
+    if timesteps < len(episode):
+        left = len(episode) - timesteps
+        console.print(f"{left} more timesteps (--timesteps {len(episode)})", style="dim")
+    return episode
+
+
+def check(source: Source, tokenizer: Tokenizer) -> None:
+    """Look at every episode; the first fault is raised."""
+    timesteps = 0
+    episodes = range(len(source))
+    for i in track(episodes, f"Checking {source.name}", console=console, transient=True):
+        timesteps += len(check_episode(source, i, tokenizer))
+    console.print(
+        f"{source.name}: {len(source):,} episodes, {timesteps:,} timesteps: no fault; "
+        "all values come back from their tokens",
+        highlight=False,
+    )
+
+
+def _timestep(
+    t: int,
+    episode: Episode,
+    spec: Spec,
+    tokenizer: Tokenizer,
+    stream: TokenSequence,
+    max_tokens: int,
+) -> RenderableType:
+    """The leaves of a timestep in the order of the stream."""
+    table = Table("leaf", "tokens", "value", box=None, pad_edge=False)
+    slots = [(path, leaf, False) for path, leaf in spec.observation_leaves.items()]
+    slots += [("separator", None, False)] if slots else []
+    slots += [(path, leaf, True) for path, leaf in spec.action_leaves.items()]
+    for slot, (path, leaf, is_action) in enumerate(slots):
+        here = (stream.timesteps == t) & (stream.slots == slot)
+        ids = stream.ids[here]
+        kind = "separator" if leaf is None else leaf.kind
+        style = f"bold {STYLES[kind]}" if is_action else STYLES[kind]
+        if kind == "image":
+            tokens = f"{len(ids)} patches"
+        else:
+            tokens = " ".join(map(str, ids[:max_tokens]))
+            tokens += f" … {len(ids) - max_tokens:,} more" if len(ids) > max_tokens else ""
+        value = "" if leaf is None else _value(leaf, ids, tokenizer, is_action=is_action)
+        name = f"{path} (target)" if is_action else path
+        table.add_row(Text(name, style), Text(tokens, style), Text(value))
+    if not any(leaf.kind == "image" for leaf in spec.observation_leaves.values()):
+        return table
+    if console.color_system is None:  # a file or a pipe: half blocks would all look alike
+        return table
+    return Group(half_blocks(frames(episode, spec)[t], columns=TERMINAL_COLUMNS), table)
+
+
+def _value(leaf: Leaf, ids: np.ndarray, tokenizer: Tokenizer, *, is_action: bool) -> str:
+    """What the tokens say: decoded, not what was read."""
+    if leaf.kind == "image":
+        return describe_leaf(leaf)
+    value = tokenizer.decode(leaf, ids, is_action=is_action)
+    shown = value if isinstance(value, str) else np.array2string(value, precision=3, threshold=12)
+    if len(shown) > MAX_VALUE_CHARACTERS:
+        return f"{shown[:MAX_VALUE_CHARACTERS]} … ({len(shown):,} characters)"
+    return shown
+
+
+def _legend() -> Text:
+    return Text(" ").join(Text(kind, style) for kind, style in STYLES.items())
+
+
+def _disk_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _size(num_bytes: int) -> str:
+    """Bytes for people.
+
+    >>> _size(999), _size(4_841_378)
+    ('999 B', '4.8 MB')
+    """
+    size, unit = float(num_bytes), 0
+    while size >= 999.5 and unit < 4:
+        size, unit = size / 1000, unit + 1
+    return f"{size:.1f} {' kMGT'[unit]}B" if unit else f"{num_bytes} B"

@@ -1,0 +1,25 @@
+"""`mugato demo`: everything in one go."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+from mugato.cli import display
+from mugato.cli.evaluate import evaluate
+from mugato.cli.record import preset_tasks, unrecorded
+from mugato.cli.train import run_training
+from mugato.training.presets import preset
+
+
+def demo(*, run: Path = Path("runs/demo"), started: float | None = None) -> None:
+    """Everything in one go: record what is missing, train one agent, evaluate it, write the report.
+
+    Args:
+        run: folder of the run.
+        started: when the undertaking began, in seconds since 1970, if installing is to count.
+    """
+    started = started or time.time()
+    display.record(unrecorded(preset_tasks("demo")), {"workers": 2})
+    config = dataclasses.replace(preset("demo"), run=run)
+    run_training(config)
+    evaluate(run, started=started)

@@ -1,0 +1,229 @@
+"""What the command line shows while it works: progress bars, tables, time left."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from mugato.agent import Agent
+    from mugato.recording.recorder import RecordReport
+    from mugato.tasks.task import Task
+    from mugato.training.checkpoint import Progress as RunProgress
+    from mugato.training.config import TrainConfig
+    from mugato.training.metrics import StepReport
+
+console = Console()
+# Without a terminal (a log file, CI) progress is printed as lines, this many steps apart.
+LINES_EVERY = 100
+# The parts of a report that hold scores.
+REPORTED = ("tasks", "vqa", "caption", "text")
+
+
+def commands(known: Mapping[str, Callable]) -> None:
+    """What `mugato` without a command says."""
+    table = Table.grid(padding=(0, 2))
+    for name, function in known.items():
+        table.add_row(f"  [bold]mugato {name}[/bold]", (function.__doc__ or "").splitlines()[0])
+    console.print("One generalist agent: record, train, act, evaluate. Each takes --help.\n", table)
+
+
+def tasks(known: Iterable["Task"]) -> None:
+    """All tasks, one line each."""
+    table = Table("task", "domain", "demonstrations", "action noise", box=None)
+    for task in known:
+        table.add_row(task.name, task.domain, str(task.episodes), f"{task.action_noise:g}")
+    console.print(table)
+
+
+@contextmanager
+def status(what: str, *, quiet: bool = False) -> Iterator[None]:
+    """A spinner while something takes a moment."""
+    if quiet or not console.is_terminal:
+        if not quiet:
+            console.print(f"{what} ...")
+        yield
+        return
+    with console.status(f"{what} ..."):
+        yield
+
+
+def record(tasks: Sequence["Task"], options: Mapping[str, Any]) -> None:
+    """Record tasks one after the other, with a progress bar each.
+
+    Raises:
+        ValueError: naming the tasks that could not be recorded, after all others were.
+    """
+    failed = {}
+    for task in tasks:
+        try:
+            _record(task, options)
+        except (ValueError, ImportError) as error:
+            if len(tasks) == 1:
+                raise
+            console.print(
+                f"[red]{task.name} was not recorded:[/red] {escape(str(error))}", highlight=False
+            )
+            failed[task.name] = error
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(tasks)} not recorded: {', '.join(failed)}")
+
+
+def _record(task: "Task", options: Mapping[str, Any]) -> None:
+    from mugato.recording.recorder import record as record_task
+
+    kept, total = 0, options.get("episodes") or task.episodes
+    try:
+        with _bar() as bar:
+            bar_id = bar.add_task(f"recording {task.name}", total=total)
+
+            def show(episodes: int, dropped: int) -> None:
+                nonlocal kept
+                kept = episodes
+                bar.update(bar_id, completed=kept)
+
+            report = record_task(task, progress=show, **options)
+    except BaseException:
+        if kept:
+            how = " without --overwrite" if options.get("overwrite") else ""
+            console.print(
+                f"{task.name}: {kept} of {total} episodes are kept; the same command{how} goes on "
+                "from there, --overwrite begins anew",
+                soft_wrap=True,
+            )
+        raise
+    console.print(_recorded(report), highlight=False, soft_wrap=True)
+
+
+def _recorded(report: "RecordReport") -> str:
+    from mugato.data.formats.minari.read import open_minari
+    from mugato.data.summary import summarize
+    from mugato.tokens.text import TextTokenizer
+    from mugato.tokens.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer(text=TextTokenizer.paper())
+    found = summarize(open_minari(report.dataset_id), tokenizer)
+    parts = [
+        f"{report.dataset_id}: {report.episodes:,} episodes, {report.timesteps:,} timesteps",
+        f"{'' if found.exact else '≈ '}{found.tokens:,} tokens",
+        f"{report.size_bytes / 1e6:,.1f} MB",
+        f"mean return {report.return_mean:.2f}",
+    ]
+    if report.dropped:
+        causes = ", ".join(f"{count} {cause}" for cause, count in report.dropped_by_cause.items())
+        parts.append(f"{len(report.dropped)} dropped ({causes})")
+    if report.continued:
+        parts.append(f"{report.continued} from before")
+    return f"{', '.join(parts)}, {report.seconds:.0f} s"
+
+
+@contextmanager
+def training(
+    config: "TrainConfig", agent: "Agent", *, quiet: bool = False
+) -> Iterator[Callable[["StepReport"], None]]:
+    """A live table of the losses, with speed and time left."""
+    if quiet:
+        yield lambda report: None
+        return
+    console.print(
+        f"Training {agent.model.num_parameters / 1e6:.2f} M parameters in {config.run} "
+        f"({len(agent.specs)} sources; Ctrl-C saves, --resume goes on)"
+    )
+    if not console.is_terminal:
+        yield lambda report: _print_line(report, config)
+        return
+    bar = Progress(
+        TextColumn("step {task.fields[step]}"), BarColumn(), TextColumn("{task.percentage:.0f}%"),
+        TimeRemainingColumn(), TextColumn("{task.fields[speed]}"), console=console,
+    )  # fmt: skip
+    bar_id = bar.add_task("training", total=1.0, step=0, speed="")
+    with Live(bar, console=console, refresh_per_second=4) as live:
+
+        def show(report: "StepReport") -> None:
+            speed = f"{report.tokens_per_s / 1000:.1f} k tokens/s"
+            bar.update(bar_id, completed=report.progress, step=report.step, speed=speed)
+            live.update(Group(_losses(report), bar))
+
+        yield show
+
+
+def trained(config: "TrainConfig", progress: "RunProgress") -> None:
+    """The last word of a training run."""
+    console.print(
+        f"Trained {progress.step} steps, {progress.tokens / 1e6:.1f} M tokens in "
+        f"{progress.seconds:.0f} s. The agent is in [bold]{config.run}[/bold]; "
+        f"next: mugato evaluate {config.run}"
+    )
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar that is told (what is at work, done, of how many)."""
+    with _bar() as bar:
+        bar_id = bar.add_task(what, total=None)
+
+        def show(part: str, done: int, total: int) -> None:
+            bar.update(bar_id, description=f"{what}: {part}", completed=done, total=total)
+
+        yield show
+
+
+def evaluate(run: Path, *, command: str, started: float | None, **options: Any) -> None:
+    """Evaluate with a progress bar, then show the scores, and what there are none of.
+
+    Raises:
+        ValueError: where nothing could be scored; the report says why.
+    """
+    from mugato.evaluation.evaluate import evaluate as evaluate_run
+
+    with progress("evaluating") as show:
+        report = evaluate_run(run, command=command, started=started, progress=show, **options)
+    console.print(_scores(report))
+    for name, problem in report["problems"].items():
+        console.print(f"[red]{name}:[/red] {escape(problem)}", highlight=False, soft_wrap=True)
+    console.print(f"The report is in [bold]{run / 'report.html'}[/bold]")
+    if report["problems"] and not any(map(report.get, REPORTED)):
+        raise ValueError("nothing could be scored")
+
+
+def _bar() -> Progress:
+    return Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(),
+        TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn(), console=console,
+    )  # fmt: skip
+
+
+def _losses(report: "StepReport") -> Table:
+    table = Table("source", "loss (nats)", box=None)
+    for name, loss in report.losses.items():
+        table.add_row(name, f"{loss:.3f}")
+    table.add_row("[bold]all[/bold]", f"[bold]{report.loss:.3f}[/bold]")
+    return table
+
+
+def _print_line(report: "StepReport", config: "TrainConfig") -> None:
+    if report.step == 1 or report.step % LINES_EVERY == 0:
+        console.print(
+            f"step {report.step}/{config.steps} loss {report.loss:.3f} "
+            f"{report.tokens_per_s / 1000:.1f} k tokens/s {report.seconds:.0f} s "
+            f"({report.progress:.0%})",
+            highlight=False,
+        )
+
+
+def _scores(report: Mapping[str, Any]) -> Table:
+    table = Table("task", "return", "expert", "random", "normalized", "95 % interval", box=None)
+    for name, row in report.get("tasks", {}).items():
+        low, high = row["ci95"] or (float("nan"), float("nan"))
+        score = "none" if row["normalized_score"] is None else f"{row['normalized_score']:.2f}"
+        table.add_row(
+            name, f"{row['return_mean']:.2f}", f"{row['expert']:.2f}", f"{row['random']:.2f}",
+            score, f"{low:.2f} to {high:.2f}",
+        )  # fmt: skip
+    return table

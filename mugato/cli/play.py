@@ -1,0 +1,32 @@
+"""`mugato play`: one episode as a video."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from mugato.cli import display
+
+
+def play(
+    task: Annotated[str, tyro.conf.Positional],
+    *,
+    agent: Path = Path("runs/demo"),
+    seed: int = 3_000_000,
+    out: Path | None = None,
+) -> None:
+    """Let the agent act in one episode and render it as a video.
+
+    Args:
+        task: a task that the agent was trained on.
+        agent: folder of the run.
+        seed: of the episode.
+        out: the video; `<agent>/videos/<task>-<seed>.mp4` if not given.
+    """
+    from mugato.evaluation.video import render_video
+
+    name = task.replace("/", "-").replace(":", "-")
+    path = out or agent / "videos" / f"{name}-{seed}.mp4"
+    with display.status(f"Playing {task}"):
+        episode_return = render_video(agent, task, seed=seed, path=path)
+    display.console.print(f"return {episode_return:g}, video in [bold]{path}[/bold]")

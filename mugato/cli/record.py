@@ -1,0 +1,114 @@
+"""`mugato record`: expert demonstrations as Minari data sets."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from mugato.cli import display
+from mugato.training.presets import preset as preset_of
+
+if TYPE_CHECKING:
+    from mugato.tasks.task import Task
+
+
+def record(
+    task: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
+    *,
+    domain: str | None = None,
+    preset: str | None = None,
+    env: str | None = None,
+    expert: str | None = None,
+    episodes: int | None = None,
+    dataset: str | None = None,
+    workers: int = 2,
+    first_seed: int = 0,
+    action_noise: float | None = None,
+    keep_failures: bool = False,
+    keep_above: float | None = None,
+    jpeg: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Record expert demonstrations as Minari data sets; what was interrupted goes on.
+
+    Examples: `mugato record babyai-go-to-local`, `mugato record --domain metaworld`,
+    `mugato record --preset demo`,
+    `mugato record --env CartPole-v1 --expert my_module:policy --episodes 100 --dataset my-data`.
+
+    Args:
+        task: tasks to record, by name; `mugato record list` shows them all.
+        domain: record every task of this domain that has an expert and was not recorded yet.
+        preset: record every task of this preset that was not recorded yet.
+        env: any registered Gymnasium environment instead of a task.
+        expert: with --env: "package.module:function", from observation to action.
+        episodes: demonstrations per task; the task's own number if not given.
+        dataset: Minari id to write to; the task's own if not given.
+        workers: processes.
+        first_seed: first episode seed. Keep below 1,000,000: tuning and evaluation start there.
+        action_noise: share of executed actions that stray from the expert's, which stay recorded.
+        keep_failures: keep episodes in which the expert failed.
+        keep_above: keep episodes above this share of the expert's mean return (the paper: 0.8),
+            where 0 is the mean return of random actions.
+        jpeg: store pictures as lossy JPEG: smaller, but not what the expert saw.
+        overwrite: begin anew, and replace a data set that exists.
+    """
+    from mugato.tasks.gymnasium_task import gymnasium_task
+    from mugato.tasks.registry import TASKS, get_task
+
+    if task == ("list",):
+        display.tasks(TASKS.values())
+        return
+    if sum((env is not None, domain is not None, preset is not None, bool(task))) != 1:
+        raise ValueError("name either tasks, or --domain, or --preset, or --env")
+    options: dict[str, Any] = {
+        "episodes": episodes, "dataset_id": dataset, "workers": workers, "first_seed": first_seed,
+        "action_noise": action_noise, "keep_failures": keep_failures, "keep_above": keep_above,
+        "jpeg": jpeg, "overwrite": overwrite,
+    }  # fmt: skip
+    if env is not None:
+        if expert is None or dataset is None:
+            raise ValueError("--env needs --expert package.module:function and --dataset NAME")
+        tasks = [gymnasium_task(env, expert=expert)]
+    elif domain is not None:
+        tasks = unrecorded(domain_tasks(domain), overwrite=overwrite)
+    elif preset is not None:
+        tasks = unrecorded(preset_tasks(preset), overwrite=overwrite)
+    else:
+        tasks = [get_task(name) for name in task]
+    if dataset is not None and len(tasks) != 1:
+        raise ValueError(f"--dataset names one data set, but there are {len(tasks)} tasks")
+    if not tasks:
+        display.console.print("All of it is recorded; --overwrite begins anew")
+    display.record(tasks, options)
+
+
+def unrecorded(tasks: Sequence["Task"], *, overwrite: bool = False) -> list["Task"]:
+    """The tasks whose own data set is not complete yet, or where it may be overwritten, all."""
+    from mugato.data.formats.minari.write import is_recorded
+
+    return [task for task in tasks if overwrite or not is_recorded(task.dataset_id)]
+
+
+def preset_tasks(name: str) -> list["Task"]:
+    """The preset's tasks that learn from our own demonstrations."""
+    from mugato.tasks.registry import get_task
+
+    config = preset_of(name)
+    return [get_task(task) for task in config.tasks if task not in config.demonstrations]
+
+
+def domain_tasks(name: str) -> list["Task"]:
+    """The domain's tasks that have an expert.
+
+    Raises:
+        ValueError: for an unknown domain, listing the known ones, or one without experts.
+    """
+    from mugato.tasks.registry import TASKS
+
+    domains = sorted({task.domain for task in TASKS.values()})
+    if name not in domains:
+        raise ValueError(f"no domain {name!r}; there are {', '.join(domains)}")
+    tasks = [task for task in TASKS.values() if task.domain == name and task.make_expert]
+    if not tasks:
+        raise ValueError(f"no task of the domain {name!r} has an expert to record")
+    return tasks

@@ -1,0 +1,130 @@
+"""`mugato reference`: how experts and random actions do, as a table."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from rich.progress import Progress
+
+from mugato.cli.display import console
+from mugato.system.files import write_whole
+
+if TYPE_CHECKING:
+    from mugato.tasks.references import Reference
+    from mugato.tasks.task import Task
+
+
+def reference(
+    task: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
+    *,
+    domain: str | None = None,
+    all: bool = False,
+    episodes: int = 50,
+    workers: int = 1,
+    again: bool = False,
+    table: Path | None = None,
+    page: Path | None = None,
+) -> None:
+    """Measure experts and random actions over fresh seeds, into the table of references.
+
+    Examples: `mugato reference babyai-go-to-local`, `mugato reference --domain fetch`,
+    `mugato reference --page docs/references.md`. What was measured is kept after each task; run
+    the same again to go on.
+
+    Args:
+        task: tasks by name; none if only the page is to be written.
+        domain: all tasks of this domain.
+        all: all tasks of all domains.
+        episodes: seeds per task, from 3,000,000 on, which no demonstration uses.
+        workers: processes; each measures a task at a time.
+        again: also tasks that were measured with the same versions and number of episodes.
+        table: file to keep references in; the one that comes with mugato if not given.
+        page: write the whole table there as a page of Markdown.
+    """
+    from mugato.tasks.references import REFERENCES, load_references, unmeasured
+    from mugato.tasks.references_page import references_page
+
+    path = REFERENCES if table is None else table
+    chosen = _chosen(task, domain, all, page_only=page is not None)
+    due = chosen if again else unmeasured(chosen, load_references(path), episodes=episodes)
+    faults = measure_into(path, due, episodes=episodes, workers=workers)
+    if page is not None:
+        text = references_page(load_references(path))
+        write_whole(page, lambda beside: beside.write_text(text, "utf-8"))
+    if skipped := len(chosen) - len(due):
+        console.print(f"{skipped} were measured before; --again measures them anew")
+    if faults:
+        raise ValueError("\n".join([f"{len(faults)} of {len(due)} not measured:", *faults]))
+
+
+def measure_into(path: Path, tasks: Sequence["Task"], *, episodes: int, workers: int) -> list[str]:
+    """Keep each task's reference in the table at `path` once it is known; return the faults."""
+    from mugato.tasks.references import load_references, save_references
+
+    faults = []
+    with Progress(console=console) as bar:
+        bar_id = bar.add_task("measuring", total=len(tasks), visible=bool(tasks))
+        for task, outcome in measure_all(tasks, episodes=episodes, workers=workers):
+            if isinstance(outcome, Exception):
+                named = isinstance(outcome, (ValueError, ImportError))
+                what = str(outcome) if named else f"{type(outcome).__name__}: {outcome}"
+                faults.append(what if task.name in what else f"{task.name}: {what}")
+            else:
+                # Read again: another process may be at other tasks.
+                save_references({**load_references(path), task.name: outcome}, path)
+                bar.console.print(_line(task.name, outcome), highlight=False)
+            bar.advance(bar_id)
+    return faults
+
+
+def measure_all(
+    tasks: Sequence["Task"], *, episodes: int, workers: int
+) -> Iterator[tuple["Task", "Reference | Exception"]]:
+    """Give each task with its reference, or with what was wrong, as soon as it is known."""
+    from mugato.tasks.references import measure
+
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    if workers == 1:
+        for task in tasks:
+            yield task, _outcome(partial(measure, task, episodes=episodes))
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        jobs = {pool.submit(measure, task, episodes=episodes): task for task in tasks}
+        for job in as_completed(jobs):
+            yield jobs[job], _outcome(job.result)
+
+
+def _outcome(measured: "Callable[[], Reference]") -> "Reference | Exception":
+    try:
+        return measured()
+    except Exception as error:  # environments raise what they like; the other tasks go on
+        return error
+
+
+def _chosen(
+    names: Sequence[str], domain: str | None, all: bool, *, page_only: bool
+) -> list["Task"]:
+    from mugato.tasks.registry import PACKAGES, TASKS, get_task
+
+    if bool(names) + (domain is not None) + all != 1:
+        if page_only and not names and domain is None and not all:
+            return []
+        raise ValueError("name either tasks, or --domain, or --all")
+    if domain is not None and domain not in PACKAGES:
+        raise ValueError(f"no domain {domain!r}; known are {', '.join(PACKAGES)}")
+    if names:
+        return [get_task(name) for name in names]
+    return [task for task in TASKS.values() if all or task.domain == domain]
+
+
+def _line(name: str, measured: "Reference") -> str:
+    gave_up = f", gave up at {measured.gave_up}" if measured.gave_up else ""
+    return (
+        f"{name}: expert {measured.expert:g} ± {measured.by_expert.std:.3g} "
+        f"({measured.by_expert.success:.0%} success{gave_up}), random {measured.random:g}"
+    )

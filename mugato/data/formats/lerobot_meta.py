@@ -1,0 +1,244 @@
+"""What the `meta` folder of a LeRobot data set (version 3) says: features, episodes, tasks, splits.
+
+Everything is checked here, once, so that reading an episode need only look at its own rows.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mugato.data.formats.parquet import column_names, read_rows, to_array
+from mugato.spec import MAX_DISCRETE, TEXT_LEAF, Leaf, Spec, Tree
+
+INSTRUCTION = "instruction"
+# pandas' name for an index without one; newer writers give the text a name.
+TASK_COLUMNS = ("__index_level_0__", "task")
+PICTURES = ("image", "video")
+EPISODE_COLUMNS = (
+    "episode_index", "length", "dataset_from_index", "dataset_to_index",
+    "data/chunk_index", "data/file_index",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeRobotMeta:
+    """A data set's description.
+
+    Attributes:
+        folder: of the data set.
+        spec: its leaves.
+        keys: leaf path -> feature, for observations (but the instruction) and actions.
+        dtypes: feature -> its type in `info.json`.
+        fps: timesteps a second.
+        data_path, video_path: templates of file names.
+        tasks: task index -> instruction.
+        episodes: columns of the table of episodes, one entry an episode.
+        splits: name -> episodes.
+    """
+
+    folder: Path
+    spec: Spec
+    keys: Mapping[str, str]
+    dtypes: Mapping[str, str]
+    fps: float
+    data_path: str
+    video_path: str
+    tasks: Mapping[int, str] = field(repr=False)
+    episodes: Mapping[str, np.ndarray] = field(repr=False)
+    splits: Mapping[str, range]
+
+    def data_file(self, episode: int) -> tuple[Path, int]:
+        """The parquet file that holds an episode, and the episode's first row in it."""
+        chunks, files = self.episodes["data/chunk_index"], self.episodes["data/file_index"]
+        chunk, file = chunks[episode], files[episode]
+        starts = self.episodes["dataset_from_index"]
+        first = starts[(chunks == chunk) & (files == file)].min()
+        path = self.data_path.format(chunk_index=chunk, file_index=file)
+        return self.folder / path, int(starts[episode] - first)
+
+    def video_file(self, episode: int, key: str) -> tuple[Path, float]:
+        """The video that holds an episode, and when in it the episode begins, in seconds."""
+        chunk, file, start = (
+            self.episodes[f"videos/{key}/{column}"][episode]
+            for column in ("chunk_index", "file_index", "from_timestamp")
+        )
+        path = self.video_path.format(video_key=key, chunk_index=chunk, file_index=file)
+        return self.folder / path, float(start)
+
+
+def read_meta(
+    folder: Path, *, size_px: int | None = None, without: tuple[str, ...] = ()
+) -> LeRobotMeta:
+    """Read and check `meta`.
+
+    Args:
+        size_px: pictures will be squares of this side; None leaves them as they are.
+        without: features to leave out.
+
+    Raises:
+        ValueError: a missing or damaged file, another version, a feature that no leaf can hold,
+            episodes without timesteps or with lengths that disagree; names file and field.
+    """
+    path = folder / "meta" / "info.json"
+    info = _json(path)
+    version = str(info.get("codebase_version"))
+    if not version.startswith("v3."):
+        raise ValueError(f"{path}: LeRobot format {version}, but only v3 is read; convert it first")
+    for name in ("features", "fps", "data_path"):
+        if name not in info:
+            raise ValueError(f"{path} has no {name!r}")
+    stats = folder / "meta" / "stats.json"
+    features = _chosen(info["features"], without, path)
+    spec, keys = _spec(features, _json(stats) if stats.exists() else {}, size_px, path)
+    dtypes = {key: feature["dtype"] for key, feature in features.items()}
+    episodes = _episodes(folder, [key for key in keys.values() if dtypes[key] == "video"])
+    return LeRobotMeta(
+        folder=folder,
+        spec=spec,
+        keys=keys,
+        dtypes=dtypes,
+        fps=float(info["fps"]),
+        data_path=info["data_path"],
+        video_path=info.get("video_path") or "",
+        tasks=_tasks(folder / "meta" / "tasks.parquet"),
+        episodes=episodes,
+        splits=_splits(info.get("splits") or {}, len(episodes["length"]), path),
+    )
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def _chosen(features: Mapping, without: tuple[str, ...], path: Path) -> dict[str, Mapping]:
+    if unknown := sorted(set(without) - set(features)):
+        raise ValueError(f"{path} has no features {unknown}; there are {sorted(features)}")
+    return {key: feature for key, feature in features.items() if key not in without}
+
+
+def _spec(
+    features: Mapping[str, Mapping], stats: Mapping, size_px: int | None, path: Path
+) -> tuple[Spec, dict[str, str]]:
+    """The spec, and which feature each leaf comes from."""
+    observation: dict[str, Tree] = {INSTRUCTION: TEXT_LEAF}
+    action: dict[str, Tree] = {}
+    keys: dict[str, str] = {}
+    for key, feature in features.items():
+        part, _, name = key.partition(".")
+        if part not in ("observation", "action"):
+            continue
+        tree, name = (observation if part == "observation" else action), name or part
+        if name in tree or name in keys:
+            raise ValueError(f"{path}: two features are called {name!r}; leave one out (without=)")
+        where = f"{path}: feature {key!r}"
+        bounds = stats.get(key) if part == "action" or "int" in feature["dtype"] else None
+        tree[name], keys[name] = _leaf(feature, bounds, size_px, where), key
+    if not action or len(observation) == 1:
+        raise ValueError(f"{path}: no observation.* or no action among {sorted(features)}")
+    plain = action["action"] if list(action) == ["action"] else action
+    return Spec(observation=observation, action=plain), keys
+
+
+def _leaf(feature: Mapping, bounds: Mapping | None, size_px: int | None, where: str) -> Leaf:
+    dtype, shape = feature["dtype"], tuple(feature["shape"])
+    if dtype in PICTURES:
+        info = {**(feature.get("video_info") or {}), **(feature.get("info") or {})}
+        if info.get("is_depth_map") or info.get("video.is_depth_map"):
+            raise ValueError(f"{where} is a depth map, no picture; leave it out (without=)")
+        return Leaf(kind="image", shape=_picture_shape(shape, size_px, where), dtype="uint8")
+    if dtype == "string":
+        return TEXT_LEAF
+    size = int(np.prod(shape, dtype=np.int64))
+    if dtype == "bool":
+        low, high = np.zeros(size), np.ones(size)
+    elif dtype.startswith(("float", "int", "uint")):
+        low, high = _bounds(bounds, size, where)
+    else:
+        raise ValueError(f"{where} holds {dtype}; numbers, pictures and strings are supported")
+    discrete = not dtype.startswith("float") and bool((high - low < MAX_DISCRETE).all())
+    return Leaf(
+        kind="discrete" if discrete else "continuous",
+        shape=shape,
+        dtype=dtype,
+        low=tuple(low.tolist()),
+        high=tuple(high.tolist()),
+    )
+
+
+def _picture_shape(shape: tuple[int, ...], size_px: int | None, where: str) -> tuple[int, ...]:
+    """(height, width, 3), as pictures are once they are decoded, whatever order is declared."""
+    match shape:
+        case (1 | 3, height, width) | (height, width, 1 | 3):
+            return (size_px or height, size_px or width, 3)
+    raise ValueError(f"{where}: pictures have 1 or 3 channels, got shape {shape}")
+
+
+def _bounds(stats: Mapping | None, size: int, where: str) -> tuple[np.ndarray, np.ndarray]:
+    if stats is None:
+        return np.full(size, -np.inf), np.full(size, np.inf)
+    low, high = (np.asarray(stats[name], np.float64).reshape(-1) for name in ("min", "max"))
+    if low.size != size or high.size != size or not np.isfinite([low, high]).all():
+        raise ValueError(f"{where}: min and max in stats.json must be {size} finite numbers each")
+    return low, high
+
+
+def _tasks(path: Path) -> dict[int, str]:
+    names = column_names(path)
+    column = next((name for name in TASK_COLUMNS if name in names), None)
+    if column is None:
+        raise ValueError(f"{path} has no column {' or '.join(map(repr, TASK_COLUMNS))}")
+    rows = read_rows(path, ["task_index", column])
+    return dict(zip(rows["task_index"].to_pylist(), rows[column].to_pylist(), strict=True))
+
+
+def _episodes(folder: Path, video_keys: list[str]) -> dict[str, np.ndarray]:
+    """The table of episodes, column by column, in the order of their indices."""
+    files = sorted((folder / "meta" / "episodes").glob("chunk-*/file-*.parquet"))
+    if not files:
+        raise ValueError(f"{folder / 'meta' / 'episodes'} holds no chunk-*/file-*.parquet")
+    columns = [*EPISODE_COLUMNS]
+    for key in video_keys:
+        for name in ("chunk_index", "file_index", "from_timestamp"):
+            columns.append(f"videos/{key}/{name}")
+    parts: dict[str, list[np.ndarray]] = {column: [] for column in columns}
+    for path in files:
+        for column, values in read_rows(path, columns).items():
+            dtype = "float64" if column.endswith("timestamp") else "int64"
+            parts[column].append(to_array(values, (), dtype, f"{path}: {column!r}"))
+    table = {column: np.concatenate(arrays) for column, arrays in parts.items()}
+    _check_episodes(table, files[0].parents[1])
+    return table
+
+
+def _check_episodes(table: Mapping[str, np.ndarray], where: Path) -> None:
+    indices, lengths = table["episode_index"], table["length"]
+    if not np.array_equal(indices, np.arange(len(indices))):
+        raise ValueError(f"{where}: episode_index must count from 0, got {indices[:8].tolist()}...")
+    if not len(indices):
+        raise ValueError(f"{where}: there are no episodes")
+    rows = table["dataset_to_index"] - table["dataset_from_index"]
+    if (rows != lengths).any():
+        i = int((rows != lengths).argmax())
+        raise ValueError(f"{where}: episode {i} has length {lengths[i]}, but {rows[i]} rows")
+    if (lengths < 1).any():
+        raise ValueError(f"{where}: episode {int((lengths < 1).argmax())} has no timesteps")
+
+
+def _splits(declared: Mapping[str, str], num_episodes: int, path: Path) -> dict[str, range]:
+    """Ranges of episodes by name ("0:50"); all are for training where nothing is declared."""
+    splits = {}
+    for name, text in (declared or {"train": f"0:{num_episodes}"}).items():
+        start, _, stop = str(text).partition(":")
+        if not (start.isdigit() and stop.isdigit() and int(start) < int(stop) <= num_episodes):
+            raise ValueError(
+                f"{path}: split {name!r} is {text!r}, expected 'from:to' of {num_episodes} episodes"
+            )
+        splits[name] = range(int(start), int(stop))
+    return splits

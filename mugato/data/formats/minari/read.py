@@ -1,0 +1,285 @@
+"""Demonstrations from a Minari data set, as episodes.
+
+Any Minari data set on this machine, recorded by `mugato record`, by another program, or downloaded
+with `minari download`. It knows nothing of tasks or tokens.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import minari
+import numpy as np
+from minari.storage import get_dataset_path
+
+from mugato.data.cache import Kept, timestep_bytes
+from mugato.data.formats.minari.layout import leaf_locations, read_array, read_length
+from mugato.data.source import check_split
+from mugato.episode import Episode, validate
+from mugato.spec import Spec, flatten, spec_of
+from mugato.system.errors import one_line
+
+DATA_FOLDER = "data"
+HDF5_FILE = "main_data.hdf5"
+# Minari wants a namespace of at least two characters.
+_DATASET_ID = re.compile(r"(?!\w/[^/]*$)([-\w]+/)*[-\w]+-v\d+")
+# Reading neighbors with an episode saves opening the file again for each.
+MAX_BLOCK_EPISODES = 32
+MAX_BLOCK_BYTES = 2**26
+_DAMAGE = (OSError, KeyError, ValueError, TypeError, AssertionError, NotImplementedError)
+
+
+class MinariSource:
+    """Random access to the episodes of a data set.
+
+    Episodes are read in blocks of neighbors and stay in memory, pictures as they are, if the
+    process has room for all of them (`allowance`); if not, each is read when it is asked for.
+
+    Attributes:
+        name: the Minari id.
+        spec: from the spaces that are stored with the data.
+        lengths: timesteps per episode.
+    """
+
+    def __init__(
+        self, *, name: str, spec: Spec, lengths: tuple[int, ...], reader: "Reader"
+    ) -> None:
+        self.name, self.spec, self.lengths, self._reader = name, spec, lengths, reader
+        total_bytes = timestep_bytes(spec) * sum(lengths)
+        self._kept = Kept(num_bytes=total_bytes)
+        episode_bytes = max(1, total_bytes // len(lengths))
+        neighbors = max(1, min(MAX_BLOCK_EPISODES, MAX_BLOCK_BYTES // episode_bytes))
+        self._block_episodes = neighbors if self._kept.everything else 1
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: int) -> Episode:
+        """The episode at `index`, validated against the spec when it was read.
+
+        Raises:
+            IndexError: for an index out of range.
+            ValueError: if the episode is damaged or does not fit the spec.
+        """
+        self._check_index(index)
+        block, place = divmod(index, self._block_episodes)
+        return self._kept.get(block, partial(self._read_block, block))[place]
+
+    def window(self, index: int, start: int, stop: int) -> Episode:
+        """The timesteps from `start` up to `stop` of an episode.
+
+        Where not all episodes fit into memory nothing else is read, and nothing kept.
+
+        Raises:
+            IndexError, ValueError: as `[index]`; timesteps that the episode does not have.
+        """
+        self._check_index(index)
+        if not 0 <= start < stop <= self.lengths[index]:
+            raise ValueError(
+                f"{self.name} episode {index} has {self.lengths[index]} timesteps, "
+                f"not those from {start} up to {stop}"
+            )
+        if self._kept.everything:
+            return self[index].window(start, stop)
+        with _damage_named(self.name):
+            window = self._reader.window(index, range(start, stop))
+        return validate(window, self.spec)
+
+    def __reduce__(self) -> tuple:
+        """Send no episodes to other processes: those read what they need."""
+        make = partial(MinariSource, name=self.name, spec=self.spec, lengths=self.lengths)
+        return partial(make, reader=self._reader), ()
+
+    def _check_index(self, index: int) -> None:
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name} has {len(self)} episodes, no episode {index}")
+
+    def _read_block(self, block: int) -> list[Episode]:
+        start = block * self._block_episodes
+        with _damage_named(self.name):
+            episodes = list(
+                self._reader(range(start, min(start + self._block_episodes, len(self))))
+            )
+        return [validate(episode, self.spec) for episode in episodes]
+
+
+def open_minari(dataset_id: str, split: str = "train") -> MinariSource:
+    """Open a data set of this machine; a missing version means "-v0".
+
+    Raises:
+        ValueError: malformed or unknown id, no episodes, damaged files, unsupported spaces; a
+            split other than "train", the only one of demonstrations.
+    """
+    check_split(dataset_id, split, ("train",))
+    dataset_id = complete_dataset_id(dataset_id)
+    folder = dataset_folder(dataset_id)
+    if not (folder / DATA_FOLDER).is_dir():  # asked here: Minari would search its servers first
+        raise ValueError(
+            f"no Minari data set {dataset_id!r} in {get_dataset_path()}{_similar(dataset_id)}"
+        )
+    with _damage_named(dataset_id):
+        dataset = minari.load_dataset(dataset_id)
+    try:
+        spec = spec_of(dataset.observation_space, dataset.action_space)
+    except ValueError as error:
+        raise ValueError(f"Minari data set {dataset_id!r}: {error}") from error
+    with _damage_named(dataset_id):
+        reader = _reader_of(dataset, spec)
+        lengths = reader.lengths()
+    if not lengths:
+        raise ValueError(f"Minari data set {dataset_id!r} in {folder} has no episodes")
+    return MinariSource(name=dataset_id, spec=spec, lengths=lengths, reader=reader)
+
+
+def episode_of(data: Any, spec: Spec, *, name: str) -> Episode:
+    """Take nested, stacked values apart, as Minari gives them.
+
+    The last observation, which no action answers, is dropped.
+    """
+    timesteps = len(data.rewards)
+
+    def leaves(tree: Any, value: Any, root: str) -> dict[str, np.ndarray]:
+        return {path: _array(leaf[:timesteps]) for path, leaf in flatten(tree, value, root).items()}
+
+    return Episode(
+        observations=leaves(spec.observation, data.observations, "observation"),
+        actions=leaves(spec.action, data.actions, "action"),
+        rewards=np.asarray(data.rewards, np.float32),
+        name=name,
+    )
+
+
+def complete_dataset_id(dataset_id: str) -> str:
+    """Add the version that Minari demands to a plain name.
+
+    >>> complete_dataset_id("my-data"), complete_dataset_id("mugato/cartpole/expert-v0")
+    ('my-data-v0', 'mugato/cartpole/expert-v0')
+
+    Raises:
+        ValueError: if no Minari id can come of it.
+    """
+    completed = dataset_id if re.search(r"-v\d+$", dataset_id) else f"{dataset_id}-v0"
+    if not _DATASET_ID.fullmatch(completed):
+        raise ValueError(
+            f"{dataset_id!r} is no Minari id; one looks like 'namespace/name-v0', of letters, "
+            "digits, '-' and '_'"
+        )
+    return completed
+
+
+def dataset_folder(dataset_id: str) -> Path:
+    """Where Minari keeps a data set: below $MINARI_DATASETS_PATH or ~/.minari/datasets."""
+    return Path(get_dataset_path(dataset_id))
+
+
+def _reader_of(dataset: minari.MinariDataset, spec: Spec) -> "Reader":
+    leaves = [*spec.observation_leaves.values(), *spec.action_leaves.values()]
+    has_jpeg = dataset.storage.jpeg_encoding and any(leaf.kind == "image" for leaf in leaves)
+    if dataset.storage.FORMAT == "hdf5" and not has_jpeg:
+        return _Hdf5Reader(dataset=dataset, spec=spec)
+    return Reader(dataset=dataset, spec=spec)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """Reads through Minari, whatever the format."""
+
+    dataset: minari.MinariDataset
+    spec: Spec
+
+    def __call__(self, block: range) -> Iterator[Episode]:
+        ids = self.dataset.episode_indices[block.start : block.stop]
+        for i, data in zip(block, self.dataset.iterate_episodes(ids), strict=True):
+            yield episode_of(data, self.spec, name=f"{self.dataset.id} episode {i}")
+
+    def window(self, i: int, rows: range) -> Episode:
+        (episode,) = self(range(i, i + 1))
+        return episode.window(rows.start, rows.stop)
+
+    def lengths(self) -> tuple[int, ...]:
+        metadata = self.dataset.storage.get_episode_metadata(self.dataset.episode_indices)
+        return tuple(int(episode["total_steps"]) for episode in metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Hdf5Reader(Reader):
+    """Reads HDF5 itself, which on short episodes is several times faster."""
+
+    def __call__(self, block: range) -> Iterator[Episode]:
+        places = self._places()
+        with self._open() as file:
+            for i in block:
+                yield self._read(file, i, places)
+
+    def window(self, i: int, rows: range) -> Episode:
+        with self._open() as file:
+            return self._read(file, i, self._places(), rows)
+
+    def _places(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Where in an episode observations and actions lie."""
+        spec = self.spec
+        return (
+            leaf_locations(spec.observation, root="observation", group="observations"),
+            leaf_locations(spec.action, root="action", group="actions"),
+        )
+
+    def _read(
+        self,
+        file: h5py.File,
+        i: int,
+        places: tuple[dict[str, str], dict[str, str]],
+        rows: range | None = None,
+    ) -> Episode:
+        index = int(self.dataset.episode_indices[i])
+        observations, actions = (
+            {path: read_array(file, index, place, rows) for path, place in part.items()}
+            for part in places
+        )
+        rewards = read_array(file, index, "rewards", rows).astype(np.float32)
+        return Episode(
+            # The last observation is answered by no action.
+            observations={path: values[: len(rewards)] for path, values in observations.items()},
+            actions=actions,
+            rewards=rewards,
+            name=f"{self.dataset.id} episode {i}",
+        )
+
+    def lengths(self) -> tuple[int, ...]:
+        with self._open() as file:
+            return tuple(read_length(file, int(i)) for i in self.dataset.episode_indices)
+
+    def _open(self) -> h5py.File:
+        return h5py.File(self.dataset.storage.data_path / HDF5_FILE, "r")
+
+
+@contextmanager
+def _damage_named(dataset_id: str) -> Iterator[None]:
+    """Turn what Minari and HDF5 raise for damaged files into one line that names the data set."""
+    try:
+        yield
+    except _DAMAGE as error:
+        folder = dataset_folder(dataset_id)
+        raise ValueError(
+            f"Minari data set {dataset_id!r} in {folder} cannot be read: {one_line(error)}"
+        ) from error
+
+
+def _array(values: Any) -> np.ndarray:
+    return np.array(values, dtype=object) if isinstance(values, list) else np.asarray(values)
+
+
+def _similar(dataset_id: str) -> str:
+    root = Path(get_dataset_path())
+    known = [
+        str(folder.parent.relative_to(root))
+        for folder in root.glob(f"**/{DATA_FOLDER}")
+        if not any(part.startswith(".") for part in folder.relative_to(root).parts)
+    ]
+    close = difflib.get_close_matches(dataset_id, known, n=3, cutoff=0.5)
+    return f"; there are {', '.join(close or sorted(known)[:3])}" if known else ""

@@ -1,0 +1,115 @@
+"""All data by name: sources that install with pip, some from the hub, readers of users' formats.
+
+To add a source: one file here and one line in `SOURCES`; to add a format: the same in `READERS`.
+"""
+
+import inspect
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from mugato.data.formats.huggingface import open_hub_captions, open_hub_questions, open_hub_text
+from mugato.data.formats.image_folder import open_images
+from mugato.data.formats.jat import open_jat
+from mugato.data.formats.lerobot import open_lerobot
+from mugato.data.formats.minari.read import open_minari
+from mugato.data.formats.text_files import open_paragraphs, open_text
+from mugato.data.source import Source
+from mugato.data.sources.easy_vqa import open_easy_vqa
+from mugato.data.sources.emoji import open_emoji
+from mugato.data.sources.factbook import open_factbook
+from mugato.data.sources.okvqa import open_a_okvqa, open_ok_vqa
+from mugato.data.sources.shakespeare import open_shakespeare
+from mugato.data.sources.wikitext import open_wikitext_2, open_wikitext_103
+
+# Called as opener(split, **options).
+SOURCES: Mapping[str, Callable[..., Source]] = {
+    "shakespeare": open_shakespeare,
+    "factbook": open_factbook,
+    "emoji": open_emoji,
+    "easy-vqa": open_easy_vqa,
+}
+
+# The same, but fetched from the hub the first time; `where` names a copy on this machine.
+DOWNLOADED: Mapping[str, Callable[..., Source]] = {
+    "wikitext-2": open_wikitext_2,
+    "wikitext-103": open_wikitext_103,
+    "a-okvqa": open_a_okvqa,
+    "ok-vqa": open_ok_vqa,
+}
+
+# "format:where" is opened as READERS[format](where, split, **options).
+READERS: Mapping[str, Callable[..., Source]] = {
+    "minari": open_minari,
+    "lerobot": open_lerobot,
+    "text": open_text,
+    "paragraphs": open_paragraphs,
+    "images": open_images,
+    "hf-text": open_hub_text,
+    "hf-captions": open_hub_captions,
+    "hf-questions": open_hub_questions,
+    "jat": open_jat,
+}
+
+
+def open_source(name: str, split: str, **options: Any) -> Source:
+    """Open a split of a named source, or of data in a known format ("minari:my/data-v0").
+
+    Options go to the opener; they may stand in the name, as in a web address:
+    "easy-vqa?size_px=32", "jat:atari-pong?frames=4&rows=1000".
+
+    Raises:
+        ValueError: an unknown name, format, split or option, listing the known ones; or what the
+            opener finds wrong with the data.
+
+    >>> open_source("shakespear", "train")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: no source 'shakespear'; there are shakespeare, ...; or minari:WHERE, ...
+    """
+    name, options = _options_in(name, options)
+    kind, colon, where = name.partition(":")
+    if colon and kind in READERS:
+        _check_options(name, READERS[kind], options)
+        return READERS[kind](where, split, **options)
+    named = {**SOURCES, **DOWNLOADED}
+    if name not in named:
+        formats = ", ".join(f"{kind}:WHERE" for kind in READERS)
+        raise ValueError(f"no source {name!r}; there are {', '.join(named)}; or {formats}")
+    _check_options(name, named[name], options)
+    return named[name](split, **options)
+
+
+def named_like(name: str, names: Iterable[str]) -> str | None:
+    """The one of some names that is this source: itself, or else the first with options behind it.
+
+    >>> named_like("easy-vqa", ["emoji", "easy-vqa?size_px=32"])
+    'easy-vqa?size_px=32'
+    """
+    known = list(names)
+    if name in known:
+        return name
+    return next((other for other in known if other.partition("?")[0] == name), None)
+
+
+def _options_in(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Take the options out of a name; numbers, true, false and null are what they say.
+
+    >>> _options_in("jat:atari-pong?frames=4&where=here", {})
+    ('jat:atari-pong', {'frames': 4, 'where': 'here'})
+    """
+    name, _, query = name.partition("?")
+    found: dict[str, Any] = dict(options)
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return name, found
+
+
+def _check_options(name: str, opener: Callable[..., Source], options: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(opener).parameters.values()
+    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    if unknown := sorted(set(options) - set(known)):
+        raise ValueError(f"{name} has no options {unknown}; its options are {known}")

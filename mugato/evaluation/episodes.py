@@ -1,0 +1,269 @@
+"""The agent in its environments: episodes of one task or of many alike that step together.
+
+One batched policy acts in as many environments as run at once; when an episode ends, the next one
+takes its row. What an environment raises costs its own episode alone, which is tried once more in a
+fresh environment. Everything depends on the seeds alone.
+"""
+
+import math
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+from mugato.acting.policy import Policy
+from mugato.acting.prompt import Prompt
+from mugato.acting.sampling import Sampling
+from mugato.agent import Agent
+from mugato.model.precision import Precision
+from mugato.model.serialization import CONFIG, WEIGHTS
+from mugato.system.errors import one_line
+from mugato.system.workers import JobProgress
+from mugato.tasks.conform import conform
+from mugato.tasks.task import Task
+
+# Environments that step together, by device. On a processor more gain nothing, and some take a
+# second each to make.
+MAX_ENVS = {"cpu": 16, "cuda": 64}
+TRIES = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acting:
+    """How the agent acts.
+
+    Attributes:
+        seed: of the sampling; the environments have their own seeds.
+        precision: "auto" would depend on what is faster at the moment; see `autocast`.
+        prompt: read before every episode's first observation.
+    """
+
+    sampling: Sampling = field(default_factory=Sampling)
+    seed: int = 0
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    prompt: Prompt | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """One episode to play."""
+
+    task: Task
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlayedEpisode:
+    """One episode of the agent, summed up."""
+
+    task: str
+    seed: int
+    episode_return: float
+    length: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedEpisode:
+    """An episode whose environment crashed each time it was tried."""
+
+    task: str
+    seed: int
+    error: str
+
+
+Played = PlayedEpisode | FailedEpisode
+
+
+def play_episodes(
+    agent: Agent,
+    assignments: Sequence[Assignment],
+    *,
+    acting: Acting = Acting(),
+    max_envs: int | None = None,
+    progress: JobProgress = JobProgress(),
+) -> list[Played]:
+    """Play all episodes, some at a time; results come in the order given.
+
+    Args:
+        max_envs: how many step together; what suits the device if None.
+
+    Raises:
+        ValueError: if the tasks' specs differ, so that one policy cannot act in all of them.
+    """
+    names = list(dict.fromkeys(a.task.name for a in assignments))
+    if other := [name for name in names if agent.spec(name) != agent.spec(names[0])]:
+        raise ValueError(f"{names[0]} and {other[0]} cannot step together: their specs differ")
+    results: dict[int, Played] = {}
+    with _Environments() as environments:
+        for _ in range(TRIES):
+            waiting = deque(
+                _Row(i, assignment, environments)
+                for i, assignment in enumerate(assignments)
+                if not isinstance(results.get(i), PlayedEpisode)
+            )
+            together = max_envs or MAX_ENVS[acting.device]
+            for row in _play(agent, waiting, acting, together, progress) if waiting else ():
+                results[row.place] = row.result()
+                done = sum(isinstance(r, PlayedEpisode) for r in results.values())
+                progress(done, len(assignments))
+    return [results[i] for i in range(len(assignments))]
+
+
+def load_agent(folder: str | Path, device: str) -> Agent:
+    """Read an agent, once per process as long as its files stay the same."""
+    paths = [Path(folder) / name for name in (WEIGHTS, CONFIG)]
+    written = tuple(path.stat().st_mtime_ns for path in paths if path.is_file())
+    return _load_agent(str(folder), device, written)
+
+
+@contextmanager
+def named_failures(task: str, seed: int) -> Iterator[None]:
+    """Turn whatever an environment raises into one line that names the episode."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{task}, seed {seed}: {_reason(error)}") from error
+
+
+@lru_cache(maxsize=1)
+def _load_agent(folder: str, device: str, written: tuple[int, ...]) -> Agent:
+    return Agent.from_pretrained(folder, device=device)
+
+
+class _Environments:
+    """Environments that are kept for the next episode of their task."""
+
+    def __init__(self) -> None:
+        self._idle: dict[str, list[gymnasium.Env]] = defaultdict(list)
+
+    def __enter__(self) -> "_Environments":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for env in (env for envs in self._idle.values() for env in envs):
+            env.close()
+
+    def take(self, task: Task) -> gymnasium.Env:
+        return self._idle[task.name].pop() if self._idle[task.name] else task.make_env()
+
+    def give_back(self, task: Task, env: gymnasium.Env) -> None:
+        self._idle[task.name].append(env)
+
+
+class _Row:
+    """One episode in the batch; whatever its environment raises ends it and is remembered."""
+
+    def __init__(self, place: int, assignment: Assignment, environments: _Environments) -> None:
+        self.place, self.task, self.seed = place, assignment.task, assignment.seed
+        self._environments = environments
+        self._env: gymnasium.Env | None = None
+        self.observation: Any = None
+        self.episode_return, self.length = 0.0, 0
+        self.over, self.error = False, ""
+
+    def start(self) -> None:
+        with self._failing():
+            self._env = self._environments.take(self.task)
+            self.observation, _ = self._env.reset(seed=self.seed)
+
+    def step(self, action: Any) -> None:
+        assert self._env is not None
+        with self._failing():
+            action = conform(self._env.action_space, action, "the agent's action")
+            self.observation, reward, terminated, truncated, _ = self._env.step(action)
+            if not math.isfinite(reward):
+                raise ValueError(f"the reward is {reward}")
+            self.episode_return += float(reward)
+            self.length += 1
+            self.over = bool(terminated or truncated or self.length == self.task.max_episode_steps)
+            if self.over:
+                self._environments.give_back(self.task, self._env)
+
+    def check_observation(self) -> None:
+        """Fail if the observation is not one of the environment's own."""
+        assert self._env is not None
+        with self._failing():
+            conform(self._env.observation_space, self.observation, "the observation")
+
+    def result(self) -> Played:
+        if self.error:
+            return FailedEpisode(task=self.task.name, seed=self.seed, error=self.error)
+        return PlayedEpisode(
+            task=self.task.name,
+            seed=self.seed,
+            episode_return=self.episode_return,
+            length=self.length,
+        )
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # environments raise what they like
+            self.over, self.error = True, _reason(error)
+            if self._env is not None:
+                with suppress(Exception):  # it is broken already
+                    self._env.close()
+
+
+def _play(
+    agent: Agent, waiting: deque[_Row], acting: Acting, max_envs: int, progress: JobProgress
+) -> Iterator[_Row]:
+    """Let rows step together, the next one in the place of each that is over; yield those."""
+    running = [waiting.popleft() for _ in range(min(max_envs, len(waiting)))]
+    policy = Policy(
+        agent,
+        task=running[0].task.name,
+        num_rows=len(running),
+        prompt=acting.prompt,
+        sampling=acting.sampling,
+        precision=acting.precision,
+    )
+    _start(policy, dict(enumerate(running)), acting, progress)
+    while running:
+        if over := [i for i, row in enumerate(running) if row.over]:
+            yield from (running[i] for i in over)
+            fresh = {i: waiting.popleft() for i in over[: len(waiting)]}
+            for i, row in fresh.items():
+                running[i] = row
+            policy.reset([i in fresh for i in range(len(running))])
+            _start(policy, fresh, acting, progress)
+            kept = [i for i in range(len(running)) if i in fresh or i not in over]
+            policy.keep(kept)
+            running = [running[i] for i in kept]
+        else:
+            _step(policy, running, progress)
+
+
+def _start(policy: Policy, rows: Mapping[int, _Row], acting: Acting, progress: JobProgress) -> None:
+    """Begin the episodes; each draws from its own seed."""
+    for i, row in rows.items():
+        policy.draw_from(i, acting.seed + row.seed)
+        progress.at(row.place)
+        row.start()
+
+
+def _step(policy: Policy, rows: Sequence[_Row], progress: JobProgress) -> None:
+    progress.at(None)
+    try:
+        actions = policy.select_actions([row.observation for row in rows])
+    except ValueError:
+        for row in rows:
+            row.check_observation()
+        if not any(row.over for row in rows):
+            raise  # no environment is to blame
+        return
+    for row, action in zip(rows, actions, strict=True):
+        progress.at(row.place)
+        row.step(action)
+
+
+def _reason(error: Exception) -> str:
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    return f"{kind}{one_line(error)}"

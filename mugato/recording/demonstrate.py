@@ -1,0 +1,173 @@
+"""From a task and a seed to one demonstration, or to the reason why there is none.
+
+This is what recording runs in its worker processes; it depends on nothing but the seed, so that
+any number of workers records the same.
+"""
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache, singledispatch
+from types import SimpleNamespace
+from typing import Any
+
+import gymnasium
+from gymnasium import spaces
+
+from mugato.data.formats.minari.jpeg import with_jpeg
+from mugato.data.formats.minari.layout import StoredArray, episode_arrays, stored
+from mugato.data.formats.minari.read import episode_of
+from mugato.episode import validate
+from mugato.spec import spec_of
+from mugato.system.errors import one_line
+from mugato.tasks.conform import NotInSpaceError, as_array, conform
+from mugato.tasks.rollout import Rollout, run_episode
+from mugato.tasks.task import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What makes an episode a demonstration, and how it is kept.
+
+    Attributes:
+        keep_failures: whether a return that is a failure is kept.
+        min_return: episodes that return less are dropped; None keeps all.
+        jpeg: store pictures as lossy JPEG.
+    """
+
+    keep_failures: bool = False
+    min_return: float | None = None
+    jpeg: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demonstration:
+    """One episode as Minari stores it.
+
+    Attributes:
+        arrays: path in the episode's group -> what will lie there.
+    """
+
+    seed: int
+    timesteps: int
+    episode_return: float
+    arrays: Mapping[str, StoredArray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropped:
+    """A seed whose episode is no demonstration.
+
+    Attributes:
+        cause: what kind of thing it was, the same for many seeds ("failed", "RuntimeError").
+        reason: what it was at this seed.
+    """
+
+    seed: int
+    cause: str
+    reason: str
+
+
+def demonstrate(task: Task, env: gymnasium.Env, seed: int, terms: Terms) -> Demonstration | Dropped:
+    """Let the expert play one episode.
+
+    Errors of the expert or the environment in it, and a return too low, drop it.
+
+    Raises:
+        ValueError: if the expert acts outside the action space, or an observation does not fit.
+    """
+    assert task.make_expert is not None, "checked before recording"
+    try:
+        rollout = run_episode(
+            env,
+            task.make_expert,
+            seed=seed,
+            max_episode_steps=task.max_episode_steps,
+            action_noise=task.action_noise,
+        )
+        dropped = _too_low(task, rollout, terms)
+        if dropped is not None:
+            return dropped
+        parts = _stacked(env, rollout)
+    except NotInSpaceError as error:
+        raise ValueError(f"{task.name}, seed {seed}: {error}") from error
+    except Exception as error:
+        cause = type(error).__name__
+        return Dropped(seed=seed, cause=cause, reason=f"{cause}: {one_line(error)}"[:200])
+    spec = spec_of(env.observation_space, env.action_space)
+    validate(episode_of(SimpleNamespace(**parts), spec, name=f"{task.name}, seed {seed}"), spec)
+    if terms.jpeg:
+        parts["observations"] = with_jpeg(env.observation_space, parts["observations"])
+        parts["actions"] = with_jpeg(env.action_space, parts["actions"])
+    arrays = episode_arrays(terminated=rollout.terminated, **parts)
+    return Demonstration(
+        seed=seed,
+        timesteps=len(rollout),
+        episode_return=rollout.episode_return,
+        arrays={path: stored(array) for path, array in arrays.items()},
+    )
+
+
+def demonstrate_in_worker(pickled_task: bytes, seed: int, terms: Terms) -> Demonstration | Dropped:
+    """Do the same in a process that makes the environment once: some take a second to make."""
+    return demonstrate(*_task_and_env(pickled_task), seed, terms)
+
+
+@lru_cache(maxsize=1)
+def _task_and_env(pickled_task: bytes) -> tuple[Task, gymnasium.Env]:
+    task = pickle.loads(pickled_task)
+    return task, task.make_env()
+
+
+@singledispatch
+def stack(space: spaces.Space, values: list, where: str) -> Any:
+    """Turn a list of values of a space into one value whose leaves have a leading time axis.
+
+    Raises:
+        NotInSpaceError: for values of another shape or type, naming `where` and the path in it.
+    """
+    shape = (len(values), *(space.shape or ()))
+    return as_array(values, dtype=space.dtype, shape=shape, where=where)
+
+
+@stack.register
+def _(space: spaces.Dict, values: list, where: str) -> dict[str, Any]:
+    return {
+        key: stack(child, [value[key] for value in values], f"{where}/{key}")
+        for key, child in space.items()
+    }
+
+
+@stack.register
+def _(space: spaces.Tuple, values: list, where: str) -> tuple:
+    return tuple(
+        stack(child, [value[i] for value in values], f"{where}/{i}")
+        for i, child in enumerate(space.spaces)
+    )
+
+
+@stack.register
+def _(space: spaces.Text, values: list, where: str) -> list[str]:
+    return [conform(space, value, where) for value in values]
+
+
+def _too_low(task: Task, rollout: Rollout, terms: Terms) -> Dropped | None:
+    seed, returned = rollout.seed, rollout.episode_return
+    if not (terms.keep_failures or task.succeeded(returned)):
+        return Dropped(seed=seed, cause="failed", reason=f"failed with return {returned:g}")
+    if terms.min_return is not None and not returned >= terms.min_return:
+        reason = f"returned {returned:g}, less than {terms.min_return:g}"
+        return Dropped(seed=seed, cause="return too low", reason=reason)
+    return None
+
+
+def _stacked(env: gymnasium.Env, rollout: Rollout) -> dict[str, Any]:
+    infos = {}
+    if rollout.executed is not None:
+        infos["executed_action"] = stack(env.action_space, rollout.executed, "executed action")
+    return {
+        "observations": stack(env.observation_space, rollout.observations, "observation"),
+        "actions": stack(env.action_space, rollout.actions, "action"),
+        "rewards": rollout.rewards,
+        "infos": infos,
+    }

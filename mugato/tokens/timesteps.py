@@ -1,0 +1,84 @@
+"""Tokenised timesteps in one shape for every modality: (timesteps, tokens, channels).
+
+Ids have 1 channel, image patches patch_px² · 3 (768). A document is one timestep long. µGATO
+calls the first axis *episodes*. Nothing is ordered or flattened yet: see `sequence.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from mugato.episode import Episode
+from mugato.spec import Leaf, Spec
+from mugato.tokens.images import image_size
+from mugato.tokens.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizedLeaf:
+    """One leaf of an episode.
+
+    Attributes:
+        kind: text, image, discrete or continuous.
+        tokens: (timesteps, tokens, channels): ids, or uint8 patches.
+        lengths: (timesteps,): how many tokens are real; the rest is padding (text only).
+        intervals: (tokens, 4): row and column interval of each patch; None for ids.
+    """
+
+    kind: str
+    tokens: np.ndarray
+    lengths: Int[np.ndarray, " timesteps"]
+    intervals: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timesteps:
+    """An episode's leaves, tokenised, in the paper's order; no `actions` if it is yet to act."""
+
+    observations: Mapping[str, TokenizedLeaf]
+    actions: Mapping[str, TokenizedLeaf]
+
+    def __len__(self) -> int:
+        leaves = [*self.actions.values(), *self.observations.values()]
+        return max(len(leaf.tokens) for leaf in leaves)
+
+    @property
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Every leaf's (timesteps, tokens, channels) by name, as in µGATO."""
+        leaves = {**self.observations, **self.actions}
+        return {name: leaf.tokens for name, leaf in leaves.items()}
+
+
+def tokenize(episode: Episode, spec: Spec, tokenizer: Tokenizer) -> Timesteps:
+    """Tokenise an episode, leaf by leaf. An episode without actions is an observation to act on."""
+    return Timesteps(
+        observations={
+            path: _tokenize_leaf(leaf, episode.observations[path], tokenizer, is_action=False)
+            for path, leaf in spec.observation_leaves.items()
+        },
+        actions={
+            path: _tokenize_leaf(leaf, episode.actions[path], tokenizer, is_action=True)
+            for path, leaf in spec.action_leaves.items()
+            if path in episode.actions
+        },
+    )
+
+
+def text_timesteps(ids: Int[np.ndarray, " tokens"] | list[int]) -> Timesteps:
+    """Plain text as one timestep without observation: (1, tokens, 1)."""
+    tokens = np.asarray(ids, np.int32).reshape(1, -1, 1)
+    leaf = TokenizedLeaf(kind="text", tokens=tokens, lengths=np.array([tokens.shape[1]]))
+    return Timesteps(observations={}, actions={"text": leaf})
+
+
+def _tokenize_leaf(
+    leaf: Leaf, values: np.ndarray, tokenizer: Tokenizer, *, is_action: bool
+) -> TokenizedLeaf:
+    tokens, lengths = tokenizer.encode(leaf, values, is_action=is_action)
+    intervals = None
+    if leaf.kind == "image":
+        size = image_size(leaf.shape, channels_first=leaf.channels_first)
+        intervals = tokenizer.image.intervals(size)
+    return TokenizedLeaf(kind=leaf.kind, tokens=tokens, lengths=lengths, intervals=intervals)

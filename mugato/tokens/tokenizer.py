@@ -1,0 +1,175 @@
+"""The four tokenisers under one vocabulary: leaves to ids or patches, and ids back to values.
+
+This is the only way from values to tokens, in training and in acting (Reed et al. 2022, §2.1).
+It travels inside each checkpoint.
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from mugato.spec import Leaf
+from mugato.tokens.images import ImageTokenizer, image_size
+from mugato.tokens.text import TextTokenizer
+from mugato.tokens.values import (
+    BoundedValueTokenizer,
+    ContinuousValueTokenizer,
+    DiscreteValueTokenizer,
+)
+from mugato.tokens.vocab import Vocab
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenizer:
+    """Encode and decode leaves of every kind.
+
+    Attributes:
+        text: the SentencePiece model; the vocabulary must have as many text ids as it has pieces.
+        vocab: the id ranges.
+        image: how pictures become patches.
+    """
+
+    text: TextTokenizer
+    vocab: Vocab = field(default_factory=Vocab)
+    image: ImageTokenizer = field(default_factory=ImageTokenizer)
+
+    def __post_init__(self) -> None:
+        if self.text.num_pieces != self.vocab.num_text:
+            raise ValueError(
+                f"the text tokenizer has {self.text.num_pieces} pieces, "
+                f"but the vocabulary {self.vocab.num_text} text ids"
+            )
+
+    def encode(
+        self, leaf: Leaf, values: np.ndarray, *, is_action: bool
+    ) -> tuple[np.ndarray, Int[np.ndarray, " t"]]:
+        """Encode T values of a leaf.
+
+        Returns:
+            Tokens of shape (T, tokens, channels) — ids with 1 channel, or uint8 patches — and how
+            many of them are real at each timestep (texts differ in length; the rest is 0). A text
+            that is an action is closed by the end-of-text id, so that decoding knows where to stop.
+        """
+        match leaf.kind:
+            case "text":
+                return self._encode_texts(values, closed=is_action)
+            case "image":
+                if leaf.channels_first:
+                    values = np.moveaxis(values, 1, -1)
+                tokens = self.image.encode(values)
+            case "discrete":
+                _check_discrete(leaf.low, leaf.high, self.vocab.num_discrete)
+                offsets = DiscreteValueTokenizer(low=leaf.low, high=leaf.high).encode(_rows(values))
+                tokens = (offsets + self.vocab.discrete.start)[..., None]
+            case "continuous":
+                numbers = _rows(values).astype(np.float64)  # some are integers
+                bins = self._continuous(leaf, is_action=is_action).encode(numbers)
+                tokens = (bins + self.vocab.continuous.start)[..., None]
+        return tokens, np.full(len(tokens), tokens.shape[1])
+
+    def decode(self, leaf: Leaf, ids: Int[np.ndarray, " n"], *, is_action: bool) -> Any:
+        """Turn the ids of one value back: text to str, the rest to an array of the leaf's shape."""
+        ids = np.asarray(ids, np.int64).reshape(-1)
+        match leaf.kind:
+            case "text":
+                return self.text.decode([int(i) for i in ids if i != self.text.end_of_text])
+            case "discrete":
+                tokenizer = DiscreteValueTokenizer(low=leaf.low, high=leaf.high)
+                values = tokenizer.decode(ids - self.vocab.discrete.start)
+            case "continuous":
+                bins = ids - self.vocab.continuous.start
+                values = self._continuous(leaf, is_action=is_action).decode(bins)
+                if np.issubdtype(leaf.dtype, np.integer):
+                    values = np.rint(values)
+                values = np.clip(values, leaf.low, leaf.high)  # a bin may reach over a bound
+            case _:
+                raise ValueError(f"a leaf of kind {leaf.kind!r} cannot be decoded from ids")
+        return values.reshape(leaf.shape).astype(leaf.dtype)
+
+    def num_tokens(self, leaf: Leaf) -> int | None:
+        """Tokens that one value of the leaf takes; None for text, whose length varies.
+
+        Raises:
+            ValueError: a leaf of more discrete values than the vocabulary has ids for.
+        """
+        match leaf.kind:
+            case "text":
+                return None
+            case "discrete":
+                _check_discrete(leaf.low, leaf.high, self.vocab.num_discrete)
+            case "image":
+                return self.image.num_patches(
+                    image_size(leaf.shape, channels_first=leaf.channels_first)
+                )
+        return leaf.size
+
+    @property
+    def text_ids(self) -> range:
+        """The ids that a text may hold, its end included; those before it mean nothing."""
+        return self.vocab.text[self.text.end_of_text :]
+
+    def legal_ids(self, leaf: Leaf, element: int = 0) -> range:
+        """The ids that may stand at place `element` of an action leaf."""
+        match leaf.kind:
+            case "text":
+                return self.text_ids
+            case "discrete":
+                _check_discrete(leaf.low, leaf.high, self.vocab.num_discrete)
+                count = int(leaf.high[element] - leaf.low[element]) + 1
+                return self.vocab.discrete[:count]
+            case "continuous":
+                return self.vocab.continuous
+        raise ValueError(f"an action cannot hold a leaf of kind {leaf.kind!r}")
+
+    def save(self, folder: Path) -> dict:
+        """Write the text model into `folder`; return the rest as JSON for the config."""
+        self.text.save(folder / "tokenizer.model")
+        return {"vocab": vars(self.vocab), "image": vars(self.image)}
+
+    @staticmethod
+    def load(folder: Path, config: dict) -> "Tokenizer":
+        """Read what `save` wrote."""
+        return Tokenizer(
+            text=TextTokenizer.load(folder / "tokenizer.model"),
+            vocab=Vocab(**config["vocab"]),
+            image=ImageTokenizer(**config["image"]),
+        )
+
+    def _continuous(
+        self, leaf: Leaf, *, is_action: bool
+    ) -> ContinuousValueTokenizer | BoundedValueTokenizer:
+        num_bins = self.vocab.num_continuous
+        if is_action and leaf.bounded:
+            return BoundedValueTokenizer(num_bins=num_bins, low=leaf.low, high=leaf.high)
+        return ContinuousValueTokenizer(num_bins=num_bins)
+
+    def _encode_texts(self, texts: np.ndarray, *, closed: bool) -> tuple[np.ndarray, np.ndarray]:
+        end = [np.array([self.text.end_of_text], np.int32)] if closed else []
+        distinct = {  # a mission repeats at every timestep
+            text: np.concatenate([self.text.encode(str(text)), *end]) for text in set(texts)
+        }
+        encoded = [distinct[text] for text in texts]
+        lengths = np.array([len(ids) for ids in encoded])
+        tokens = np.zeros((len(encoded), lengths.max(initial=0), 1), np.int32)
+        for row, ids in zip(tokens, encoded, strict=True):
+            row[: len(ids), 0] = ids
+        return tokens, lengths
+
+
+@lru_cache(maxsize=64)  # the bounds of a grid are many, and it is encoded at every timestep
+def _check_discrete(low: tuple[float, ...], high: tuple[float, ...], num_ids: int) -> None:
+    most = int(np.max(np.subtract(high, low), initial=0)) + 1
+    if most > num_ids:
+        raise ValueError(
+            f"{most} discrete values, but the vocabulary has ids for {num_ids}; raise "
+            "--model.vocab.num-discrete or split the value over several smaller ones"
+        )
+
+
+def _rows(values: np.ndarray) -> np.ndarray:
+    """(T, ...) to (T, elements), row-major."""
+    return np.asarray(values).reshape(len(values), -1)

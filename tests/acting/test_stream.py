@@ -1,0 +1,93 @@
+"""Rows that grow together, each as if it were alone; and never an illegal action."""
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from gymnasium.vector.utils import batch_space, iterate
+
+from mugato.acting.policy import Policy
+from mugato.acting.sampling import GREEDY, Sampling
+from mugato.acting.stream import CHUNK, Decoder
+from mugato.spec import spec_of
+from mugato.tokens.sequence import sequence
+from mugato.tokens.timesteps import text_timesteps
+from tests.agents import tiny_agent
+from tests.spaces_list import SPACES
+
+KINDS = ["rotary", "transformer-xl", "recurrent"]
+ACTIONS = [name for name in SPACES if name not in ("text", "nested")]
+
+
+def make_agent(**changes):
+    return tiny_agent({"task": spec_of(spaces.Box(-1, 1, (1,)), spaces.Discrete(2))}, **changes)
+
+
+def read(decoder, agent, rows):
+    """Let each row read a text of ids of its own."""
+    ids = np.concatenate([np.asarray(row, np.int64) for row in rows])
+    numbers = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+    decoder.read(sequence(text_timesteps(ids), agent.tokenizer.vocab), numbers)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_of_different_lengths_that_begin_anew_are_each_as_alone(kind):
+    agent = make_agent(sequence_model=kind, context_length=32)
+    generator = np.random.default_rng(0)
+    legal = agent.tokenizer.text_ids
+    together = Decoder(agent.model, num_rows=3)
+    alone = [Decoder(agent.model, num_rows=1) for _ in range(3)]
+    blank = Decoder(agent.model, num_rows=1)
+    for turn in range(60):  # some 300 tokens a row: ten times round the ring
+        rows = [generator.choice(legal, generator.integers(1, 9)) for _ in range(3)]
+        read(together, agent, rows)
+        for decoder, row in zip(alone, rows, strict=True):
+            read(decoder, agent, [row])
+        for _ in range(2):
+            chosen = together.decode(legal, GREEDY).tolist()
+            assert chosen == [int(decoder.decode(legal, GREEDY)) for decoder in alone]
+        if turn % 20 == 7:
+            marked = torch.arange(3) == turn % 3
+            together.put(marked, blank)
+            alone[turn % 3] = Decoder(agent.model, num_rows=1)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_prompt_read_at_once_equals_one_read_token_by_token(kind):
+    agent = make_agent(sequence_model=kind, context_length=256)
+    ids = np.random.default_rng(0).choice(agent.tokenizer.text_ids, 3 * CHUNK + 5)
+    at_once, slowly = (Decoder(agent.model, num_rows=1) for _ in range(2))
+    read(at_once, agent, [ids])
+    for i in ids:
+        read(slowly, agent, [[i]])
+    torch.testing.assert_close(at_once._last, slowly._last, atol=1e-4, rtol=0)
+
+
+def test_nothing_can_be_decoded_from_nothing():
+    agent = make_agent()
+    with pytest.raises(ValueError, match="nothing was read yet"):
+        Decoder(agent.model, num_rows=1).decode(agent.tokenizer.text_ids, GREEDY)
+
+
+@pytest.mark.filterwarnings("ignore:.*Casting input x to numpy array")  # Gymnasium's own, of ()
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", ACTIONS)
+def test_of_100_000_sampled_actions_none_is_invalid(name, precision):
+    space, seen = SPACES[name], spaces.Box(-1, 1, (1,))
+    num_rows, steps = -(-100_000 // (2 * len(ACTIONS) * 5)), 5
+    agent = tiny_agent({"task": spec_of(seen, space)}, context_length=32)
+    policy = Policy(
+        agent,
+        task="task",
+        num_rows=num_rows,
+        sampling=Sampling(temperature=3.0),
+        precision=precision,
+    )
+    generator, batched = np.random.default_rng(0), batch_space(space, num_rows)
+    for _ in range(steps):
+        values = generator.uniform(-1, 1, (num_rows, 1)).astype(np.float32)
+        actions = list(iterate(batched, policy.select_action(values)))
+        invalid = [action for action in actions if not space.contains(action)]
+        assert not invalid and len(actions) == num_rows

@@ -1,0 +1,148 @@
+"""The command line as users meet it: from their own expert to a score; clear errors."""
+
+import json
+import multiprocessing
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mugato.cli import main as cli
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+FAST = [
+    "--steps", "3", "--batch-rows", "2", "--batch-parts", "1", "--log-every", "1",
+    "--model.width", "32", "--model.num-layers", "1", "--model.num-heads", "1",
+    "--model.head-size", "32", "--model.hidden-size", "32",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder with an expert in it, and data sets of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "always_right.py").write_text("def policy(observation):\n    return 1\n")
+    return tmp_path
+
+
+def run(*arguments: str) -> None:
+    cli.main(list(arguments))
+
+
+def fails(capsys: pytest.CaptureFixture, *arguments: str) -> str:
+    """The one line that a failing command prints."""
+    with pytest.raises(SystemExit) as ended:
+        run(*arguments)
+    assert ended.value.code == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_a_users_environment_from_expert_to_score_and_video(working_folder):
+    run("record", "--env", "CartPole-v1", "--expert", "always_right:policy", "--episodes", "4",
+        "--dataset", "mine", "--workers", "1")  # fmt: skip
+    run("train", "--env", "CartPole-v1", "--demonstrations", "mine", "--run", "agent", *FAST)
+    run("evaluate", "agent", "--episodes", "2", "--workers", "1")
+    report = json.loads((working_folder / "agent" / "report.json").read_text())
+    assert report["train"]["tokens"] > 0
+    assert "CartPole-v1" in json.dumps(report)
+    run("play", "CartPole-v1", "--agent", "agent", "--out", "film.mp4")
+    assert (working_folder / "film.mp4").stat().st_size > 1000
+
+
+def test_an_unknown_data_set_is_one_line(capsys):
+    line = fails(capsys, "train", "--env", "CartPole-v1", "--demonstrations", "nothing-there")
+    assert "no Minari data set 'nothing-there-v0'" in line
+
+
+def test_a_preset_narrowed_to_some_tasks_forgets_the_others(capsys):
+    line = fails(capsys, "train", "--preset", "demo", "--tasks", "cartpole", "--sources")
+    assert "mugato/cartpole/expert-v0" in line  # not recorded in this test's folder
+
+
+@pytest.mark.parametrize("flag", [("--sources=text:plays",), ("--sources", "text:plays")])
+def test_sources_without_a_preset_are_trained_on_alone(flag, working_folder):
+    (working_folder / "plays").mkdir()
+    (working_folder / "plays" / "one.txt").write_text("to be or not to be, that is it. " * 99)
+    run("train", *flag, "--weights", "by_tokens", "--run", "agent", *FAST)
+    config = json.loads((working_folder / "agent" / "train_config.json").read_text())
+    assert config["tasks"] == [] and config["sources"] == ["text:plays"]
+    run("generate", "to be", "--agent", "agent", "--max-tokens", "5")
+
+
+def test_a_run_goes_on_with_its_own_tokenizer_and_on_its_own_sources(working_folder, capsys):
+    play, model = working_folder / "plays" / "one.txt", working_folder / "agent" / "tokenizer.model"
+    play.parent.mkdir()
+    play.write_text("to be or not to be, that is it. " * 99)
+    run("train", "--sources", "text:plays", "--run", "agent", *FAST)
+    saved = model.read_bytes()
+    play.write_text("whether it is nobler in the mind to suffer slings and arrows. " * 99)
+    run("train", "--sources", "text:plays", "--run", "agent", "--resume", *FAST, "--steps", "4")
+    assert model.read_bytes() == saved
+    state = json.loads((working_folder / "agent" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert state["step"] == 4
+    others = ("--sources", "text:plays", "easy-vqa", "--run", "agent", "--resume", *FAST)
+    capsys.readouterr()
+    line = fails(capsys, "train", *others)
+    assert "was trained on ['text:plays'], not on ['text:plays', 'easy-vqa']" in line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="one process trains on a GPU")
+def test_a_training_process_that_dies_is_one_line(capsys):
+    def kill_one():
+        until = time.monotonic() + 30
+        while not (children := multiprocessing.active_children()) and time.monotonic() < until:
+            time.sleep(0.05)
+        for child in children[:1]:
+            child.kill()
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    line = fails(capsys, "train", "--sources", "easy-vqa", "--processes", "2", "--run", "agent")
+    killer.join()
+    assert "a training process died with exit code -9" in line
+
+
+def test_an_unknown_preset_lists_the_presets(capsys):
+    assert "there are demo," in fails(capsys, "train", "--preset", "demmo")
+
+
+def test_a_folder_without_agent_is_one_line(capsys, tmp_path):
+    assert "no mugato checkpoint" in fails(capsys, "generate", "hello", "--agent", str(tmp_path))
+
+
+def test_an_unknown_task_names_close_ones(capsys):
+    assert "cartpole" in fails(capsys, "record", "cartpol")
+
+
+def test_env_without_expert_says_what_is_missing(capsys):
+    assert "--expert" in fails(capsys, "record", "--env", "CartPole-v1")
+
+
+def test_an_unknown_flag_is_refused(capsys):
+    with pytest.raises(SystemExit) as ended:
+        run("train", "--preset", "demo", "--model.widht", "3")
+    assert ended.value.code == 2
+    assert "--model.widht" in capsys.readouterr().err
+
+
+def test_without_a_command_all_are_listed(capsys):
+    with pytest.raises(SystemExit):
+        run()
+    shown = capsys.readouterr().out
+    assert all(f"mugato {name}" in shown for name in cli.COMMANDS)
+
+
+def test_an_error_is_shown_as_it_is_brackets_and_all(capsys, monkeypatch):
+    def broken(name: str) -> None:
+        raise ImportError(f"pip install 'mugato[report]' [/tmp/{name}]")
+
+    monkeypatch.setitem(cli.COMMANDS, "play", broken)
+    line = fails(capsys, "play", "--name", "x")
+    assert line == "mugato play: pip install 'mugato[report]' [/tmp/x]"

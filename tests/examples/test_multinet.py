@@ -1,0 +1,303 @@
+"""MultiNet's adapter: answers of the right form to all that its harness asks, whatever the weights.
+
+The fixtures have the layout of the benchmark's v1.0 (its README and scripts/eval_harness).
+"""
+
+import importlib.util
+from abc import ABC, abstractmethod
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from PIL import Image
+
+from examples.multinet.adapter import MultiNetAdapter, _with_option
+from examples.multinet.posing import pose
+from examples.multinet.requests import DATASETS
+from mugato.spec import Leaf, Spec, spec_of
+from mugato.tokens.batch import pack
+from tests.agents import tiny_agent
+
+STATS = {
+    "min": np.array([-1.0, 0.0, 2.5], np.float32),
+    "max": np.array([1.0, 0.1, 2.5], np.float32),
+    "mean": np.zeros(3),
+    "std": np.ones(3),
+}
+MEANINGS = {"NORTH": {"coordinate": "(0, -1)", "description": "Move up."}}
+PIQA = "Goal: go to the key\nSolution 1: go to the red key\nSolution 2: go to the ball\nWhich one?"
+ODINW = "What object is shown?\nOption 0: ball\nOption 1: key\nOption 2: box\nOutput the number."
+PROMPT = 'Initial Environment Configuration:\n{"GorillaFileSystem": {"root": {}}}\n' * 30
+
+
+def picture(seed: int = 0, height: int = 40, width: int = 56) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def asked(dataset: str, seed: int = 0) -> tuple[dict, str | None]:
+    """An observation and an instruction, as the harness makes them."""
+    image = picture(seed)
+    match DATASETS[dataset].answer:
+        case "action":
+            options = {i: f"Player 0: NORTH, Player 1: {i}" for i in range(36)}
+            observation = {"text_observation": MEANINGS, "image_observation": image}
+            return {**observation, "options": options}, f"Layout: box\nTime left: {seed}.0s"
+        case "vector":
+            observation = {"text_observation": "pick", "image_observation": image}
+            return {**observation, "action_stats": STATS, "options": {0: ("x",)}}, f"go {seed}"
+        case "calls":
+            return {"text_observation": PROMPT}, f"Go into folder {seed}."
+        case "text":
+            return {"image_observation": image}, "What is on the table?"
+    if dataset == "piqa":
+        return {"options": [0, 1]}, PIQA + str(seed)
+    observation = {"image_observation": Image.fromarray(image), "options": ["ball", "key", "box"]}
+    return observation, ODINW
+
+
+def make_adapter(specs: dict[str, Spec] | None = None, seed: int = 0, **changes) -> MultiNetAdapter:
+    adapter = MultiNetAdapter()
+    adapter.initialize(
+        agent=tiny_agent(specs or {}, **{"context_length": 96, **changes}), seed=seed
+    )
+    return adapter
+
+
+def check(prediction: dict, dataset: str, num_options: int = 3) -> None:
+    """The harness's own rules, and the ranges that its metrics count as valid."""
+    assert set(prediction) == {"raw_output", "extracted_outputs"}
+    assert type(prediction["raw_output"]) is str
+    given = prediction["extracted_outputs"]
+    match DATASETS[dataset].answer:
+        case "action":
+            assert type(given) is int and 0 <= given < 36
+        case "choice":
+            assert type(given) is int and 0 <= given < num_options
+        case "text":
+            assert type(given) is str
+        case "calls":
+            assert type(given) is list and all(type(call) is str for call in given)
+        case "vector":
+            assert isinstance(given, np.ndarray) and given.shape == STATS["min"].shape
+            assert (STATS["min"] <= given).all() and (given <= STATS["max"]).all()
+
+
+def assert_same(first: dict, second: dict) -> None:
+    assert first["raw_output"] == second["raw_output"]
+    np.testing.assert_array_equal(first["extracted_outputs"], second["extracted_outputs"])
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_every_answer_is_valid_whatever_the_weights(dataset):
+    for seed in range(2):
+        adapter = make_adapter(seed=seed)
+        assert adapter._agent is not None
+        with torch.no_grad():
+            table = adapter._agent.model.embedding.table.weight
+            table.add_(torch.randn(table.shape, generator=torch.Generator().manual_seed(seed)))
+        observation, instruction = asked(dataset, seed)
+        num_options = len(observation.get("options", ()))
+        prediction = adapter.predict_action(observation, instruction, dataset)
+        check(prediction, dataset, num_options)
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_a_batch_is_answered_as_each_alone_and_always_the_same(dataset):
+    adapter = make_adapter()
+    rows = [asked(dataset, seed) for seed in range(3)]
+    observations, instructions = [row[0] for row in rows], [row[1] for row in rows]
+    together = adapter.batch_predict_actions(observations, instructions, dataset)
+    adapter.reset()
+    for (observation, instruction), given in reversed(list(zip(rows, together, strict=True))):
+        assert_same(adapter.predict_action(observation, instruction, dataset), given)
+    other = make_adapter()
+    assert_same(other.predict_action(*rows[1], dataset), together[1])
+
+
+def test_the_seed_draws_vectors():
+    rows = asked("openx_single_arm")
+    drawn = [
+        make_adapter(seed=seed).predict_action(*rows, "openx_single_arm") for seed in (0, 0, 1)
+    ]
+    assert_same(drawn[0], drawn[1])
+    assert drawn[0]["raw_output"] != drawn[2]["raw_output"]
+
+
+def test_the_keys_of_the_documentation_mean_the_same():
+    adapter = make_adapter()
+    observation, question = asked("odinw")
+    short = {"image": picture(), "choices": ("ball", "key", "box"), "question": question}
+    assert_same(
+        adapter.predict_action(short, dataset_name="odinw"),
+        adapter.predict_action(observation, question, "odinw"),
+    )
+
+
+def test_an_option_wins_if_its_tokens_are_likeliest_on_average():
+    adapter, options = make_adapter(), ("ball", "go to the red key")
+    agent, by_mean, by_sum = adapter._agent, [], []
+    assert agent is not None
+    for seed in range(6):
+        observation = {"image": picture(seed), "options": options}
+        scores = []
+        for option in options:
+            tokens = _with_option(pose(agent, "odinw", observation, "Which?", ()), option)
+            places = np.flatnonzero(tokens.loss_mask)
+            ids = tokens.targets[places]
+            hidden = agent.model.hidden(pack([tokens], length=len(tokens)))[0][0][places]
+            logits = agent.model.logits(hidden, range(agent.tokenizer.vocab.size)).detach()
+            chosen = torch.log_softmax(logits, -1)[torch.arange(len(ids)), torch.from_numpy(ids)]
+            scores.append((float(chosen.mean()), float(chosen.sum())))
+        by_mean.append(int(np.argmax([mean for mean, _ in scores])))
+        by_sum.append(int(np.argmax([whole for _, whole in scores])))
+        given = adapter.predict_action(observation, "Which?", "odinw")
+        assert given == {"raw_output": options[by_mean[-1]], "extracted_outputs": by_mean[-1]}
+    assert by_mean != by_sum
+
+
+def test_of_an_option_only_its_own_tokens_count_and_the_oldest_past_makes_room():
+    agent = tiny_agent({}, context_length=96)
+    observation, instruction = asked("odinw")
+    long = "Which is it? " + "go to the red key " * 4
+    posed = pose(agent, "odinw", observation, instruction, [(observation, n % 3) for n in range(9)])
+    assert posed.past is not None and len(posed.past) == 9
+    tokens = _with_option(posed, "box")
+    assert agent.tokenizer.text.decode(tokens.targets[tokens.loss_mask][:-1]) == "box"
+    small = {"choices": ["a", "b"]}
+    posed = pose(agent, "piqa", small, long, [(small, 0)] * 3)
+    tokens = _with_option(posed, "b")
+    assert len(tokens) <= 96 and tokens.ids[-1] == agent.tokenizer.text.end_of_text
+    assert agent.tokenizer.text.decode(tokens.targets[tokens.loss_mask][:-1]) == "b"
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_history_of_timesteps_is_seen(dataset):
+    adapter = make_adapter(context_length=256)
+    observation, instruction = asked(dataset, 1)
+    first = adapter.predict_action(*asked(dataset, 0), dataset)
+    pairs = [(asked(dataset, 0)[0], first), (asked(dataset, 2)[0], first["extracted_outputs"])]
+    given = adapter.predict_action(observation, instruction, dataset, history=pairs)
+    check(given, dataset)
+    both = adapter.batch_predict_actions(
+        [observation] * 2, [instruction] * 2, dataset, histories=[pairs, []]
+    )
+    assert_same(both[0], given)
+    assert_same(both[1], adapter.predict_action(observation, instruction, dataset))
+
+
+def test_history_changes_the_answer():
+    adapter = make_adapter(context_length=256)
+    observation, instruction = asked("openx_bimanual")
+    action = STATS["max"].astype(float)
+    without = adapter.predict_action(observation, instruction, "openx_bimanual")
+    after = adapter.predict_action(
+        observation, instruction, "openx_bimanual", history=[(observation, action)] * 3
+    )
+    assert without["raw_output"] != after["raw_output"]
+
+
+def test_a_task_that_the_agent_knows_is_used():
+    image, state = spaces.Box(0, 255, (32, 32, 3), np.uint8), spaces.Box(-1, 1, (2,))
+    known = spec_of(spaces.Dict(rgb=image, mission=spaces.Text(9)), spaces.Discrete(4))
+    adapter = make_adapter({"overcooked_ai": known})
+    observation, instruction = asked("overcooked_ai")
+    actions = {
+        adapter.predict_action(asked("overcooked_ai", seed)[0], str(seed), "overcooked_ai")[
+            "extracted_outputs"
+        ]
+        for seed in range(5)
+    }
+    assert actions <= {0, 1, 2, 3}  # what it was trained to do
+
+    wide = spec_of(spaces.Dict(image=image, state=state), spaces.Box(-9, 9, (3,)))
+    adapter = make_adapter({"openx_bimanual": wide})
+    observation, instruction = asked("openx_bimanual")
+    given = adapter.predict_action({**observation, "state": [0, 1]}, "", "openx_bimanual")
+    check(given, "openx_bimanual")
+    with pytest.raises(ValueError, match="openx_bimanual: nothing in the observation is 'state'"):
+        adapter.predict_action(observation, instruction, "openx_bimanual")
+    with pytest.raises(ValueError, match="'state' has 3 numbers, 'state' of the agent's task 2"):
+        adapter.predict_action({**observation, "state": [0, 1, 2]}, "", "openx_bimanual")
+
+
+def test_a_known_task_that_cannot_answer_is_refused():
+    known = spec_of(spaces.Text(9), spaces.Box(-1, 1, (5,)))
+    adapter = make_adapter({"openx_bimanual": known, "piqa": known})
+    for dataset in ("openx_bimanual", "piqa"):
+        with pytest.raises(ValueError, match=f"{dataset}: the agent's own task of that name acts"):
+            adapter.predict_action(*asked(dataset), dataset)
+
+
+def test_a_known_task_chooses_by_number_and_forgets_as_it_was_taught():
+    known = Spec(
+        observation=Leaf(kind="text", dtype="str"),
+        action=Leaf(kind="discrete", dtype="int64", low=(0.0,), high=(9.0,)),
+        history=2,
+    )
+    adapter = make_adapter({"piqa": known})
+    observation, instruction = asked("piqa")
+    given = adapter.predict_action(observation, instruction, "piqa")
+    check(given, "piqa", num_options=2)
+    two = adapter.predict_action(observation, instruction, "piqa", history=[(observation, 1)] * 2)
+    assert_same(two, given)
+    assert adapter._agent is not None
+    posed = pose(adapter._agent, "piqa", observation, instruction, [(observation, 1)] * 3)
+    assert posed.past is not None and len(posed.past) == 1
+
+
+class ModelAdapter(ABC):
+    """The methods of the benchmark's base class, which it looks for subclasses of."""
+
+    def __init__(self):
+        self._is_initialized = False
+
+    @property
+    @abstractmethod
+    def supported_datasets(self) -> list[str]: ...
+
+    @abstractmethod
+    def initialize(self, **kwargs) -> None: ...
+
+    def predict_action(self, observation, instruction=None, dataset_name=None, history=None):
+        raise NotImplementedError
+
+    def batch_predict_actions(
+        self, observations, instructions=None, dataset_name=None, histories=None
+    ):
+        raise NotImplementedError
+
+
+def test_the_plug_of_the_documentation_is_found_as_the_harness_looks_for_it(tmp_path, monkeypatch):
+    folder = tmp_path / "agent"
+    tiny_agent({}).save_pretrained(folder)
+    module = tmp_path / "mugato_adapter.py"
+    module.write_text(
+        "from examples.multinet.adapter import MultiNetAdapter\n"
+        "from tests.examples.test_multinet import ModelAdapter\n\n\n"
+        "class MugatoAdapter(MultiNetAdapter, ModelAdapter):\n"
+        f"    agent_folder = {str(folder)!r}\n"
+    )
+    spec = importlib.util.spec_from_file_location("user_adapter", module)
+    assert spec is not None and spec.loader is not None
+    user_module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(user_module)
+    found = [
+        kind
+        for kind in vars(user_module).values()
+        if isinstance(kind, type)
+        and issubclass(kind, ModelAdapter)
+        and kind is not ModelAdapter
+        and not getattr(kind, "__abstractmethods__", frozenset())
+    ]
+    assert [kind.__name__ for kind in found] == ["MugatoAdapter"]
+    adapter = found[0]()
+    adapter.initialize(device="cpu", seed=42)
+    assert "bfcl" in adapter.supported_datasets
+    check(adapter.predict_action(*asked("sqa3d"), "sqa3d"), "sqa3d")
+
+
+def test_what_a_harness_hands_to_every_model_is_warned_of():
+    adapter = MultiNetAdapter()
+    with pytest.warns(UserWarning, match=r"initialize does not know \['batch_size'\]"):
+        adapter.initialize(agent=tiny_agent({}), batch_size=4)

@@ -1,0 +1,165 @@
+"""Order, targets and masks of the one sequence; `pack` and `pad` say the same."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from mugato.episode import validate
+from mugato.model.gato import Gato
+from mugato.tokens.batch import pack, pad
+from mugato.tokens.sequence import ACTION_POSITION, check_fits, ragged_sequence, sequence
+from mugato.tokens.sequence import encode as encode_episode
+from mugato.tokens.timesteps import tokenize
+from tests.agents import random_episode, tiny_config, tiny_tokenizer
+from tests.spaces_list import IMAGES, SPACES
+
+TOKENIZER = tiny_tokenizer()
+SCENE = spaces.Dict(
+    view=spaces.Box(0, 255, (20, 40, 3), np.uint8),
+    speed=spaces.Box(-9, 9, (2,)),
+    gear=spaces.Discrete(4),
+    mission=spaces.Text(20, min_length=1, charset="abc "),
+)
+ACTION = spaces.Dict(go=spaces.Discrete(3), steer=spaces.Box(-1, 1, (2,)))
+
+
+def encode(observation_space=SCENE, action_space=ACTION, timesteps=3, seed=0):
+    episode, spec = random_episode(observation_space, action_space, timesteps, seed)
+    return sequence(tokenize(validate(episode, spec), spec, TOKENIZER), TOKENIZER.vocab)
+
+
+def test_a_timestep_is_text_image_values_separator_action():
+    s = encode(timesteps=1)
+    vocab = TOKENIZER.vocab
+    kinds = "".join(
+        "i" if patch >= 0 else "t" if i in vocab.text else "c" if i in vocab.continuous
+        else "|" if i == vocab.separator else "d"
+        for i, patch in zip(s.ids.tolist(), s.patch_index.tolist(), strict=True)
+    )  # fmt: skip
+    assert kinds.lstrip("t") == "iiiiii" + "d" + "cc" + "|" + "d" + "cc"
+
+
+def test_targets_are_the_next_tokens_of_the_same_window_and_only_actions_count():
+    s = encode(timesteps=4)
+    np.testing.assert_array_equal(s.targets[:-1], s.ids[1:])
+    is_action = s.local_positions == ACTION_POSITION
+    np.testing.assert_array_equal(s.loss_mask, np.append(is_action[1:], False))
+    assert s.loss_mask.sum() == 4 * 3
+
+
+def test_observation_positions_count_from_zero_in_each_timestep():
+    s = encode(timesteps=3)
+    for t in range(3):
+        observed = (s.timesteps == t) & (s.local_positions != ACTION_POSITION)
+        assert s.local_positions[observed].tolist() == list(range(observed.sum()))
+
+
+@pytest.mark.parametrize("name", [*SPACES, *IMAGES])
+def test_every_space_can_be_observed(name):
+    space = {**SPACES, **IMAGES}[name]
+    s = encode(space, spaces.Discrete(2), timesteps=2)
+    assert (s.timesteps == 1).any() and s.loss_mask.sum() == 2
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_every_space_can_be_an_action_and_decodes_back(name):
+    episode, spec = random_episode(spaces.Discrete(2), SPACES[name], 3)
+    for path, leaf in spec.action_leaves.items():
+        tokens, lengths = TOKENIZER.encode(leaf, episode.actions[path], is_action=True)
+        for value, row, length in zip(episode.actions[path], tokens, lengths, strict=True):
+            ids = row[:length, 0]
+            again = TOKENIZER.decode(leaf, ids, is_action=True)
+            if leaf.kind == "continuous":
+                bound = 2e-3 * np.abs(np.asarray(value)).max() + 5e-3
+                np.testing.assert_allclose(
+                    again, value, atol=max(bound, 0.02 * np.abs(value).max())
+                )
+            else:
+                np.testing.assert_array_equal(again, value)
+            if leaf.kind != "text":
+                assert all(i in TOKENIZER.legal_ids(leaf, k) for k, i in enumerate(ids.tolist()))
+
+
+def test_a_leaf_longer_than_the_context_is_refused_with_advice():
+    with pytest.raises(ValueError, match=r"camera: one timestep takes 70 tokens.*holds 64.*shrink"):
+        check_fits(np.array([3, 70]), context_length=64, name="camera")
+
+
+def test_an_observation_longer_than_the_local_positions_is_refused():
+    with pytest.raises(ValueError, match="601 tokens, but there are 512 local positions"):
+        encode(spaces.Box(-1, 1, (600,)), spaces.Discrete(2))
+
+
+def test_packed_and_padded_losses_are_equal():
+    sequences = [encode(timesteps=n, seed=n) for n in (1, 3, 2)]
+    torch.manual_seed(0)
+    model = Gato(tiny_config(TOKENIZER.vocab, context_length=512)).eval()
+    packed = pack(sequences, length=sum(map(len, sequences)))
+    padded = pad(sequences)
+    assert len(packed.ids) == 1 and len(padded.ids) == 3
+    assert (padded.segments == 0).any()
+    torch.testing.assert_close(
+        model(packed).values.sort().values, model(padded).values.sort().values, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_pad_gives_every_timestep_the_same_places():
+    sequences = [encode(timesteps=n, seed=n) for n in (1, 3)]
+    batch = pad(sequences)
+    width = batch.ids.shape[1] // 3
+    separators = (batch.ids == TOKENIZER.vocab.separator).nonzero()[:, 1] % width
+    assert len(separators) == 4 and len(set(separators.tolist())) == 1
+
+
+def test_identical_patches_are_stored_once():
+    s = encode(spaces.Box(0, 0, (32, 32, 3), np.uint8), spaces.Discrete(2), timesteps=5)
+    batch = pack([s, s], length=64)
+    assert batch.patch_index.max() == 0 and (batch.patch_index >= 0).sum() == 40
+
+
+def test_a_limited_history_cuts_the_sequence_into_segments():
+    episode, spec = random_episode(SCENE, ACTION, 5)
+    short = dataclasses.replace(spec, history=2)
+    s = encode_episode(episode, short, TOKENIZER)
+    assert s.segments.tolist() == (s.timesteps // 2).tolist()
+    starts = np.flatnonzero(np.diff(s.segments, prepend=-1))
+    assert (s.positions[starts] == 0).all() and len(starts) == 3
+    batch = pack([s, s], length=2 * len(s))
+    assert len(batch.segments.unique()) == 6
+    torch.manual_seed(0)
+    model = Gato(tiny_config(TOKENIZER.vocab, context_length=512)).eval()
+    alone = [encode_episode(episode.window(t, t + 2), spec, TOKENIZER) for t in (0, 2, 4)]
+    torch.testing.assert_close(
+        model(pack([s], length=len(s))).values,
+        torch.cat([model(pack([a], length=len(a))).values for a in alone]),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("name", [*SPACES, *IMAGES])
+@pytest.mark.parametrize("history", [None, 1, 2])
+@pytest.mark.parametrize("timesteps", [1, 5])
+def test_a_remembered_layout_gives_what_working_it_out_does(name, history, timesteps):
+    space = {**SPACES, **IMAGES}[name]
+    for seed in range(3):  # the second and third meet layouts that are there already
+        episode, spec = random_episode(space, ACTION, timesteps, seed)
+        tokens = tokenize(episode, spec, TOKENIZER)
+        fast = sequence(tokens, TOKENIZER.vocab, history=history, source=3)
+        slow = ragged_sequence(tokens, TOKENIZER.vocab, history=history, source=3)
+        for key, value in vars(slow).items():
+            np.testing.assert_array_equal(getattr(fast, key), value, err_msg=key)
+
+
+def test_a_remembered_layout_gives_the_same_without_actions_and_with_two_cameras():
+    cameras = spaces.Dict(left=IMAGES["wide"], right=SCENE["view"], speed=SCENE["speed"])
+    episode, spec = random_episode(cameras, ACTION, 3)
+    for actions in (episode.actions, {}):
+        shown = dataclasses.replace(episode, actions=actions)
+        tokens = tokenize(shown, spec, TOKENIZER)
+        fast, slow = sequence(tokens, TOKENIZER.vocab), ragged_sequence(tokens, TOKENIZER.vocab)
+        for key, value in vars(slow).items():
+            np.testing.assert_array_equal(getattr(fast, key), value, err_msg=key)
