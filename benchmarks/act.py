@@ -48,7 +48,7 @@ def make_agent(name: str, device: str) -> Any:
     import torch
     from gymnasium import spaces
 
-    from mugato.agent import Agent
+    from mugato.agent import Agent, AgentTask
     from mugato.model.config import PAPER_VOCAB, GatoConfig
     from mugato.model.gato import Gato
     from mugato.spec import spec_of
@@ -67,10 +67,11 @@ def make_agent(name: str, device: str) -> Any:
     observation = spaces.Dict(
         image=spaces.Box(0, 255, (64, 64, 3), np.uint8), values=spaces.Box(-1, 1, (OTHERS,))
     )
-    specs = {f"{n}": spec_of(observation, spaces.Box(-1, 1, (n,))) for n in ACTIONS}
+    actions = {f"{n}": spaces.Box(-1, 1, (n,)) for n in ACTIONS}
+    tasks = {n: AgentTask(spec=spec_of(observation, action)) for n, action in actions.items()}
     # Nothing is written or read here, so a tokenizer's number of pieces is all that is needed.
     text: Any = SimpleNamespace(num_pieces=PAPER_VOCAB.num_text)
-    return Agent(model=model, tokenizer=Tokenizer(text=text, vocab=PAPER_VOCAB), specs=specs)
+    return Agent(model=model, tokenizer=Tokenizer(text=text, vocab=PAPER_VOCAB), tasks=tasks)
 
 
 class Acting:
@@ -113,7 +114,7 @@ def naive_pass(agent: Any, rows: int, precision: str) -> Callable[[], None]:
     }
     actions = {"action": generator.uniform(-1, 1, (number, 1)).astype(np.float32)}
     episode = Episode(observations=observations, actions=actions)
-    s = encode(episode, agent.specs["1"], agent.tokenizer)
+    s = encode(episode, agent.spec("1"), agent.tokenizer)
     device = agent.model.embedding.table.weight.device
     batch = pack([s] * rows, length=CONTEXT).to(device)
     legal = agent.tokenizer.vocab.continuous

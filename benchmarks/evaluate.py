@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from mugato.acting.sampling import Sampling
-from mugato.agent import Agent
+from mugato.agent import Agent, AgentTask
 from mugato.evaluation.episodes import Acting, Assignment, Played, PlayedEpisode, play_episodes
 from mugato.evaluation.evaluate import make_acting
 from mugato.evaluation.jobs import episode_jobs, run_episode_jobs
@@ -48,15 +48,16 @@ def random_agent(tasks: Sequence[Task]) -> Agent:
     text = TextTokenizer.train([WORDS] * 50, num_pieces=300)
     config = GatoConfig.micro()
     vocab = type(config.vocab)(num_text=text.num_pieces)
-    specs = {}
+    tasks = {}
     for task in tasks:
         env = task.make_env()
-        specs[task.name] = spec_of(env.observation_space, env.action_space)
+        spec = spec_of(env.observation_space, env.action_space)
+        tasks[task.name] = AgentTask(spec=spec)
         env.close()
     torch.manual_seed(0)
     model = Gato(GatoConfig.micro(vocab)).eval()
     tokenizer = Tokenizer(text=text, vocab=vocab, image=ImageTokenizer(max_patches=16))
-    return Agent(model=model, tokenizer=tokenizer, specs=specs)
+    return Agent(model=model, tokenizer=tokenizer, tasks=tasks)
 
 
 def batched(
@@ -101,7 +102,7 @@ def main() -> None:
         else:
             folder = str(arguments.agent)
             agent = Agent.from_pretrained(folder)
-            tasks = [task for task in tasks if task.name in agent.specs]
+            tasks = [task for task in tasks if task.name in agent.tasks]
         print(f"{len(tasks)} levels, {len(seeds)} episodes each, {arguments.workers} workers")
         together, alone = list[float](), list[float]()
         for _ in range(arguments.rounds):

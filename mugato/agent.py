@@ -17,30 +17,68 @@ from mugato.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
+class AgentTask:
+    """A task or source as an agent was trained on it.
+
+    Attributes:
+        spec: what it shows and what it takes.
+        history: the agent forgets everything after each so many timesteps, in training and in
+            acting; None lets it see as far back as its context reaches. Where the observation tells
+            all, an agent that sees its own past actions learns to copy them instead.
+    """
+
+    spec: Spec
+    history: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.history is not None and self.history < 1:
+            raise ValueError(f"history must be at least 1 timestep, got {self.history}")
+
+    def to_json(self) -> dict:
+        return {"spec": self.spec.to_json(), "history": self.history}
+
+    @staticmethod
+    def from_json(data: Mapping) -> "AgentTask":
+        return AgentTask(spec=Spec.from_json(data["spec"]), history=data["history"])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Agent:
     """A model that can be used.
 
     Attributes:
-        specs: observation and action spec of each task and source that it was trained on.
+        tasks: what each task and source that it was trained on looks like, by name.
     """
 
     model: Gato
     tokenizer: Tokenizer
-    specs: Mapping[str, Spec]
+    tasks: Mapping[str, AgentTask]
+
+    def task(self, name: str) -> AgentTask:
+        """Look up what the agent was trained on.
+
+        Raises:
+            ValueError: for a task that the agent does not know, listing those it does.
+        """
+        if name not in self.tasks:
+            raise ValueError(f"the agent knows no task {name!r}, only {sorted(self.tasks)}")
+        return self.tasks[name]
 
     def spec(self, task: str) -> Spec:
-        """Raises ValueError for a task that the agent was not trained on."""
-        if task not in self.specs:
-            raise ValueError(f"the agent knows no task {task!r}, only {sorted(self.specs)}")
-        return self.specs[task]
+        """Return the spec of a task; raises as `task`."""
+        return self.task(task).spec
+
+    def history(self, task: str) -> int | None:
+        """Return after how many timesteps of a task the agent forgets; raises as `task`."""
+        return self.task(task).history
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the agent; each file is written whole or not at all."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer = self.tokenizer.save(folder)
-        specs = {name: spec.to_json() for name, spec in self.specs.items()}
-        self.model.save_pretrained(folder, extra={"tokenizer": tokenizer, "specs": specs})
+        tasks = {name: task.to_json() for name, task in self.tasks.items()}
+        self.model.save_pretrained(folder, extra={"tokenizer": tokenizer, "tasks": tasks})
 
     @staticmethod
     def from_pretrained(folder: str | Path, *, device: torch.device | str = "cpu") -> "Agent":
@@ -50,19 +88,19 @@ class Agent:
             ValueError: if the folder holds no agent, or a corrupt or foreign one.
         """
         folder = Path(folder)
-        tokenizer, specs = read_tokenizer_and_specs(folder)
+        tokenizer, tasks = read_tokenizer_and_tasks(folder)
         model = Gato.from_pretrained(folder, device=device)
-        return Agent(model=model, tokenizer=tokenizer, specs=specs)
+        return Agent(model=model, tokenizer=tokenizer, tasks=tasks)
 
 
-def read_tokenizer_and_specs(folder: Path) -> tuple[Tokenizer, dict[str, Spec]]:
-    """What `Agent.save_pretrained` wrote, but for the model.
+def read_tokenizer_and_tasks(folder: Path) -> tuple[Tokenizer, dict[str, AgentTask]]:
+    """Read what `Agent.save_pretrained` wrote, except for the model.
 
     Raises:
         ValueError: as `Agent.from_pretrained`.
     """
     config = files.read_config(folder)
-    if missing := sorted({"tokenizer", "specs"} - set(config)):
+    if missing := sorted({"tokenizer", "tasks"} - set(config)):
         raise ValueError(f"{folder} holds a model but no agent: its config has no {missing}")
-    specs = {name: Spec.from_json(spec) for name, spec in config["specs"].items()}
-    return Tokenizer.load(folder, config["tokenizer"]), specs
+    tasks = {name: AgentTask.from_json(task) for name, task in config["tasks"].items()}
+    return Tokenizer.load(folder, config["tokenizer"]), tasks

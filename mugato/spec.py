@@ -58,21 +58,10 @@ TEXT_LEAF = Leaf(kind="text", dtype="str")
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What a task shows and what it takes; either may be empty (plain text has no observation).
-
-    Attributes:
-        history: the agent forgets everything after each so many timesteps, in training and in
-            acting; None lets it see as far back as its context reaches. Where the observation tells
-            all, an agent that sees its own past actions learns to copy them instead.
-    """
+    """What a task shows and what it takes; either may be empty (plain text has no observation)."""
 
     observation: Tree
     action: Tree
-    history: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.history is not None and self.history < 1:
-            raise ValueError(f"history must be at least 1 timestep, got {self.history}")
 
     @cached_property
     def observation_leaves(self) -> dict[str, Leaf]:
@@ -88,7 +77,6 @@ class Spec:
         return {
             "observation": _tree_to_json(self.observation),
             "action": _tree_to_json(self.action),
-            "history": self.history,
         }
 
     @staticmethod
@@ -96,7 +84,6 @@ class Spec:
         return Spec(
             observation=_tree_from_json(data["observation"]),
             action=_tree_from_json(data["action"]),
-            history=data["history"],
         )
 
 

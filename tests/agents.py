@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from mugato.agent import Agent
+from mugato.agent import Agent, AgentTask
 from mugato.episode import Episode
 from mugato.model.config import GatoConfig
 from mugato.model.gato import Gato
@@ -31,11 +31,14 @@ def tiny_config(vocab: Vocab, **changes: object) -> GatoConfig:
     return GatoConfig(vocab=vocab, **{**sizes, **changes})
 
 
-def tiny_agent(specs: dict[str, Spec], *, seed: int = 0, **changes: object) -> Agent:
+def tiny_agent(
+    specs: dict[str, Spec], *, seed: int = 0, history: int | None = None, **changes: object
+) -> Agent:
     tokenizer = tiny_tokenizer()
+    tasks = {name: AgentTask(spec=spec, history=history) for name, spec in specs.items()}
     torch.manual_seed(seed)
     model = Gato(tiny_config(tokenizer.vocab, **changes)).eval()
-    return Agent(model=model, tokenizer=tokenizer, specs=specs)
+    return Agent(model=model, tokenizer=tokenizer, tasks=tasks)
 
 
 def random_episode(

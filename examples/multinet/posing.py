@@ -14,7 +14,7 @@ from PIL import Image
 
 from examples.multinet.requests import NUM_JOINT_ACTIONS, Request, read_request
 from mugato.acting.batching import stack_values
-from mugato.agent import Agent
+from mugato.agent import Agent, AgentTask
 from mugato.episode import Episode, validate
 from mugato.spec import TEXT_LEAF, Leaf, Spec, Tree
 from mugato.tokens.images import image_size
@@ -64,8 +64,8 @@ def pose(
     """
     messages, pairs = _split(dataset, history or ())
     request = read_request(observation, instruction, dataset, messages)
-    known, tokenizer = agent.specs.get(request.dataset), agent.tokenizer
-    leaf = _made_leaf(request) if known is None else _known_leaf(request, known)
+    known, tokenizer = agent.tasks.get(request.dataset), agent.tokenizer
+    leaf = _made_leaf(request) if known is None else _known_leaf(request, known.spec)
     context_length = agent.model.config.context_length
     longest = max(1, context_length // 4) if leaf.kind == "text" else leaf.size
     room = min(context_length - longest, NUM_LOCAL_POSITIONS) - 1  # one is the separator's
@@ -78,7 +78,7 @@ def pose(
         tokenizer = replace(tokenizer, image=replace(image, max_patches=most))
         spec = Spec(observation=_observation_tree(request), action=leaf)
     else:
-        spec = Spec(observation=known.observation, action=leaf)
+        spec = Spec(observation=known.spec.observation, action=leaf)
         if known.history:  # the agent has forgotten all before the last multiple of it
             pairs = pairs[len(pairs) - len(pairs) % known.history :]
     shown = [read_request(seen, instruction, dataset) for seen, _ in pairs] + [request]
@@ -88,7 +88,7 @@ def pose(
         done = [cut(tokenizer.text, text, longest - 1) for text in done]
     return Posed(
         request=request,
-        agent=replace(agent, tokenizer=tokenizer, specs={request.dataset: spec}),
+        agent=replace(agent, tokenizer=tokenizer, tasks={request.dataset: AgentTask(spec=spec)}),
         current=leaves[-1],
         past=_past(request, spec, leaves[:-1], done) if pairs else None,
     )

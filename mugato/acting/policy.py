@@ -74,6 +74,7 @@ class Policy:
         self.agent, self.task, self.sampling = agent, task, sampling
         self.is_vector, self.num_rows = num_rows is not None, num_rows or 1
         self.spec: Spec = agent.spec(task)
+        self._history = agent.history(task)
         if not self.spec.observation_leaves:
             raise ValueError(
                 f"{task!r} is plain text: use mugato.acting.text, there is nothing to observe"
@@ -214,8 +215,8 @@ class Policy:
     ) -> dict[str, Sequence[Any] | np.ndarray]:
         """Each action leaf's values, from each observation leaf's, (rows, *shape)."""
         tokens = self._encode(observations)
-        if self.spec.history is not None:
-            self._forget(self._timesteps == self.spec.history)
+        if self._history is not None:
+            self._forget(self._timesteps == self._history)
         self._timesteps += 1
         self._decoder.read(tokens, tokens.timesteps)
         return {path: self._decode(leaf) for path, leaf in self.spec.action_leaves.items()}

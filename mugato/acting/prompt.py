@@ -33,9 +33,9 @@ def prompt_tokens(agent: Agent, prompt: Prompt, *, task: str, part: PromptPart) 
     if part not in ("start", "end"):
         raise ValueError(f"a prompt's part is 'start' or 'end', not {part!r}")
     spec, context_length = agent.spec(task), agent.model.config.context_length
-    if spec.history is not None:
+    if (history := agent.history(task)) is not None:
         raise ValueError(
-            f"{task}: the agent forgets everything after {spec.history} timesteps, as it did in "
+            f"{task}: the agent forgets everything after {history} timesteps, as it did in "
             "training; a prompt would be forgotten too"
         )
     if isinstance(prompt, str):

@@ -133,7 +133,7 @@ def training(
         return
     console.print(
         f"Training {agent.model.num_parameters / 1e6:.2f} M parameters in {config.run} "
-        f"({len(agent.specs)} sources; Ctrl-C saves, --resume goes on)"
+        f"({len(agent.tasks)} sources; Ctrl-C saves, --resume goes on)"
     )
     if not console.is_terminal:
         yield lambda report: _print_line(report, config)

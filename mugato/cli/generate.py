@@ -55,7 +55,7 @@ def generate(
         )
         return
     name = task or ("emoji" if question is None else "easy-vqa")
-    name = named_like(name, loaded.specs) or name
+    name = named_like(name, loaded.tasks) or name
     leaves = loaded.spec(name).observation_leaves
     if "image" not in leaves:
         raise ValueError(f"{name} is not about a picture: it observes {sorted(leaves)}")

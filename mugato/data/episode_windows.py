@@ -33,10 +33,11 @@ class EpisodeWindows:
         context_length: int,
         number: int,
         prompt_share: float,
+        history: int | None,
     ) -> None:
         self.name, self._spec = source.source.name, source.source.spec
         self._source, self._tokenizer, self._number = source, tokenizer, number
-        self._context_length, self._history = context_length, self._spec.history
+        self._context_length, self._history = context_length, history
         self._prompt_share = prompt_share if len(source) > 1 and not self._history else 0.0
         self._observed_texts, self._acted_texts = (
             [path for path, leaf in leaves.items() if leaf.kind == "text"]
@@ -89,7 +90,9 @@ class EpisodeWindows:
         """The prompt's timesteps and then those of the window, as one run of timesteps."""
         pieces = [self._source.window(run.episode, run.start, run.stop) for run in window.runs]
         joined = pieces[0] if len(pieces) == 1 else Episode.joined(pieces)
-        return encode(joined, self._spec, self._tokenizer, source=self._number)
+        return encode(
+            joined, self._spec, self._tokenizer, history=self._history, source=self._number
+        )
 
     def _prompt(self, item: int, generator: np.random.Generator) -> tuple[tuple[Run, ...], int]:
         """A run of another episode and its tokens; none where no timestep fits half the context."""

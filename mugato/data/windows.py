@@ -25,17 +25,19 @@ def windows_of(
     context_length: int,
     number: int,
     prompt_share: float = 0.0,
+    history: int | None = None,
 ) -> Windows:
     """The kind of windows that suits a source: plain text has no observation to keep whole.
 
     Args:
         number: of the source within the mixture.
         prompt_share: how many of the windows of episodes begin with a prompt.
+        history: timesteps after which the agent forgets everything; None where it sees all.
     """
     checked = CheckedSource(source=source)
     if source.spec.observation_leaves:
         return EpisodeWindows(
             checked, tokenizer, context_length=context_length, number=number,
-            prompt_share=prompt_share,
+            prompt_share=prompt_share, history=history,
         )  # fmt: skip
     return TextWindows(checked, tokenizer, context_length=context_length, number=number)

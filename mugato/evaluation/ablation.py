@@ -58,9 +58,9 @@ def ablation_jobs(
     shown: dict[str, list[Episode]] = {}
     for task in tasks:
         spec = agent.spec(task.name)
-        if spec.history is not None:
+        if (history := agent.history(task.name)) is not None:
             remarks.append(
-                f"{task.name}: left out: the agent forgets after {spec.history} timesteps, a "
+                f"{task.name}: left out: the agent forgets after {history} timesteps, a "
                 "prompt as well"
             )
             continue

@@ -36,8 +36,8 @@ def run_contents(run: Path, agent: Agent) -> RunContents:
     """
     path = run / TRAIN_CONFIG
     if not path.is_file():
-        tasks = tuple(name for name in agent.specs if name in TASKS)
-        others = tuple(name for name in agent.specs if name not in TASKS)
+        tasks = tuple(name for name in agent.tasks if name in TASKS)
+        others = tuple(name for name in agent.tasks if name not in TASKS)
         return RunContents(tasks=tasks, sources=others, demonstrations={})
     try:
         config = json.loads(path.read_text())

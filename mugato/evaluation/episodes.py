@@ -97,7 +97,7 @@ def play_episodes(
         ValueError: if the tasks' specs differ, so that one policy cannot act in all of them.
     """
     names = list(dict.fromkeys(a.task.name for a in assignments))
-    if other := [name for name in names if agent.spec(name) != agent.spec(names[0])]:
+    if other := [name for name in names if agent.task(name) != agent.task(names[0])]:
         raise ValueError(f"{names[0]} and {other[0]} cannot step together: their specs differ")
     results: dict[int, Played] = {}
     with _Environments() as environments:

@@ -49,8 +49,8 @@ def episode_jobs(
     """All episodes of all tasks, those with one spec side by side."""
     groups: dict[str, list[Assignment]] = defaultdict(list)
     for task in tasks:
-        spec = json.dumps(agent.spec(task.name).to_json(), sort_keys=True)
-        groups[spec] += [Assignment(task=task, seed=seed) for seed in seeds]
+        alike = json.dumps(agent.task(task.name).to_json(), sort_keys=True)
+        groups[alike] += [Assignment(task=task, seed=seed) for seed in seeds]
     jobs, wanted = [], BATCHES_PER_JOB * MAX_ENVS[acting.device]
     for assignments in groups.values():
         size = -(-len(assignments) // max(1, round(len(assignments) / wanted)))

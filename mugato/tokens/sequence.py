@@ -40,8 +40,8 @@ class TokenSequence:
         intervals: (L, 4): row and column interval of each patch, in 128 levels; 0 elsewhere.
         local_positions: (L,): place within the timestep's observation, or ACTION_POSITION.
         timesteps: (L,): which timestep a token belongs to.
-        segments: (L,): tokens see only those of their own segment; one segment unless the spec
-            limits the history.
+        segments: (L,): tokens see only those of their own segment; one segment unless the history
+            is limited.
         positions: (L,): index of each token within its segment.
         slots: (L,): which leaf, counted in the order above (separator and actions included).
         source: number of the data source, for metrics.
@@ -133,10 +133,17 @@ def ragged_sequence(
     )
 
 
-def encode(episode: Episode, spec: Spec, tokenizer: Tokenizer, *, source: int = 0) -> TokenSequence:
-    """An episode (or an observation to act on) as one sequence: `tokenize`, then `sequence`."""
+def encode(
+    episode: Episode,
+    spec: Spec,
+    tokenizer: Tokenizer,
+    *,
+    history: int | None = None,
+    source: int = 0,
+) -> TokenSequence:
+    """Turn an episode (or an observation to act on) into tokens: `tokenize`, then `sequence`."""
     timesteps = tokenize(episode, spec, tokenizer)
-    return sequence(timesteps, tokenizer.vocab, history=spec.history, source=source)
+    return sequence(timesteps, tokenizer.vocab, history=history, source=source)
 
 
 def check_fits(counts: Int[np.ndarray, " t"], *, context_length: int, name: str) -> None:

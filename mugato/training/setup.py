@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import torch
 
-from mugato.agent import Agent, read_tokenizer_and_specs
+from mugato.agent import Agent, AgentTask, read_tokenizer_and_tasks
 from mugato.data.formats.minari.read import open_minari
 from mugato.data.mixture import Mixture
 from mugato.data.registry import open_source
@@ -67,16 +67,23 @@ def open_sources(config: TrainConfig) -> dict[str, Source]:
                     f"{task!r} is not one of our tasks: name its data set with --demonstrations"
                 )
             dataset_id = TASKS[task].dataset_id
-        sources[task] = _named(task, open_minari(dataset_id), config)
+        sources[task] = _named(task, open_minari(dataset_id))
     for name in config.sources:
         source = open_source(name, config.splits.get(name, "train"))
-        sources[name] = _named(name, source, config)
+        sources[name] = _named(name, source)
     return sources
 
 
-def _named(name: str, source: Source, config: TrainConfig) -> Named:
-    spec = dataclasses.replace(source.spec, history=config.history.get(name))
-    return Named(name=name, source=source, spec=spec)
+def _named(name: str, source: Source) -> Named:
+    return Named(name=name, source=source, spec=source.spec)
+
+
+def agent_tasks(config: TrainConfig, sources: Mapping[str, Source]) -> dict[str, AgentTask]:
+    """Return each source as the agent is trained on it, by name."""
+    return {
+        name: AgentTask(spec=source.spec, history=config.history.get(name))
+        for name, source in sources.items()
+    }
 
 
 def make_tokenizer(config: TrainConfig, sources: Mapping[str, Source]) -> Tokenizer:
@@ -95,16 +102,16 @@ def saved_tokenizer(config: TrainConfig, sources: Mapping[str, Source]) -> Token
         ValueError: no agent in the run's folder, or one of other sources, in another order, or of
             sources that looked otherwise.
     """
-    tokenizer, specs = read_tokenizer_and_specs(config.run)
-    if list(specs) != list(sources):
+    tokenizer, saved = read_tokenizer_and_tasks(config.run)
+    if list(saved) != list(sources):
         raise ValueError(
-            f"cannot resume {config.run}: it was trained on {list(specs)}, not on {list(sources)}"
+            f"cannot resume {config.run}: it was trained on {list(saved)}, not on {list(sources)}"
         )
-    for name, source in sources.items():
-        if source.spec != specs[name]:
+    for name, task in agent_tasks(config, sources).items():
+        if task != saved[name]:
             raise ValueError(
-                f"cannot resume {config.run}: the spec of {name!r} was {specs[name]}, but is now "
-                f"{source.spec}"
+                f"cannot resume {config.run}: the spec of {name!r} was {saved[name]}, but is now "
+                f"{task}"
             )
     return tokenizer
 
@@ -118,6 +125,7 @@ def make_mixture(
         windows_of(
             source, tokenizer, context_length=length, number=number,
             prompt_share=config.prompt_share if name in config.tasks or is_control(source) else 0.0,
+            history=config.history.get(name),
         )
         for number, (name, source) in enumerate(sources.items())
     ]  # fmt: skip
@@ -143,8 +151,7 @@ def make_agent(config: TrainConfig, sources: Mapping[str, Source], tokenizer: To
     """Fresh weights under the run's seed."""
     torch.manual_seed(config.seed)
     model = Gato(dataclasses.replace(config.model, vocab=tokenizer.vocab))
-    specs = {name: source.spec for name, source in sources.items()}
-    return Agent(model=model, tokenizer=tokenizer, specs=specs)
+    return Agent(model=model, tokenizer=tokenizer, tasks=agent_tasks(config, sources))
 
 
 def training_texts(sources: Mapping[str, Source]) -> Iterator[str]:

@@ -1,7 +1,5 @@
 """Acting: legal whatever the weights, equal to a full pass, clear about wrong observations."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -117,8 +115,7 @@ def test_wrong_observations_are_named(observation, message):
 
 
 def test_a_history_of_one_timestep_forgets_the_last():
-    spec = dataclasses.replace(spec_of(OBSERVATION, spaces.Box(-1, 1, (2,))), history=1)
-    agent = tiny_agent({"task": spec})
+    agent = tiny_agent({"task": spec_of(OBSERVATION, spaces.Box(-1, 1, (2,)))}, history=1)
     policy = Policy(agent, task="task", sampling=GREEDY, precision="fp32")
     OBSERVATION.seed(3)
     first, second = OBSERVATION.sample(), OBSERVATION.sample()

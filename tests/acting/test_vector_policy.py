@@ -102,8 +102,7 @@ def test_batches_of_every_space_are_taken_and_given_as_gymnasium_has_them(name):
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_row_begins_anew_with_its_next_episode(mode, history, kind):
     seen, taken = SPACES["box"], SPACES["multi_discrete"]
-    spec = dataclasses.replace(spec_of(seen, taken), history=history)
-    agent = tiny_agent({"task": spec}, sequence_model=kind)
+    agent = tiny_agent({"task": spec_of(seen, taken)}, history=history, sequence_model=kind)
     envs = countdowns(seen, taken, mode)
     policy = act(agent, num_rows=3)
     policy.check(envs)
@@ -142,7 +141,7 @@ def test_rows_are_reset_alone():
 
 def chosen_in_full_pass(agent, episode, number):
     """What one pass over an episode would have chosen at its last timesteps."""
-    spec = agent.specs["task"]
+    spec = agent.spec("task")
     s = encode(episode, spec, agent.tokenizer)
     hidden = agent.model.hidden(pack([s], length=len(s)))[0][0]
     (leaf,) = spec.action_leaves.values()
@@ -213,9 +212,8 @@ def test_a_prompt_that_cannot_be_is_refused():
     ):
         with pytest.raises(ValueError, match=message):
             act(agent, prompt=prompt)
-    forgetful = dataclasses.replace(spec, history=1)
     with pytest.raises(ValueError, match="forgets everything after 1 timesteps"):
-        act(tiny_agent({"task": forgetful}), prompt=episode)
+        act(tiny_agent({"task": spec}, history=1), prompt=episode)
 
 
 def test_a_prompt_of_another_kind_is_refused_without_type_checks():
@@ -232,8 +230,7 @@ def test_a_prompt_of_another_kind_is_refused_without_type_checks():
 
 
 def test_rows_forget_each_after_its_own_history():
-    spec = dataclasses.replace(spec_of(OBSERVATION, spaces.Discrete(9)), history=2)
-    agent = tiny_agent({"task": spec})
+    agent = tiny_agent({"task": spec_of(OBSERVATION, spaces.Discrete(9))}, history=2)
     policy, alone = act(agent, num_rows=2), act(agent)
     observations = [OBSERVATION.sample() for _ in range(6)]
     expected = [alone.select_action(o) for o in observations]  # forgets before the 3rd and the 5th

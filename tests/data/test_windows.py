@@ -138,8 +138,8 @@ def test_a_stream_shorter_than_the_context_is_drawn_whole():
         assert sorted(s.ids) == sorted(all_ids(source))
 
 
-def prompted(source, share=1.0, length=64):
-    (windows,) = make_windows([source], length, prompt_share=share)
+def prompted(source, share=1.0, length=64, **options):
+    (windows,) = make_windows([source], length, prompt_share=share, **options)
     return windows
 
 
@@ -186,9 +186,8 @@ def test_a_prompt_depends_on_the_generator_alone():
 def test_one_episode_or_a_limited_history_gives_no_prompts():
     long = control_source("long", 6, 50)
     alone = dataclasses.replace(long, episodes=long.episodes[:1])
-    forgetful = dataclasses.replace(long, spec=dataclasses.replace(long.spec, history=2))
-    for source in (alone, forgetful):
-        windows, generator = prompted(source), np.random.default_rng(0)
+    for source, history in ((alone, None), (long, 2)):
+        windows, generator = prompted(source, history=history), np.random.default_rng(0)
         assert all(len(windows.choose(0, generator).runs) == 1 for _ in range(30))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mugato.acting.sampling import GREEDY
+from mugato.agent import AgentTask
 from mugato.episode import validate
 from mugato.evaluation import ablation
 from mugato.evaluation.ablation import CONDITIONS, NONE, RIGHT, WRONG, ablation_jobs, demonstrations
@@ -151,8 +152,9 @@ def test_the_command_writes_all_three_conditions(run):
 
 
 def test_what_cannot_be_prompted_is_said(run, monkeypatch):
-    short = dataclasses.replace(SPEC, history=1)
-    tiny_agent({"guess": SPEC, "riddle": short}).save_pretrained(run)
+    agent = tiny_agent({"guess": SPEC})
+    tasks = {**agent.tasks, "riddle": AgentTask(spec=SPEC, history=1)}
+    dataclasses.replace(agent, tasks=tasks).save_pretrained(run)
     jobs, wrong, remarks = jobs_of(run)
     assert wrong == {}
     assert any("riddle: left out: the agent forgets after 1 timesteps" in r for r in remarks)

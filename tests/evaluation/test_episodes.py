@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from mugato.acting.sampling import Sampling
+from mugato.agent import AgentTask
 from mugato.evaluation.episodes import (
     Acting,
     Assignment,
@@ -55,8 +56,7 @@ def test_episodes_in_a_batch_equal_episodes_alone(max_envs):
 @pytest.mark.parametrize("history", [None, 1, 2])
 def test_tasks_that_look_alike_step_together(history):
     spec = spec_of(Guess.observation_space, Guess.action_space)
-    spec = dataclasses.replace(spec, history=history)
-    agent = tiny_agent({"guess": spec, "riddle": spec})
+    agent = tiny_agent({"guess": spec, "riddle": spec}, history=history)
     tasks = [guess_task(), guess_task("riddle")]
     mixed = [Assignment(task=task, seed=seed) for seed in SEEDS for task in tasks]
     together = play_episodes(agent, mixed, max_envs=4)
@@ -67,7 +67,9 @@ def test_tasks_that_look_alike_step_together(history):
 
 def test_tasks_that_differ_in_their_specs_are_refused():
     spec = spec_of(Guess.observation_space, Guess.action_space)
-    agent = tiny_agent({"guess": spec, "riddle": dataclasses.replace(spec, history=1)})
+    agent = tiny_agent({"guess": spec})
+    tasks = {**agent.tasks, "riddle": AgentTask(spec=spec, history=1)}
+    agent = dataclasses.replace(agent, tasks=tasks)
     mixed = [Assignment(task=guess_task(name), seed=3_000_000) for name in ("guess", "riddle")]
     with pytest.raises(ValueError, match="guess and riddle cannot step together"):
         play_episodes(agent, mixed)

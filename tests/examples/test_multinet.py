@@ -233,9 +233,8 @@ def test_a_known_task_chooses_by_number_and_forgets_as_it_was_taught():
     known = Spec(
         observation=Leaf(kind="text", dtype="str"),
         action=Leaf(kind="discrete", dtype="int64", low=(0.0,), high=(9.0,)),
-        history=2,
     )
-    adapter = make_adapter({"piqa": known})
+    adapter = make_adapter({"piqa": known}, history=2)
     observation, instruction = asked("piqa")
     given = adapter.predict_action(observation, instruction, "piqa")
     check(given, "piqa", num_options=2)

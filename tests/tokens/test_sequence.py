@@ -122,8 +122,7 @@ def test_identical_patches_are_stored_once():
 
 def test_a_limited_history_cuts_the_sequence_into_segments():
     episode, spec = random_episode(SCENE, ACTION, 5)
-    short = dataclasses.replace(spec, history=2)
-    s = encode_episode(episode, short, TOKENIZER)
+    s = encode_episode(episode, spec, TOKENIZER, history=2)
     assert s.segments.tolist() == (s.timesteps // 2).tolist()
     starts = np.flatnonzero(np.diff(s.segments, prepend=-1))
     assert (s.positions[starts] == 0).all() and len(starts) == 3

@@ -111,7 +111,7 @@ def test_training_lowers_the_loss(tmp_path):
 def test_the_agent_in_the_run_folder_is_the_trained_one(tmp_path):
     agent = run_training(make_config(tmp_path))
     loaded = Agent.from_pretrained(tmp_path)
-    assert loaded.specs == agent.specs and loaded.tokenizer == agent.tokenizer
+    assert loaded.tasks == agent.tasks and loaded.tokenizer == agent.tokenizer
     for name, value in agent.model.state_dict().items():
         assert torch.equal(value, loaded.model.state_dict()[name])
 
