@@ -103,7 +103,7 @@ def naive_pass(agent: Any, rows: int, precision: str) -> Callable[[], None]:
 
     from mugato.episode import Episode
     from mugato.model.precision import autocast
-    from mugato.tokens.batch import pack
+    from mugato.tokens.packing import pack
     from mugato.tokens.sequence import encode
 
     generator = np.random.default_rng(0)
@@ -122,7 +122,7 @@ def naive_pass(agent: Any, rows: int, precision: str) -> Callable[[], None]:
     @torch.inference_mode()
     def run() -> None:
         with autocast(device, precision):  # type: ignore
-            hidden = agent.model.hidden(batch)[0][:, len(s) - 1]
+            hidden = agent.model.hidden(batch.inputs)[0][:, len(s) - 1]
             agent.model.logits(hidden.float(), legal).argmax(-1)
 
     return run

@@ -70,8 +70,8 @@ def supply(mixture: Mixture, workers: int) -> tuple[float, float]:
         begun = time.perf_counter()
         batches = [batch for _ in range(BATCHES) for batch in feed.next()[0]]
         seconds = time.perf_counter() - begun
-    tokens = sum(int((batch.segments > 0).sum()) for batch in batches)
-    return tokens / seconds, tokens / sum(batch.segments.numel() for batch in batches)
+    tokens = sum(int((batch.inputs.segments > 0).sum()) for batch in batches)
+    return tokens / seconds, tokens / sum(batch.inputs.segments.numel() for batch in batches)
 
 
 def consumption(model: Gato, mixture: Mixture, config: TrainConfig) -> float:
@@ -100,7 +100,9 @@ def memory(mixture: Mixture, num_batches: int) -> None:
     print(f"  {0:7,} batches  {resident_mib():6,.0f} MiB", flush=True)
     for done in range(1, num_batches + 1):
         batch, state = mixture.batch(0, state)
-        counts += np.bincount(batch.sources[batch.segments > 0], minlength=len(counts))
+        counts += np.bincount(
+            batch.targets.sources[batch.inputs.segments > 0], minlength=len(counts)
+        )
         if done % max(1, num_batches // 10) == 0:
             sizes.append(resident_mib())
             print(f"  {done:7,} batches  {sizes[-1]:6,.0f} MiB", flush=True)

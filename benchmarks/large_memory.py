@@ -12,10 +12,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 
-from mugato.model.attention_mask import Sight
+from mugato.model.attention_mask import AttentionMask
 from mugato.model.config import GatoConfig
 from mugato.model.gato import Gato
-from mugato.tokens.batch import Batch
+from mugato.tokens.batch import Batch, ModelInput, Targets
 
 LENGTH = 1024
 
@@ -29,8 +29,8 @@ def main() -> None:
     options = parser.parse_args()
     # Questions to the values, which fake tensors lack, answered from real ones.
     places = torch.arange(LENGTH)[None]
-    sight = Sight.of_rows(places, torch.ones_like(places), LENGTH, torch.bfloat16)
-    Sight.blocks, Sight.aligned = sight.blocks, True
+    sight = AttentionMask.of_rows(places, torch.ones_like(places), LENGTH, torch.bfloat16)
+    AttentionMask.blocks, AttentionMask.aligned = sight.blocks, True
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = Gato(getattr(GatoConfig, options.size)()).train()
         model.sequence_model.checkpoint_activations = not options.keep_activations
@@ -41,7 +41,7 @@ def main() -> None:
             for _ in range(2):  # the moments exist from the first step on
                 tracker.reset_mod_stats()
                 with torch.autocast("cpu", torch.bfloat16):
-                    hidden = model.hidden(_text())[0]
+                    hidden = model.hidden(_text().inputs)[0]
                     logits = torch.nn.functional.linear(hidden, model.embedding.table.weight)
                 logits.float().logsumexp(-1).sum().backward()
                 optimizer.step()
@@ -55,19 +55,19 @@ def main() -> None:
 def _text() -> Batch:
     """One row of text, with the head on every position: the worst case."""
     nothing = torch.zeros((1, LENGTH), dtype=torch.int64)
-    return Batch(
+    inputs = ModelInput(
         ids=nothing,
-        targets=nothing,
-        loss_mask=nothing == 0,
-        observation_mask=nothing > 0,
         positions=torch.arange(LENGTH)[None],
         segments=nothing + 1,
         local_positions=nothing,
         patch_index=nothing - 1,
         intervals=torch.zeros((1, LENGTH, 4), dtype=torch.int64),
         patches=torch.zeros((0, 768), dtype=torch.uint8),
-        sources=nothing,
     )
+    targets = Targets(
+        ids=nothing, loss_mask=nothing == 0, observation_mask=nothing > 0, sources=nothing
+    )
+    return Batch(inputs=inputs, targets=targets)
 
 
 if __name__ == "__main__":

@@ -114,18 +114,18 @@ def _gpt2(options: argparse.Namespace, device: Any) -> tuple[Any, Callable]:
     )
     model = model.to(device).train()
     batch = _batch(options, config.vocab).to(device)
-    labels = batch.targets.masked_fill(~batch.loss_mask, -100).roll(1, dims=1)
+    labels = batch.targets.ids.masked_fill(~batch.targets.loss_mask, -100).roll(1, dims=1)
     labels[:, 0] = -100
     if options.compile:
         model.compile()
-    return model, lambda: model(input_ids=batch.ids, labels=labels).loss
+    return model, lambda: model(input_ids=batch.inputs.ids, labels=labels).loss
 
 
 def _batch(options: argparse.Namespace, vocab: Any) -> Any:
     import numpy as np
 
-    from mugato.tokens.batch import pack
     from mugato.tokens.images import ImageTokenizer
+    from mugato.tokens.packing import pack
     from mugato.tokens.sequence import sequence
     from mugato.tokens.timesteps import Timesteps, TokenizedLeaf, text_timesteps
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from mugato.model.gato import Gato
     from mugato.spec import spec_of
     from mugato.tasks.task import Task
-    from mugato.tokens.batch import Batch, pack, pad
+    from mugato.tokens.batch import Batch
+    from mugato.tokens.packing import pack, pad
     from mugato.tokens.sequence import TokenSequence
     from mugato.tokens.timesteps import Timesteps
     from mugato.tokens.tokenizer import Tokenizer
@@ -29,8 +30,8 @@ _MODULES = {
     "TokenSequence": "mugato.tokens.sequence",
     "Timesteps": "mugato.tokens.timesteps",
     "Tokenizer": "mugato.tokens.tokenizer",
-    "pack": "mugato.tokens.batch",
-    "pad": "mugato.tokens.batch",
+    "pack": "mugato.tokens.packing",
+    "pad": "mugato.tokens.packing",
     "spec_of": "mugato.spec",
 }
 

@@ -18,7 +18,7 @@ from mugato.acting.batching import leaf_of_rows, stack_rows, value_of_row
 from mugato.acting.compatibility import check_agreement
 from mugato.acting.prompt import Prompt, PromptPart, prompt_tokens
 from mugato.acting.sampling import Sampling, row_generator
-from mugato.acting.stream import Decoder
+from mugato.acting.stream import TokenStream
 from mugato.agent import Agent
 from mugato.episode import Episode
 from mugato.model.precision import Precision
@@ -83,10 +83,10 @@ class Policy:
         self._generators = [row_generator(seed, row) for row in range(self.num_rows)]
         with torch.inference_mode():
             # What every episode begins with: nothing, or the prompt.
-            self._start = Decoder(agent.model, num_rows=1, precision=precision)
+            self._start = TokenStream(agent.model, num_rows=1, precision=precision)
             if prompt is not None:
                 tokens = prompt_tokens(agent, prompt, task=task, part=prompt_part)
-                self._start.read(tokens, np.zeros(len(tokens), np.int64))
+                self._start.prefill(tokens)
         self.reset()
 
     @staticmethod
@@ -126,7 +126,7 @@ class Policy:
         """
         if rows is None:
             self._running = list(range(self.num_rows))
-            self._decoder = self._start.select([0] * self.num_rows)
+            self._stream = self._start.select([0] * self.num_rows)
             self._timesteps = np.zeros(self.num_rows, np.int64)
             self._ending = np.zeros(self.num_rows, np.bool_)
             return
@@ -188,7 +188,7 @@ class Policy:
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with some of the rows only: the other episodes are over."""
         self._running = [self._running[row] for row in rows]
-        self._decoder = self._decoder.select(rows)
+        self._stream = self._stream.select(rows)
         self._timesteps, self._ending = self._timesteps[list(rows)], self._ending[list(rows)]
 
     def draw_from(self, row: int, seed: int) -> None:
@@ -218,13 +218,15 @@ class Policy:
         if self._history is not None:
             self._forget(self._timesteps == self._history)
         self._timesteps += 1
-        self._decoder.read(tokens, tokens.timesteps)
+        self._stream.prefill(tokens, tokens.timesteps)
         return {path: self._decode(leaf) for path, leaf in self.spec.action_leaves.items()}
 
     def _forget(self, marked: np.ndarray) -> None:
         """Back to the prompt in the marked rows, whose episodes may go on or be about to end."""
         if marked.any():
-            self._decoder.put(torch.from_numpy(marked).to(self._decoder.device), self._start)
+            self._stream.copy_rows_from(
+                self._start, torch.from_numpy(marked).to(self._stream.device)
+            )
             self._timesteps[marked] = 0
 
     def _column(self, path: str, leaf: Leaf, values: Sequence[Any] | np.ndarray) -> np.ndarray:
@@ -248,12 +250,12 @@ class Policy:
         tokenizer = self.agent.tokenizer
         if leaf.kind == "text":
             end = tokenizer.text.end_of_text
-            texts = self._decoder.decode_text(
+            texts = self._stream.decode_text(
                 tokenizer.text_ids, end, self.sampling, self._drawing, max_tokens=MAX_TEXT_TOKENS
             )
             return tuple(tokenizer.decode(leaf, np.array(ids), is_action=True) for ids in texts)
         chosen = [
-            self._decoder.decode(tokenizer.legal_ids(leaf, i), self.sampling, self._drawing)
+            self._stream.decode(tokenizer.legal_ids(leaf, i), self.sampling, self._drawing)
             for i in range(leaf.size)
         ]
         ids = torch.stack(chosen, dim=1).cpu().numpy()

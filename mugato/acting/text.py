@@ -11,11 +11,11 @@ from jaxtyping import UInt8
 from mugato.acting.batching import stack_rows
 from mugato.acting.policy import MAX_TEXT_TOKENS, Policy, flat_observation
 from mugato.acting.sampling import GREEDY, Sampling, row_generator
-from mugato.acting.stream import Decoder
+from mugato.acting.stream import TokenStream
 from mugato.agent import Agent
 from mugato.episode import Episode, text_leaf, validate
 from mugato.spec import Spec
-from mugato.tokens.batch import pack
+from mugato.tokens.packing import pack
 from mugato.tokens.sequence import TokenSequence, check_fits, encode, sequence
 from mugato.tokens.timesteps import text_timesteps
 
@@ -178,12 +178,12 @@ def _pieces(
     text, legal = agent.tokenizer.text, agent.tokenizer.text_ids
     generators, ids = [row_generator(seed)], list(ids)
     with torch.inference_mode():
-        decoder = Decoder(agent.model, num_rows=1, precision="auto")
-        decoder.read(tokens, np.zeros(len(tokens), np.int64))
+        stream = TokenStream(agent.model, num_rows=1, precision="auto")
+        stream.prefill(tokens)
     shown = len(text.decode(ids))
     for _ in range(max_tokens):
         with torch.inference_mode():
-            chosen = int(decoder.decode(legal, sampling, generators))
+            chosen = int(stream.decode(legal, sampling, generators))
         if chosen == text.end_of_text:
             break
         ids.append(chosen)

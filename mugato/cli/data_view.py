@@ -136,7 +136,7 @@ def _timestep(
     slots += [("separator", None, False)] if slots else []
     slots += [(path, leaf, True) for path, leaf in spec.action_leaves.items()]
     for slot, (path, leaf, is_action) in enumerate(slots):
-        here = (stream.timesteps == t) & (stream.slots == slot)
+        here = (stream.timesteps == t) & (stream.leaf_index == slot)
         ids = stream.ids[here]
         kind = "separator" if leaf is None else leaf.kind
         style = f"bold {STYLES[kind]}" if is_action else STYLES[kind]

@@ -27,7 +27,7 @@ from mugato.system.processes import end_with_parent
 from mugato.tokens.batch import Batch
 
 # A batch on its way between processes.
-Arrays = dict[str, np.ndarray]
+Arrays = dict[str, dict[str, np.ndarray]]
 
 
 class Feed:
@@ -95,7 +95,7 @@ class Feed:
         except BrokenProcessPool as error:
             raise _died() from error
         if self._workers:
-            batch = Batch(**{name: torch.from_numpy(array) for name, array in batch.items()})
+            batch = Batch.from_arrays(batch)
         return batch, lane
 
 
@@ -149,4 +149,4 @@ def _computed(part: int, turn: int, state: LaneState) -> tuple[Arrays, LaneState
     assert _mixture is not None
     batch, after = _mixture.lane_batch(part, turn, state)
     # As arrays: tensors would each travel through a shared file of its own.
-    return {name: tensor.numpy() for name, tensor in vars(batch).items()}, after
+    return batch.to_arrays(), after

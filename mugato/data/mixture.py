@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from mugato.data.window import Window, Windows
-from mugato.tokens.batch import Batch, RowPacker, batch_of
+from mugato.tokens.batch import Batch
+from mugato.tokens.packing import RowPacker, batch_of
 from mugato.tokens.sequence import TokenSequence
 
 # How many windows that do not fit a batch wait for the next one before the batch is closed.

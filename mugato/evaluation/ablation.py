@@ -198,11 +198,11 @@ def _jobs(
 
 
 def _other(task: Task, tasks: Sequence[Task], agent: Agent) -> Task | None:
-    """The next task in the list whose observations and actions are of the same kind."""
+    """Return the next task in the list whose observations and actions are of the same kind."""
     place = tasks.index(task)
     others = [*tasks[place + 1 :], *tasks[:place]]
-    spec = agent.spec(task.name)
-    return next((other for other in others if agent.spec(other.name) == spec), None)
+    alike = agent.task(task.name)
+    return next((other for other in others if agent.task(other.name) == alike), None)
 
 
 def _differences(

@@ -16,7 +16,7 @@ from jaxtyping import Int
 
 from mugato.agent import Agent
 from mugato.model.precision import Precision, autocast
-from mugato.tokens.batch import pack
+from mugato.tokens.packing import pack
 from mugato.tokens.sequence import TokenSequence, sequence
 from mugato.tokens.text import TextTokenizer
 from mugato.tokens.timesteps import text_timesteps

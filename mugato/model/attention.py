@@ -5,18 +5,18 @@ values serves both; what differs is how the distance between two tokens enters t
 """
 
 import math
+from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mugato.model.attention_mask import Sight
+from mugato.model.attention_mask import AttentionMask, pick
 from mugato.model.blockwise_attention import blockwise_attention
 from mugato.model.config import GatoConfig
-from mugato.model.positions import pick, rotary_angles, rotate, sinusoids
-from mugato.model.ring_attention import Cache
+from mugato.model.kv_cache import LayerKVCache
 
 
 class RotaryAttention(nn.Module):
@@ -24,8 +24,8 @@ class RotaryAttention(nn.Module):
 
     >>> attention = RotaryAttention(GatoConfig(width=32, num_heads=2, head_size=16))
     >>> positions = torch.arange(5)[None]
-    >>> sight = Sight.of_rows(positions, torch.ones_like(positions), 1024, torch.float32)
-    >>> attention(torch.randn(1, 5, 32), sight, attention.encode(sight)).shape
+    >>> mask = AttentionMask.of_rows(positions, torch.ones_like(positions), 1024, torch.float32)
+    >>> attention(torch.randn(1, 5, 32), mask, attention.encode(mask)).shape
     torch.Size([1, 5, 32])
     """
 
@@ -34,22 +34,22 @@ class RotaryAttention(nn.Module):
         self.heads = Heads(config)
         self.head_size = config.head_size
 
-    def encode(self, sight: Sight) -> tuple[Tensor, Tensor]:
+    def encode(self, mask: AttentionMask) -> tuple[Tensor, Tensor]:
         """Cosine and sine of the queries' angles, the same for every layer."""
-        return rotary_angles(sight.positions, self.head_size)
+        return rotary_angles(mask.positions, self.head_size)
 
     def forward(
         self,
         x: Float[Tensor, "B Q width"],
-        sight: Sight,
+        mask: AttentionMask,
         encoding: tuple[Tensor, Tensor],
-        cache: Cache | None = None,
+        cache: LayerKVCache | None = None,
     ) -> Float[Tensor, "B Q width"]:
         qkv = self.heads.split(x)
         (q, k), v = rotate(qkv[:2], encoding), qkv[2].contiguous()
         if cache is not None:
-            return self.heads.join(cache.attend(q, k, v, sight))
-        return self.heads.join(attend(q, k, v, sight))
+            return self.heads.join(cache.attend(q, k, v, mask))
+        return self.heads.join(attend(q, k, v, mask))
 
 
 class RelativeAttention(nn.Module):
@@ -61,8 +61,8 @@ class RelativeAttention(nn.Module):
 
     >>> attention = RelativeAttention(GatoConfig(width=32, num_heads=2, head_size=16))
     >>> positions = torch.arange(5)[None]
-    >>> sight = Sight.of_rows(positions, torch.ones_like(positions), 1024, torch.float32)
-    >>> attention(torch.randn(1, 5, 32), sight, attention.encode(sight)).shape
+    >>> mask = AttentionMask.of_rows(positions, torch.ones_like(positions), 1024, torch.float32)
+    >>> attention(torch.randn(1, 5, 32), mask, attention.encode(mask)).shape
     torch.Size([1, 5, 32])
     """
 
@@ -71,16 +71,16 @@ class RelativeAttention(nn.Module):
         inner = config.num_heads * config.head_size
         self.width = config.width
         self.num_heads = config.num_heads
-        self.reach = config.context_length + config.memory_length
+        self.max_distance = config.context_length + config.memory_length
         self.heads = Heads(config)
         self.relative = nn.Linear(config.width, inner, bias=False)
         self.content_bias = nn.Parameter(torch.zeros(config.num_heads, 1, config.head_size))
         self.position_bias = nn.Parameter(torch.zeros(config.num_heads, 1, config.head_size))
         nn.init.normal_(self.relative.weight, std=config.width**-0.5)
 
-    def encode(self, sight: Sight) -> Float[Tensor, "D width"]:
+    def encode(self, mask: AttentionMask) -> Float[Tensor, "D width"]:
         """Sinusoids of the distances, farthest first, the same for every layer."""
-        return self.sinusoids(sight.positions.shape[1] + 1 if sight.aligned else self.reach)
+        return self.sinusoids(mask.positions.shape[1] + 1 if mask.aligned else self.max_distance)
 
     def sinusoids(self, length: int) -> Float[Tensor, "D width"]:
         """Of the distances `length` - 1 to 0."""
@@ -94,19 +94,19 @@ class RelativeAttention(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "B Q width"],
-        sight: Sight,
+        mask: AttentionMask,
         encoding: Float[Tensor, "D width"] | None,
-        cache: Cache | None = None,
+        cache: LayerKVCache | None = None,
     ) -> Float[Tensor, "B Q width"]:
         """The distances come as `encoding`, or projected in the `cache`."""
         q, k, v = self.heads.split(x)
         p = q + self.position_bias.to(q.dtype)
         q = q + self.content_bias.to(q.dtype)
         if cache is not None:
-            return self.heads.join(cache.attend(q, k, v, sight, by_distance=p))
+            return self.heads.join(cache.attend(q, k, v, mask, by_distance=p))
         assert encoding is not None
         by_distance = (p, self.project(encoding))
-        return self.heads.join(attend(q, k, v, sight, by_distance=by_distance))
+        return self.heads.join(attend(q, k, v, mask, by_distance=by_distance))
 
 
 class Heads(nn.Module):
@@ -141,7 +141,7 @@ def attend(
     q: Float[Tensor, "B H Q head"],
     k: Float[Tensor, "B H K head"],
     v: Float[Tensor, "B H K head"],
-    sight: Sight,
+    mask: AttentionMask,
     *,
     by_distance: tuple[Float[Tensor, "B H Q head"], Float[Tensor, "H D head"]] | None = None,
 ) -> Float[Tensor, "B H Q head"]:
@@ -150,11 +150,64 @@ def attend(
     Args:
         by_distance: queries p, and the projections r of the distances D - 1 to 0.
     """
-    if sight.aligned and (by_distance is not None or q.device.type == "cpu"):
-        return blockwise_attention(q, k, v, sight.blocks, by_distance=by_distance)
-    mask = sight.mask
+    if mask.aligned and (by_distance is not None or q.device.type == "cpu"):
+        return blockwise_attention(q, k, v, mask.blocks, by_distance=by_distance)
+    seen = mask.visible
     if by_distance is not None:
         p, r = by_distance
-        scores = pick(p @ r.transpose(-1, -2), sight.distances)
-        mask = sight.penalty + scores / math.sqrt(q.shape[-1])
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        scores = pick(p @ r.transpose(-1, -2), mask.distances)
+        seen = mask.bias + scores / math.sqrt(q.shape[-1])
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+
+
+def rotary_angles(
+    positions: Int[Tensor, "B L"], head_size: int, base: float = 10_000.0
+) -> tuple[Float[Tensor, "B 1 L half"], Float[Tensor, "B 1 L half"]]:
+    """Cosine and sine of each position's angles."""
+    half = torch.arange(0, head_size, 2, device=positions.device, dtype=torch.float32)
+    angles = positions[:, None, :, None].float() * base ** (-half / head_size)
+    return angles.cos(), angles.sin()
+
+
+def rotate(
+    x: Float[Tensor, "*B H L head"], angles: tuple[Tensor, Tensor]
+) -> Float[Tensor, "*B H L head"]:
+    """Turn each pair (x_i, x_{i + head/2}) by its angle; the dtype of x is kept.
+
+    >>> quarter = torch.tensor([torch.pi / 2])
+    >>> rotate(torch.tensor([[[1.0, 0.0]]]), (quarter.cos(), quarter.sin())).round().abs()
+    tensor([[[0., 1.]]])
+    """
+    cos, sin = (a.to(x.dtype) for a in angles)
+    return _Rotate.apply(x, cos, sin)
+
+
+class _Rotate(torch.autograd.Function):
+    """Each pass writes contiguous rows with four kernels; autograd's own way takes fourteen."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turned(x, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _turned(upstream[0], cos, -sin), None, None
+
+
+def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """(a, b) to (a cos - b sin, b cos + a sin), in whole rows: half a head is a slow loop."""
+    x = x.contiguous()
+    a, b = x.chunk(2, dim=-1)
+    y = torch.cat([b, a], dim=-1).mul_(torch.cat([-sin, sin], dim=-1))
+    return y.addcmul_(x, torch.cat([cos, cos], dim=-1))
+
+
+def sinusoids(distances: Int[Tensor, " D"], width: int) -> Float[Tensor, "D width"]:
+    """Sines, then cosines, of each distance at `width / 2` wavelengths from 2π to 10,000·2π."""
+    frequencies = 10_000.0 ** (
+        -torch.arange(0, width, 2, device=distances.device, dtype=torch.float32) / width
+    )
+    angles = distances[:, None].float() * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)

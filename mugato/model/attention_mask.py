@@ -10,22 +10,22 @@ from torch import Tensor
 # Queries that are scored together: a block of scores stays in a core's cache.
 BLOCK = 128
 # A score that no softmax lets through; finite in bf16, so that rows of padding get no NaN.
-NOTHING = -30000.0
+MASK_VALUE = -30000.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
+class QueryBlock:
     """Some queries and all the keys that any of them sees.
 
     Attributes:
         queries, keys: places in the rows; the keys end with the last query.
-        penalty: added to the scores of the last keys, as many as it has columns: those are not seen
+        bias: added to the scores of the last keys, as many as it has columns: those are not seen
             by all queries.
     """
 
     queries: slice
     keys: slice
-    penalty: Float[Tensor, "B Q K"]
+    bias: Float[Tensor, "B Q K"]
 
     @property
     def width(self) -> int:
@@ -34,32 +34,32 @@ class Block:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sight:
+class AttentionMask:
     """Which keys each query sees, and how far away they are; the same for every layer.
 
     Attributes:
         positions: of the queries within their segments.
         key_positions: of the keys; -1 where there is none.
-        reach: how many tokens back a query sees, itself included.
+        max_distance: how many tokens back a query sees, itself included.
         dtype: of the scores.
         segments: of the rows, where queries and keys are the same tokens; None in a ring.
     """
 
     positions: Int[Tensor, "B Q"]
     key_positions: Int[Tensor, "B K"]
-    reach: int
+    max_distance: int
     dtype: torch.dtype
     segments: Int[Tensor, "B Q"] | None = None
 
     @staticmethod
     def of_rows(
         positions: Tensor, segments: Tensor, context_length: int, dtype: torch.dtype
-    ) -> "Sight":
-        """Whole rows: each token sees the past of its own segment."""
-        return Sight(
+    ) -> "AttentionMask":
+        """Make the mask of whole rows: each token sees the past of its own segment."""
+        return AttentionMask(
             positions=positions,
             key_positions=positions,
-            reach=context_length,
+            max_distance=context_length,
             dtype=dtype,
             segments=segments,
         )
@@ -67,9 +67,11 @@ class Sight:
     @staticmethod
     def of_ring(
         positions: Tensor, held: Tensor, context_length: int, dtype: torch.dtype
-    ) -> "Sight":
-        """Running rows: each new token sees the tokens of its row that the ring holds."""
-        return Sight(positions=positions, key_positions=held, reach=context_length, dtype=dtype)
+    ) -> "AttentionMask":
+        """Make the mask of running rows: each new token sees the tokens of its row in the ring."""
+        return AttentionMask(
+            positions=positions, key_positions=held, max_distance=context_length, dtype=dtype
+        )
 
     @cached_property
     def aligned(self) -> bool:
@@ -87,7 +89,7 @@ class Sight:
         return bool((follows | (next_s == 0)).all() & begins.all())
 
     @cached_property
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[QueryBlock, ...]:
         """Aligned rows in blocks of queries; each sees an unbroken run of keys up to itself."""
         length = self.positions.shape[1]
         places = torch.arange(length, device=self.positions.device)
@@ -95,7 +97,7 @@ class Sight:
         begins = (self.positions == 0) & (self.segments > 0)
         # Padding goes on with the segment before it: what it sees is nobody's affair.
         first = (places * begins).cummax(dim=1).values
-        first = torch.maximum(first, places - (self.reach - 1))
+        first = torch.maximum(first, places - (self.max_distance - 1))
         starts = range(0, length, BLOCK)
         bounds = torch.stack(
             [bound for at in starts for bound in first[:, at : at + BLOCK].aminmax()]
@@ -110,8 +112,8 @@ class Sight:
             hidden = columns > queries
             if high > begin:
                 hidden = hidden | (columns < first[:, at:stop, None])
-            penalty = self._penalty(hidden.view(-1, *hidden.shape[-2:]))
-            blocks.append(Block(queries=slice(at, stop), keys=slice(begin, stop), penalty=penalty))
+            bias = self._bias(hidden.view(-1, *hidden.shape[-2:]))
+            blocks.append(QueryBlock(queries=slice(at, stop), keys=slice(begin, stop), bias=bias))
         return tuple(blocks)
 
     @cached_property
@@ -120,19 +122,28 @@ class Sight:
         return self.positions[:, None, :, None] - self.key_positions[:, None, None, :]
 
     @cached_property
-    def mask(self) -> Bool[Tensor, "B 1 Q K"]:
+    def visible(self) -> Bool[Tensor, "B 1 Q K"]:
         """True where a query may look: at itself and the past, as far back as it reaches."""
-        seen = (self.distances >= 0) & (self.distances < self.reach)
+        seen = (self.distances >= 0) & (self.distances < self.max_distance)
         seen &= (self.key_positions >= 0)[:, None, None, :]
         if self.segments is not None:
             seen &= self.segments[:, None, :, None] == self.segments[:, None, None, :]
         return seen
 
     @cached_property
-    def penalty(self) -> Float[Tensor, "B 1 Q K"]:
+    def bias(self) -> Float[Tensor, "B 1 Q K"]:
         """The mask as numbers to add to scores: 0 where a query may look."""
-        return self._penalty(~self.mask)
+        return self._bias(~self.visible)
 
-    def _penalty(self, hidden: Tensor) -> Tensor:
+    def _bias(self, hidden: Tensor) -> Tensor:
         nothing = torch.zeros(hidden.shape, dtype=self.dtype, device=hidden.device)
-        return nothing.masked_fill_(hidden, NOTHING)
+        return nothing.masked_fill_(hidden, MASK_VALUE)
+
+
+def pick(
+    by_distance: Float[Tensor, "B H Q D"], distances: Int[Tensor, "B 1 Q K"]
+) -> Float[Tensor, "B H Q K"]:
+    """Pick each pair's column, of distances D - 1 to 0; the caller masks what is out of reach."""
+    max_distance = by_distance.shape[-1]
+    columns = (max_distance - 1 - distances).clamp(0, max_distance - 1)
+    return by_distance.gather(-1, columns.expand(-1, by_distance.shape[1], -1, -1))

@@ -16,28 +16,28 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mugato.model.attention_mask import Block
+from mugato.model.attention_mask import QueryBlock
 
 
 def blockwise_attention(
     q: Float[Tensor, "B H L head"],
     k: Float[Tensor, "B H L head"],
     v: Float[Tensor, "B H L head"],
-    blocks: Sequence[Block],
+    blocks: Sequence[QueryBlock],
     *,
     by_distance: tuple[Float[Tensor, "B H L head"], Float[Tensor, "H D head"]] | None = None,
 ) -> Float[Tensor, "B H L head"]:
     """softmax((q·k + p·r) / √head) v over what each query sees in aligned rows.
 
     Args:
-        blocks: `Sight.blocks`, which cover all queries.
+        blocks: `AttentionMask.blocks`, which cover all queries.
         by_distance: queries p, and the projections r of the distances D - 1 to 0, with D > L.
 
-    >>> from mugato.model.attention_mask import Sight
+    >>> from mugato.model.attention_mask import AttentionMask
     >>> q, k, v = torch.randn(3, 1, 2, 5, 8)
     >>> places = torch.arange(5)[None]
-    >>> sight = Sight.of_rows(places, torch.ones_like(places), 1024, torch.float32)
-    >>> blockwise_attention(q, k, v, sight.blocks).shape
+    >>> mask = AttentionMask.of_rows(places, torch.ones_like(places), 1024, torch.float32)
+    >>> blockwise_attention(q, k, v, mask.blocks).shape
     torch.Size([1, 2, 5, 8])
     """
     scale = 1 / math.sqrt(q.shape[-1])
@@ -57,7 +57,7 @@ class _Blockwise(torch.autograd.Function):
         v: Tensor,
         p: Tensor,
         r: Tensor,
-        blocks: tuple[Block, ...],
+        blocks: tuple[QueryBlock, ...],
     ) -> Tensor:
         shape = q.shape
         q, k, v = (x.flatten(0, 1) for x in (q, k, v))
@@ -69,9 +69,9 @@ class _Blockwise(torch.autograd.Function):
             if len(p):
                 near = _nearest(r, block).transpose(1, 2)
                 scores += _shifted(torch.bmm(p[:, block.queries], near), block)
-            hidden = block.penalty.shape[-1]
+            hidden = block.bias.shape[-1]
             seen = scores.view(shape[0], shape[1], *scores.shape[1:])[..., -hidden:]
-            seen += block.penalty[:, None]
+            seen += block.bias[:, None]
             probabilities = torch.softmax(scores, dim=-1)
             out[:, block.queries] = torch.bmm(probabilities, v[:, block.keys])
             kept.append(probabilities)
@@ -107,15 +107,15 @@ class _Blockwise(torch.autograd.Function):
         return q_grad, k_grad, v_grad, p_grad, r_grad.to(r.dtype), None
 
 
-def _nearest(r: Float[Tensor, "N D head"], block: Block) -> Float[Tensor, "N R head"]:
+def _nearest(r: Float[Tensor, "N D head"], block: QueryBlock) -> Float[Tensor, "N R head"]:
     """The rows of as many distances as the block has keys, and of one more in front."""
     return r[:, -(block.width + 1) :]
 
 
-def _shifted(far: Float[Tensor, "N Q D"], block: Block) -> Float[Tensor, "N Q K"]:
+def _shifted(far: Float[Tensor, "N Q D"], block: QueryBlock) -> Float[Tensor, "N Q K"]:
     """From columns of distances to columns of keys (Dai et al. 2019, App. B), as a view.
 
-    Beyond a query's own place stands garbage, which the penalty hides.
+    Beyond a query's own place stands garbage, which the bias hides.
     """
     n, rows, _ = far.shape
     return far.flatten(1)[:, rows:].view(n, rows, block.width)

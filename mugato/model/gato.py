@@ -1,10 +1,11 @@
 """Gato: embedding, a sequence model, and a head tied to the embedding (Reed et al. 2022, §2).
 
-It knows a `Batch` and a vocabulary, never an environment.
+It knows a `ModelInput`, a `Batch` and a vocabulary, never an environment. To add a sequence model:
+one file that keeps the contract of `sequence_model.py`, and one line in `SEQUENCE_MODELS`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +15,37 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mugato.model import serialization as files
-from mugato.model.config import GatoConfig
+from mugato.model.config import HUGGING_FACE, GatoConfig
 from mugato.model.embedding import (
     DiscreteEmbedding,
     LocalPositionEncoding,
     PatchPositionEncoding,
     ResidualEmbedding,
 )
+from mugato.model.huggingface import HuggingFaceModel
 from mugato.model.loss import LossConfig, TargetLosses, target_losses
-from mugato.model.registry import build_sequence_model
-from mugato.tokens.batch import Batch
+from mugato.model.recurrent import Recurrent
+from mugato.model.sequence_model import SequenceModel
+from mugato.model.transformer import Transformer
+from mugato.tokens.batch import Batch, ModelInput
+
+SEQUENCE_MODELS: dict[str, Callable[[GatoConfig], SequenceModel]] = {
+    "rotary": Transformer,
+    "transformer-xl": Transformer,
+    "recurrent": Recurrent,
+}
 
 
 class Gato(nn.Module):
     """The generalist agent's one set of weights: embedding, sequence model, tied head (§2.2).
 
-    >>> from mugato.tokens.batch import pack
+    >>> from mugato.tokens.packing import pack
     >>> from mugato.tokens.sequence import sequence
     >>> from mugato.tokens.timesteps import text_timesteps
     >>> config = GatoConfig.micro()
     >>> model = Gato(config)
     >>> batch = pack([sequence(text_timesteps([5, 6, 7, 8]), config.vocab)], length=16)
-    >>> model.hidden(batch)[0].shape
+    >>> model.hidden(batch.inputs)[0].shape
     torch.Size([1, 16, 256])
     >>> model(batch).values.shape  # the loss of each id that follows another
     torch.Size([3])
@@ -57,42 +67,45 @@ class Gato(nn.Module):
         self.sequence_model = build_sequence_model(config)
 
     def forward(self, batch: Batch, loss: LossConfig = LossConfig()) -> TargetLosses:
-        """The training pass: the loss of every target in the batch."""
-        return target_losses(self.hidden(batch)[0], self.embedding.table.weight, batch, loss)
+        """Score every target of the batch: the training pass."""
+        hidden, _ = self.hidden(batch.inputs)
+        return target_losses(hidden, self.embedding.table.weight, batch.targets, loss)
 
-    def embed(self, batch: Batch) -> Float[Tensor, "B L width"]:
-        """Vectors of all tokens, positions within the observation included.
+    def embed(self, inputs: ModelInput) -> Float[Tensor, "B L width"]:
+        """Turn all tokens into vectors, positions within the observation included.
 
         Under autocast they come in its dtype, and so the whole residual stream is kept in it: on
         CPUs, where memory is the limit, that makes a training step a third faster.
         """
-        x = self.embedding(batch.ids)
-        is_patch = batch.patch_index >= 0
-        if len(batch.patches):
+        x = self.embedding(inputs.ids)
+        is_patch = inputs.patch_index >= 0
+        if len(inputs.patches):
             # Each distinct patch goes through the block once; positions are added per token.
-            patches = self.patch_embedding(batch.patches)[batch.patch_index[is_patch]]
-            positions = self.patch_positions(batch.intervals[is_patch])
+            patches = self.patch_embedding(inputs.patches)[inputs.patch_index[is_patch]]
+            positions = self.patch_positions(inputs.intervals[is_patch])
             x = x.masked_scatter(is_patch[..., None], (patches + positions).to(x.dtype))
-        x = math.sqrt(self.config.width) * (x + self.local_positions(batch.local_positions))
+        x = math.sqrt(self.config.width) * (x + self.local_positions(inputs.local_positions))
         x = self.dropout(x)
         if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         return x
 
-    def hidden(self, batch: Batch, state: Any = None) -> tuple[Float[Tensor, "B L width"], Any]:
-        """Last hidden states, and the sequence model's state after these tokens.
+    def hidden(
+        self, inputs: ModelInput, state: Any = None
+    ) -> tuple[Float[Tensor, "B L width"], Any]:
+        """Return the last hidden states, and the sequence model's state after these tokens.
 
-        With a `state` the batch continues running episodes: `batch.positions` go on from the tokens
+        With a `state` the input continues running episodes: its positions go on from the tokens
         read before. The given state is used up; go on with the one returned.
         """
-        return self.sequence_model(self.embed(batch), batch.positions, batch.segments, state)
+        return self.sequence_model(self.embed(inputs), inputs.positions, inputs.segments, state)
 
     def init_state(self, batch_size: int, max_length: int) -> Any:
-        """An empty state of the sequence model."""
+        """Make an empty state of the sequence model."""
         return self.sequence_model.init_state(batch_size, max_length)
 
     def logits(self, hidden: Float[Tensor, "... width"], ids: range) -> Float[Tensor, "... ids"]:
-        """Scores of some ids only: the head's other rows are never read."""
+        """Score some ids only: the head's other rows are never read."""
         return F.linear(hidden, self.embedding.table.weight[ids.start : ids.stop])
 
     @property
@@ -119,3 +132,19 @@ class Gato(nn.Module):
         model = Gato(files.config_from_json(GatoConfig, files.read_config(folder), folder))
         files.load_weights(model, folder)
         return model.to(device).eval()
+
+
+def build_sequence_model(config: GatoConfig) -> SequenceModel:
+    """Make the configured model.
+
+    Raises:
+        ValueError: for an unknown name, listing those there are.
+    """
+    if config.sequence_model.startswith(HUGGING_FACE):
+        return HuggingFaceModel(config)
+    if config.sequence_model not in SEQUENCE_MODELS:
+        raise ValueError(
+            f"sequence_model {config.sequence_model!r} is not one of {sorted(SEQUENCE_MODELS)}, "
+            f"nor {HUGGING_FACE}MODEL_TYPE (gpt2, llama, mamba, ...) or {HUGGING_FACE}FOLDER"
+        )
+    return SEQUENCE_MODELS[config.sequence_model](config)

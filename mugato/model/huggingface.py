@@ -54,7 +54,9 @@ class HuggingFaceState:
             self, rows=tuple(Row(inputs=r.inputs[:0]) if marked else r for r, marked in kept)
         )
 
-    def put(self, rows: Bool[Tensor, " B"], other: "HuggingFaceState") -> "HuggingFaceState":
+    def copy_rows_from(
+        self, other: "HuggingFaceState", rows: Bool[Tensor, " B"]
+    ) -> "HuggingFaceState":
         """Every marked row becomes a copy of the only row of `other`."""
         (row,) = other.rows
         kept = zip(self.rows, rows.tolist(), strict=True)
@@ -222,8 +224,8 @@ def _pretrained(folder: str, config: GatoConfig) -> nn.Module:
             f"{folder} holds a model of width {model.config.hidden_size}, the config says "
             f"{config.width}: set --model.width {model.config.hidden_size}"
         )
-    reach = getattr(model.config, "max_position_embeddings", config.context_length)
-    if reach < config.context_length:
+    max_distance = getattr(model.config, "max_position_embeddings", config.context_length)
+    if max_distance < config.context_length:
         raise ValueError(
             f"{folder} holds a model for {reach} positions, the config says "
             f"{config.context_length}: set --model.context-length {reach}"

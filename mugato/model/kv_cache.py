@@ -1,14 +1,23 @@
-"""Keys and values of running sequences, in a ring: the memory of attention."""
+"""Keys and values of running sequences, in a ring: the memory of attention.
+
+In a ring the key of position t lies at place t mod M. The distance of a query at t to the key at
+place p is therefore t - p mod M, whatever the ring's turn: a table of the distances' projections,
+laid out by -distance mod M, holds the scores' columns in the order of the places, one column
+further for each query before the last. So relative attention picks nothing by index: it multiplies
+by a slice of the table and reads the product with rows one shorter than they are.
+"""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from mugato.model.ring_attention import Cache, Distances
+from mugato.model.attention_mask import MASK_VALUE, AttentionMask, pick
 
 # Tokens of each row that a state has room for at first: attention over a long and nearly empty
 # state would cost as much as over a full one.
@@ -16,7 +25,138 @@ FIRST_LENGTH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeyValueState:
+class RelativePositionTable:
+    """One layer's table.
+
+    Attributes:
+        columns: (H, head, W): projections over √head, of distance -c mod M in column c; 0 where
+            that is out of reach.
+        max_length: M.
+        max_distance: how many tokens back a query sees, itself included.
+    """
+
+    columns: Float[Tensor, "H head W"]
+    max_length: int
+    max_distance: int
+
+    @staticmethod
+    def of(
+        projected: Float[Tensor, "H D head"], *, max_length: int, dtype: torch.dtype
+    ) -> "RelativePositionTable":
+        """From the projections of the distances D - 1 to 0, as far as a query reaches."""
+        max_distance = min(projected.shape[1], max_length)
+        projected = projected[:, -max_distance:]
+        places = torch.arange(3 * max_length - max_distance + 1, device=projected.device)
+        distance = -places % max_length
+        columns = projected[:, (max_distance - 1 - distance).clamp(min=0)]
+        columns = columns.masked_fill((distance >= max_distance)[:, None], 0.0)
+        columns = rearrange(columns / math.sqrt(projected.shape[2]), "h w d -> h d w")
+        return RelativePositionTable(
+            columns=columns.to(dtype).contiguous(), max_length=max_length, max_distance=max_distance
+        )
+
+    def picked(
+        self, p: Float[Tensor, "B H Q head"], mask: AttentionMask
+    ) -> Float[Tensor, "B H Q K"]:
+        """Each score by its distance, whatever the positions."""
+        start = self.max_length - self.max_distance + 1
+        by_distance = p @ self.columns[:, :, start : self.max_length + 1]
+        return pick(by_distance, mask.distances) + mask.bias
+
+    def sliced(
+        self, p: Float[Tensor, "B H Q head"], ends: tuple[int, ...], length: int
+    ) -> Float[Tensor, "B H Q K"]:
+        """The same for queries that stand side by side, up to position `end` of each row.
+
+        Args:
+            length: places of the ring: `max_length`, or fewer while no row is longer.
+        """
+        b, h, queries, _ = p.shape
+        width = length + queries - 1
+        if len(set(ends)) == 1:
+            rows = rearrange(p, "b h q d -> h (b q) d")
+            scores = self._product(rows, ends[0], width)
+            strides = (queries * width, b * queries * width)
+        else:
+            scores = p.new_empty((b, h, queries, width))
+            for row, end in enumerate(ends):
+                scores[row] = self._product(p[row], end, width)
+            strides = (h * queries * width, queries * width)
+        return scores.as_strided((b, h, queries, length), (*strides, width - 1, 1), queries - 1)
+
+    def fits(self, queries: int) -> bool:
+        """Whether the table is wide enough for so many tokens at once."""
+        return queries <= self.max_length - self.max_distance + 1
+
+    def _product(
+        self, p: Float[Tensor, "H rows head"], end: int, width: int
+    ) -> Float[Tensor, "H rows W"]:
+        """Scores by column, from that of place 0 for the last query; hidden where out of reach."""
+        size = self.max_length
+        start = size - end if end < size else -end % size
+        scores = p @ self.columns[:, :, start : start + width]
+        if end < size:  # places behind a query have not been written yet
+            hidden = [(end + 1, width), (0, end - self.max_distance + 1)]
+        else:
+            turns = range(0, start + width, size)
+            hidden = [(c + 1 - start, c + size - self.max_distance + 1 - start) for c in turns]
+        for low, high in hidden:
+            scores[:, :, max(low, 0) : max(high, 0)] = MASK_VALUE
+        return scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerKVCache:
+    """One layer's part of a ring, and where the tokens being read go in it.
+
+    Attributes:
+        keys, values: one place more than the ring, the last takes the padding.
+        distances: where attention goes by them.
+        ends: position of the last token of each row, where rows are read side by side without
+            gaps and it is quicker to know.
+    """
+
+    keys: Float[Tensor, "B H M head"]
+    values: Float[Tensor, "B H M head"]
+    places: Int[Tensor, "B L"]
+    distances: RelativePositionTable | None = None
+    ends: tuple[int, ...] | None = None
+
+    def attend(
+        self,
+        q: Float[Tensor, "B H L head"],
+        k: Float[Tensor, "B H L head"],
+        v: Float[Tensor, "B H L head"],
+        mask: AttentionMask,
+        *,
+        by_distance: Float[Tensor, "B H L head"] | None = None,
+    ) -> Float[Tensor, "B H L head"]:
+        """Write the new keys and values to the ring, and read all that each query sees.
+
+        The fused kernel is the quickest for a few queries on every device; its mask may hold
+        scores. `by_distance` are the queries of the distances.
+        """
+        keys, values = self._write(k, v)
+        bias = mask.bias
+        if by_distance is not None:
+            assert self.distances is not None
+            if self.ends is not None and self.distances.fits(q.shape[2]):
+                bias = self.distances.sliced(by_distance, self.ends, keys.shape[2])
+            else:
+                bias = self.distances.picked(by_distance, mask)
+        return F.scaled_dot_product_attention(q, keys, values, attn_mask=bias)
+
+    def _write(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        rows = torch.arange(len(k), device=k.device)[:, None]
+        for ring, new in ((self.keys, k), (self.values, v)):
+            ring.transpose(1, 2)[rows, self.places] = new.transpose(1, 2).to(ring.dtype)
+        # Without the padding's place, which lies behind the others.
+        length = self.keys.shape[2] - 1
+        return self.keys[:, :, :length].to(k.dtype), self.values[:, :, :length].to(v.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KVCache:
     """Keys and values of the last `max_length` tokens of each row.
 
     The ring grows with the rows until it holds `max_length` tokens; then it goes round.
@@ -32,7 +172,7 @@ class KeyValueState:
     values: tuple[Float[Tensor, "B H M head"], ...]
     positions: Int[Tensor, "B M"]
     max_length: int
-    distances: tuple[Distances, ...] = ()
+    distances: tuple[RelativePositionTable, ...] = ()
 
     @staticmethod
     def empty(
@@ -41,8 +181,8 @@ class KeyValueState:
         shape: tuple[int, int, int],
         max_length: int,
         like: Tensor,
-        distances: tuple[Distances, ...] = (),
-    ) -> "KeyValueState":
+        distances: tuple[RelativePositionTable, ...] = (),
+    ) -> "KVCache":
         """No tokens yet; `shape` is (B, H, head_size), dtype and device are those of `like`."""
         batch_size, num_heads, head_size = shape
         length = min(FIRST_LENGTH, max_length)
@@ -53,7 +193,7 @@ class KeyValueState:
                 torch.zeros(room, device=like.device, dtype=like.dtype) for _ in range(num_layers)
             )
 
-        return KeyValueState(
+        return KVCache(
             keys=zeros(),
             values=zeros(),
             positions=torch.full((batch_size, length + 1), -1, device=like.device),
@@ -61,7 +201,7 @@ class KeyValueState:
             distances=distances,
         )
 
-    def select(self, rows: Int[Tensor, " rows"]) -> "KeyValueState":
+    def select(self, rows: Int[Tensor, " rows"]) -> "KVCache":
         """A copy of some rows."""
         return dataclasses.replace(
             self,
@@ -70,11 +210,11 @@ class KeyValueState:
             positions=self.positions[rows],
         )
 
-    def reset(self, rows: Bool[Tensor, " B"]) -> "KeyValueState":
+    def reset(self, rows: Bool[Tensor, " B"]) -> "KVCache":
         """The marked rows empty: their places are free, whatever still lies there is not seen."""
         return dataclasses.replace(self, positions=self.positions.masked_fill(rows[:, None], -1))
 
-    def put(self, rows: Bool[Tensor, " B"], other: "KeyValueState") -> "KeyValueState":
+    def copy_rows_from(self, other: "KVCache", rows: Bool[Tensor, " B"]) -> "KVCache":
         """Every marked row becomes a copy of the only row of `other`."""
         if not bool(rows.any()):
             return self
@@ -89,7 +229,7 @@ class KeyValueState:
 
     def advance(
         self, positions: Int[Tensor, "B L"], segments: Int[Tensor, "B L"]
-    ) -> tuple["KeyValueState", list["Cache"]]:
+    ) -> tuple["KVCache", list["LayerKVCache"]]:
         """Give the new tokens their places; return the state that knows them, and each layer's
         part of it to write to.
 
@@ -107,7 +247,7 @@ class KeyValueState:
         held[:, length] = -1
         ends = _ends(positions) if state.distances else None
         caches = [
-            Cache(keys=keys, values=values, places=places, distances=distances, ends=ends)
+            LayerKVCache(keys=keys, values=values, places=places, distances=distances, ends=ends)
             for keys, values, distances in zip(
                 state.keys,
                 state.values,
@@ -117,7 +257,7 @@ class KeyValueState:
         ]
         return dataclasses.replace(state, positions=held), caches
 
-    def _with_room(self, num_tokens: int) -> "KeyValueState":
+    def _with_room(self, num_tokens: int) -> "KVCache":
         """The same tokens, with room for so many or for `max_length` of each row."""
         length = self.positions.shape[1] - 1
         wanted = length

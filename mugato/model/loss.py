@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from mugato.tokens.batch import Batch
+from mugato.tokens.batch import Targets
 
 # Rows of logits that exist at once.
 CHUNK_ROWS = 256
@@ -72,24 +72,24 @@ class TargetLosses:
 def target_losses(
     hidden: Float[Tensor, "B L width"],
     table: Float[Tensor, "vocab width"],
-    batch: Batch,
+    targets: Targets,
     config: LossConfig = LossConfig(),
 ) -> TargetLosses:
     """Score each target that counts against the whole vocabulary, through the tied table."""
-    is_target = scored = batch.loss_mask.flatten()
+    is_target = scored = targets.loss_mask.flatten()
     if config.observation_weight:
-        scored = scored | batch.observation_mask.flatten()
+        scored = scored | targets.observation_mask.flatten()
     rows = torch.nonzero(scored).squeeze(1)
     losses = linear_cross_entropy(
         hidden.flatten(0, 1)[rows],
         table,
-        batch.targets.flatten()[rows],
+        targets.ids.flatten()[rows],
         label_smoothing=config.label_smoothing,
     )
     kept = is_target[rows]
     return TargetLosses(
         values=losses[kept],
-        sources=batch.sources.flatten()[rows[kept]],
+        sources=targets.sources.flatten()[rows[kept]],
         observations=config.observation_weight * losses[~kept].sum(),
     )
 

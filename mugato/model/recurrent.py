@@ -41,7 +41,7 @@ class RecurrentState:
         marked = rows[:, None, None, None]
         return RecurrentState(memories=tuple(m.masked_fill(marked, 0.0) for m in self.memories))
 
-    def put(self, rows: Bool[Tensor, " B"], other: "RecurrentState") -> "RecurrentState":
+    def copy_rows_from(self, other: "RecurrentState", rows: Bool[Tensor, " B"]) -> "RecurrentState":
         """Every marked row becomes a copy of the only row of `other`."""
         marked = rows[:, None, None, None]
         pairs = zip(self.memories, other.memories, strict=True)

@@ -24,7 +24,7 @@ class State(Protocol):
         """The same state with the marked rows empty; the others are untouched."""
         ...
 
-    def put(self, rows: Bool[Tensor, " B"], other: "State") -> "State":
+    def copy_rows_from(self, other: "State", rows: Bool[Tensor, " B"]) -> "State":
         """The same state with each marked row a copy of the only row of `other`.
 
         The state is used up, `other` is not; both come from `init_state` of the same `max_length`.
@@ -43,9 +43,12 @@ class SequenceModel(nn.Module):
     Attributes:
         checkpoint_activations: compute a block's activations again in the backward pass instead of
             keeping them: a third more time, a fraction of the memory.
+        inference_copy: a copy whose weights are stored to act with, and what marked the weights
+            when it was made; see `precision.py`.
     """
 
     checkpoint_activations: bool = False
+    inference_copy: tuple[Any, "SequenceModel"] | None = None
 
     def run(self, block: Callable[..., Any], *inputs: Any) -> Any:
         """Call a block, with its activations kept or computed again."""

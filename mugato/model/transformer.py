@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mugato.model.attention import RelativeAttention, RotaryAttention
-from mugato.model.attention_mask import Sight
+from mugato.model.attention_mask import AttentionMask
 from mugato.model.config import GatoConfig
-from mugato.model.kv_cache import KeyValueState
-from mugato.model.ring_attention import Distances
+from mugato.model.kv_cache import KVCache, RelativePositionTable
 from mugato.model.sequence_model import SequenceModel
 
 
@@ -40,20 +39,20 @@ class Transformer(SequenceModel):
         )
         self.norm = nn.LayerNorm(config.width)
 
-    def init_state(self, batch_size: int, max_length: int) -> KeyValueState:
+    def init_state(self, batch_size: int, max_length: int) -> KVCache:
         """An empty ring of the norms' dtype, and the table of distances where they are needed."""
         c, like = self.config, self.norm.weight
         max_length += c.memory_length
-        distances: tuple[Distances, ...] = ()
+        distances: tuple[RelativePositionTable, ...] = ()
         if c.is_relative:
             attentions: list[Any] = [block.mixer for block in self.blocks]
             distances = tuple(
-                Distances.of(
-                    a.project(a.sinusoids(a.reach)), max_length=max_length, dtype=like.dtype
+                RelativePositionTable.of(
+                    a.project(a.sinusoids(a.max_distance)), max_length=max_length, dtype=like.dtype
                 )
                 for a in attentions
             )
-        return KeyValueState.empty(
+        return KVCache.empty(
             num_layers=c.num_layers,
             shape=(batch_size, c.num_heads, c.head_size),
             max_length=max_length,
@@ -66,21 +65,21 @@ class Transformer(SequenceModel):
         x: Float[Tensor, "B L width"],
         positions: Int[Tensor, "B L"],
         segments: Int[Tensor, "B L"],
-        state: KeyValueState | None = None,
-    ) -> tuple[Float[Tensor, "B L width"], KeyValueState | None]:
+        state: KVCache | None = None,
+    ) -> tuple[Float[Tensor, "B L width"], KVCache | None]:
         c = self.config
         if state is None:
-            sight = Sight.of_rows(positions, segments, c.context_length, x.dtype)
+            mask = AttentionMask.of_rows(positions, segments, c.context_length, x.dtype)
             caches = [None] * c.num_layers
         else:
             state, caches = state.advance(positions, segments)
-            reach = c.context_length + c.memory_length
-            sight = Sight.of_ring(positions, state.positions[:, :-1], reach, x.dtype)
+            max_distance = c.context_length + c.memory_length
+            mask = AttentionMask.of_ring(positions, state.positions[:, :-1], max_distance, x.dtype)
         first: Any = self.blocks[0].mixer
         in_state = state is not None and c.is_relative  # projected once, when the state was made
-        encoding = None if in_state else first.encode(sight)
+        encoding = None if in_state else first.encode(mask)
         for block, cache in zip(self.blocks, caches, strict=True):
-            x = self.run(block, x, sight, encoding, cache)
+            x = self.run(block, x, mask, encoding, cache)
         return self.norm(x), state
 
 

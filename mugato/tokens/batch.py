@@ -1,14 +1,13 @@
-"""Sequences to model input, two ways with the same loss: `pack` and `pad`.
+"""What the model reads and what it is scored on: `ModelInput` and `Targets`, together a `Batch`.
 
-`pack` lays several sequences into each row, with segment numbers and no waste; the trainer does the
-same one sequence at a time (`RowPacker`). `pad` is µGATO's form: every leaf of every timestep takes
-the same number of places, so that the row is a flattened (episodes, tokens) grid. It shows what is
-in a batch (the notebook) and checks `pack` (tests); neither training nor acting needs it.
+Tokens of one sequence or of many are laid into B rows of L places. Which place each takes is
+decided elsewhere: `packing.py` fills rows for training, a running stream reads its rows from the
+left. It knows nothing of models.
 """
 
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,34 +24,61 @@ PATCH_MULTIPLE = 256
 MIN_SEEN = 256
 MAX_DISTINCT = 0.9
 
-T = TypeVar("T", bound=Sized)
+Tensors = TypeVar("Tensors", "ModelInput", "Targets")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
-    """What the model sees. B rows of L places; segment 0 is padding.
+class ModelInput:
+    """What the model sees: B rows of L places.
 
     Attributes:
-        ids, targets, loss_mask, observation_mask, local_positions, intervals: as in
-            `TokenSequence`.
+        ids, local_positions, intervals: as in `TokenSequence`.
         positions: index of each token within its segment.
         segments: tokens see their own segment only; counted from 1 in each row, 0 is padding.
         patch_index: row of `patches`, or -1.
-        patches: the distinct patches of the batch, uint8, filled up with black ones.
-        sources: number of each token's data source, for metrics.
+        patches: the distinct patches, uint8; those of a batch are filled up with black ones.
     """
 
     ids: Int[Tensor, "B L"]
-    targets: Int[Tensor, "B L"]
-    loss_mask: Bool[Tensor, "B L"]
-    observation_mask: Bool[Tensor, "B L"]
     positions: Int[Tensor, "B L"]
     segments: Int[Tensor, "B L"]
     local_positions: Int[Tensor, "B L"]
     patch_index: Int[Tensor, "B L"]
     intervals: Int[Tensor, "B L 4"]
     patches: UInt8[Tensor, "P channels"]
+
+    def to(self, device: torch.device | str) -> "ModelInput":
+        """Move every tensor."""
+        return _moved(self, device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """What the model is scored on, place by place.
+
+    Attributes:
+        ids: the id that follows each token.
+        loss_mask: where it counts, see `TokenSequence`.
+        observation_mask: where it belongs to an observation.
+        sources: index of each token's data source, for metrics.
+    """
+
+    ids: Int[Tensor, "B L"]
+    loss_mask: Bool[Tensor, "B L"]
+    observation_mask: Bool[Tensor, "B L"]
     sources: Int[Tensor, "B L"]
+
+    def to(self, device: torch.device | str) -> "Targets":
+        """Move every tensor."""
+        return _moved(self, device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What a training step needs: the input and its targets."""
+
+    inputs: ModelInput
+    targets: Targets
 
     @staticmethod
     def from_tensors(
@@ -65,10 +91,10 @@ class Batch:
         local_positions: Int[Tensor, "B L"],
         is_observation: Bool[Tensor, "B L"],
     ) -> "Batch":
-        """One sequence a row, from plain tensors, for the model on its own.
+        """Make a batch of one sequence a row from plain tensors, for the model on its own.
 
         Args:
-            ids: of the tokens that are no patches.
+            ids: ids of the tokens that are not patches.
             patches: pixels of those that are.
             rows, columns: where each patch begins and ends in its image, from 0 to 1.
             local_positions: place within the timestep's observation.
@@ -78,142 +104,94 @@ class Batch:
         following = torch.cat([ids[:, 1:], torch.zeros_like(ids[:, :1])], dim=1)
         is_action = torch.cat([~is_observation[:, 1:], torch.zeros_like(is_patch[:, :1])], dim=1)
         levels = torch.round(torch.cat([rows, columns], dim=-1) * NUM_LEVELS).long()
-        return Batch(
+        inputs = ModelInput(
             ids=ids.masked_fill(is_patch, 0),
-            targets=following,
-            loss_mask=is_action,
-            observation_mask=torch.zeros_like(is_action),
             positions=everywhere.cumsum(1) - 1,
             segments=everywhere,
             local_positions=local_positions.masked_fill(~is_observation, ACTION_POSITION),
             patch_index=torch.where(is_patch, is_patch.flatten().cumsum(0).view_as(ids) - 1, -1),
             intervals=levels.masked_fill(~is_patch[..., None], 0),
             patches=patches[is_patch],
-            sources=torch.zeros_like(ids),
         )
+        zeros = torch.zeros_like(ids)
+        targets = Targets(
+            ids=following, loss_mask=is_action, observation_mask=zeros.bool(), sources=zeros
+        )
+        return Batch(inputs=inputs, targets=targets)
 
     def to(self, device: torch.device | str) -> "Batch":
         """Move every tensor."""
-        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
-        return Batch(**moved)
+        return Batch(inputs=self.inputs.to(device), targets=self.targets.to(device))
 
+    def to_arrays(self) -> dict[str, dict[str, np.ndarray]]:
+        """Return all tensors as arrays, by part and name: what travels between processes."""
+        return {
+            part: {name: tensor.numpy() for name, tensor in vars(tensors).items()}
+            for part, tensors in vars(self).items()
+        }
 
-def pack(sequences: Sequence[TokenSequence], *, length: int, num_rows: int | None = None) -> Batch:
-    """Lay sequences into rows of `length`, first fit.
-
-    Raises:
-        ValueError: if a sequence is longer than a row, or `num_rows` rows cannot hold them all.
-    """
-    rows = RowPacker[TokenSequence](length=length, num_rows=num_rows)
-    for s in sequences:
-        if not rows.add(s):
-            room = f"rows of {length}" if num_rows is None else f"{num_rows} rows of {length}"
-            raise ValueError(f"a sequence of {len(s)} tokens does not fit: {room}")
-    return batch_of(rows.rows, length=length)
-
-
-def batch_of(rows: Sequence[Sequence[TokenSequence]], *, length: int) -> Batch:
-    """Rows of sequences, one after the other from the row's first place on."""
-    places = []
-    for row in rows:
-        starts = np.cumsum([0, *map(len, row)])
-        places.append(
-            [(s, slice(start, start + len(s))) for s, start in zip(row, starts, strict=False)]
+    @staticmethod
+    def from_arrays(arrays: dict[str, dict[str, np.ndarray]]) -> "Batch":
+        """Put together what `to_arrays` took apart."""
+        inputs, targets = (
+            {name: torch.from_numpy(array) for name, array in arrays[part].items()}
+            for part in ("inputs", "targets")
         )
-    return _assemble(places, length)
+        return Batch(inputs=ModelInput(**inputs), targets=Targets(**targets))
 
 
-class RowPacker(Generic[T]):
-    """First-fit packing, one thing at a time; `num_rows=None` opens rows as needed.
+class Layout:
+    """Which row and column each token of some sequences takes, one sequence after the other."""
 
-    It asks things for their length alone, so that they may become sequences later.
+    def __init__(
+        self,
+        sequences: Sequence[TokenSequence],
+        *,
+        rows: Int[np.ndarray, " N"],
+        columns: Int[np.ndarray, " N"],
+        shape: tuple[int, int],
+    ) -> None:
+        self._sequences, self._places, self._shape = sequences, (rows, columns), shape
 
-    Attributes:
-        rows: what was placed in each.
-    """
+    def inputs(self, segments: Int[np.ndarray, " N"], *, fill: bool) -> ModelInput:
+        """Lay out what the model sees; with `fill` the patches come in one of few numbers."""
+        patches, index = self._patches(fill=fill)
+        return ModelInput(
+            ids=self._laid("ids"),
+            positions=self._laid("positions"),
+            segments=self._write(segments),
+            local_positions=self._laid("local_positions"),
+            patch_index=self._write(index, blank=-1),
+            intervals=self._laid("intervals"),
+            patches=torch.from_numpy(patches),
+        )
 
-    def __init__(self, *, length: int, num_rows: int | None) -> None:
-        self.length, self.num_rows = length, num_rows
-        self.rows: list[list[T]] = [[] for _ in range(num_rows or 0)]
-        self._free: list[int] = [length] * (num_rows or 0)
+    def targets(self) -> Targets:
+        """Lay out what the model is scored on."""
+        sources = [np.full(len(s), s.source) for s in self._sequences]
+        return Targets(
+            ids=self._laid("targets"),
+            loss_mask=self._laid("loss_mask").bool(),
+            observation_mask=self._laid("observation_mask").bool(),
+            sources=self._write(np.concatenate([*sources, np.zeros(0, np.int64)])),
+        )
 
-    @property
-    def largest_free(self) -> int:
-        return max(self._free, default=0)
+    def _laid(self, name: str) -> Tensor:
+        values = [getattr(s, name) for s in self._sequences]
+        return self._write(np.concatenate(values) if values else np.zeros(0, np.int64))
 
-    def add(self, thing: T) -> bool:
-        """Place it in the first row that has room; return whether there was one."""
-        size = len(thing)
-        for row, free in enumerate(self._free):
-            if size <= free:
-                self.rows[row].append(thing)
-                self._free[row] -= size
-                return True
-        if self.num_rows is None and size <= self.length:
-            self.rows.append([thing])
-            self._free.append(self.length - size)
-            return True
-        return False
+    def _write(self, values: np.ndarray, *, blank: int = 0) -> Tensor:
+        array = np.full((*self._shape, *values.shape[1:]), blank, np.int64)
+        array[self._places] = values
+        return torch.from_numpy(array)
 
-
-def pad(sequences: Sequence[TokenSequence]) -> Batch:
-    """One sequence a row, every (timestep, leaf) padded to the widest of its kind.
-
-    The rows are µGATO's (episodes, tokens) grids, flattened; the padding has segment 0.
-    """
-    num_slots = 1 + max(int(s.slots.max(initial=0)) for s in sequences)
-    num_steps = 1 + max(int(s.timesteps.max(initial=0)) for s in sequences)
-    widths = np.zeros(num_slots, np.int64)
-    for s in sequences:
-        counts = np.bincount(s.timesteps * num_slots + s.slots, minlength=num_steps * num_slots)
-        widths = np.maximum(widths, counts.reshape(-1, num_slots).max(axis=0))
-    starts = np.concatenate([[0], np.cumsum(widths)])
-    places = []
-    for s in sequences:
-        cell = s.timesteps * num_slots + s.slots
-        within = np.arange(len(s)) - np.searchsorted(cell, cell)
-        places.append([(s, s.timesteps * starts[-1] + starts[s.slots] + within)])
-    return _assemble(places, int(num_steps * starts[-1]))
-
-
-def _assemble(
-    rows: Sequence[Sequence[tuple[TokenSequence, np.ndarray | slice]]], length: int
-) -> Batch:
-    """Write each sequence's tokens to their places in its row."""
-    shape = (len(rows), length)
-    ids, targets, positions, segments, local, sources = np.zeros((6, *shape), np.int64)
-    loss_mask, observation_mask = np.zeros((2, *shape), np.bool_)
-    patch_index = np.full(shape, -1, np.int64)
-    intervals = np.zeros((*shape, 4), np.int64)
-    patches = _PatchTable()
-    for b, row in enumerate(rows):
-        segment = 1
-        for s, at in row:
-            ids[b, at], targets[b, at], loss_mask[b, at] = s.ids, s.targets, s.loss_mask
-            observation_mask[b, at] = s.observation_mask
-            positions[b, at], segments[b, at] = s.positions, segment + s.segments
-            segment += int(s.segments.max(initial=-1)) + 1
-            local[b, at], intervals[b, at], sources[b, at] = (
-                s.local_positions,
-                s.intervals,
-                s.source,
-            )
-            if len(s.patches):
-                table = np.append(patches.add(s.patches), -1)
-                patch_index[b, at] = table[s.patch_index]
-    return Batch(
-        ids=torch.from_numpy(ids),
-        targets=torch.from_numpy(targets),
-        loss_mask=torch.from_numpy(loss_mask),
-        observation_mask=torch.from_numpy(observation_mask),
-        positions=torch.from_numpy(positions),
-        segments=torch.from_numpy(segments),
-        local_positions=torch.from_numpy(local),
-        patch_index=torch.from_numpy(patch_index),
-        intervals=torch.from_numpy(intervals),
-        patches=torch.from_numpy(patches.stacked()),
-        sources=torch.from_numpy(sources),
-    )
+    def _patches(self, *, fill: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return the distinct patches, and the one of each token."""
+        table, index = _PatchTable(), [np.zeros(0, np.int64)]
+        for s in self._sequences:
+            known = table.add(s.patches) if len(s.patches) else np.zeros(0, np.int64)
+            index.append(np.append(known, -1)[s.patch_index])
+        return table.stacked(fill=fill), np.concatenate(index)
 
 
 class _PatchTable:
@@ -243,12 +221,20 @@ class _PatchTable:
         self._rows.append(patch)
         return len(self._rows) - 1
 
-    def stacked(self) -> np.ndarray:
-        table = np.zeros((_filled(len(self._rows)), self._channels), np.uint8)
+    def stacked(self, *, fill: bool) -> np.ndarray:
+        count = len(self._rows)
+        table = np.zeros((_filled(count) if fill else count, self._channels), np.uint8)
         if self._rows:
             joined = np.frombuffer(b"".join(self._rows), np.uint8)
-            table[: len(self._rows)] = joined.reshape(-1, self._channels)
+            table[:count] = joined.reshape(-1, self._channels)
         return table
+
+
+def _moved(tensors: Tensors, device: torch.device | str) -> Tensors:
+    moved: dict[str, Any] = {
+        f.name: getattr(tensors, f.name).to(device, non_blocking=True) for f in fields(tensors)
+    }
+    return type(tensors)(**moved)
 
 
 def _filled(count: int) -> int:

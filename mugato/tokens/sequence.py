@@ -43,7 +43,7 @@ class TokenSequence:
         segments: (L,): tokens see only those of their own segment; one segment unless the history
             is limited.
         positions: (L,): index of each token within its segment.
-        slots: (L,): which leaf, counted in the order above (separator and actions included).
+        leaf_index: (L,): which leaf, counted in the order above (separator and actions included).
         source: number of the data source, for metrics.
     """
 
@@ -58,7 +58,7 @@ class TokenSequence:
     timesteps: Int[np.ndarray, " L"]
     segments: Int[np.ndarray, " L"]
     positions: Int[np.ndarray, " L"]
-    slots: Int[np.ndarray, " L"]
+    leaf_index: Int[np.ndarray, " L"]
     source: int = 0
 
     def __len__(self) -> int:
@@ -103,10 +103,10 @@ def ragged_sequence(
 ) -> TokenSequence:
     """The same as `sequence` for any timesteps, all worked out anew."""
     blocks = list(_blocks(timesteps, vocab))
-    num_slots = len(blocks)
+    num_leaves = len(blocks)
     # Each block is in time order already; a stable sort by (timestep, slot) interleaves them.
     order = np.argsort(
-        np.concatenate([b.timesteps * num_slots + slot for slot, b in enumerate(blocks)]),
+        np.concatenate([b.timesteps * num_leaves + i for i, b in enumerate(blocks)]),
         kind="stable",
     )
     ids = np.concatenate([b.ids for b in blocks])[order]
@@ -128,7 +128,7 @@ def ragged_sequence(
         timesteps=steps,
         segments=segments,
         positions=np.arange(len(ids)) - np.searchsorted(segments, segments),
-        slots=np.concatenate([np.full(len(b.ids), i) for i, b in enumerate(blocks)])[order],
+        leaf_index=np.concatenate([np.full(len(b.ids), i) for i, b in enumerate(blocks)])[order],
         source=source,
     )
 

@@ -128,7 +128,7 @@ class _Run:
         """One update from this process's parts of the global batch."""
         num_sources = len(self.mixture.names)
         # Sum, then divide by the global target count: ranks hold different numbers of targets.
-        num_targets = torch.tensor(float(sum(int(b.loss_mask.sum()) for b in batches)))
+        num_targets = torch.tensor(float(sum(int(b.targets.loss_mask.sum()) for b in batches)))
         total = self.peers.sum(num_targets.to(self.peers.device)).clamp(min=1)
         sums = torch.zeros(2, num_sources, dtype=torch.float64, device=self.peers.device)
         tokens = torch.zeros((), dtype=torch.int64, device=self.peers.device)
@@ -142,7 +142,7 @@ class _Run:
             (losses.sum() / total).backward()
             sums[0].index_add_(0, losses.sources, losses.values.detach().double())
             sums[1] += torch.bincount(losses.sources, minlength=num_sources)
-            tokens += (batch.segments > 0).sum()
+            tokens += (batch.inputs.segments > 0).sum()
         self.peers.sum_gradients(self.model.parameters())
         norm = torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), self.config.optimizer.max_norm

@@ -10,7 +10,7 @@ from mugato.acting.sampling import GREEDY, Sampling, sample
 from mugato.acting.text import continue_text
 from mugato.episode import Episode
 from mugato.spec import Leaf, Spec, spec_of
-from mugato.tokens.batch import pack
+from mugato.tokens.packing import pack
 from mugato.tokens.sequence import sequence
 from mugato.tokens.timesteps import tokenize
 from tests.agents import random_episode, tiny_agent
@@ -54,7 +54,7 @@ def test_streamed_actions_equal_those_of_one_full_pass():
         taken.append(policy.select_action(observation))
     acted = Episode(observations=episode.observations, actions={"action": np.array(taken)})
     s = sequence(tokenize(acted, spec, agent.tokenizer), agent.tokenizer.vocab)
-    hidden = agent.model.hidden(pack([s], length=len(s)))[0][0]
+    hidden = agent.model.hidden(pack([s], length=len(s)).inputs)[0][0]
     places = np.flatnonzero(s.loss_mask).reshape(5, 2)
     for t, row in enumerate(places):
         for element, place in enumerate(row):

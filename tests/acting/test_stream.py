@@ -8,7 +8,7 @@ from gymnasium.vector.utils import batch_space, iterate
 
 from mugato.acting.policy import Policy
 from mugato.acting.sampling import GREEDY, Sampling
-from mugato.acting.stream import CHUNK, Decoder
+from mugato.acting.stream import CHUNK, TokenStream
 from mugato.spec import spec_of
 from mugato.tokens.sequence import sequence
 from mugato.tokens.timesteps import text_timesteps
@@ -23,11 +23,11 @@ def make_agent(**changes):
     return tiny_agent({"task": spec_of(spaces.Box(-1, 1, (1,)), spaces.Discrete(2))}, **changes)
 
 
-def read(decoder, agent, rows):
+def read(stream, agent, rows):
     """Let each row read a text of ids of its own."""
     ids = np.concatenate([np.asarray(row, np.int64) for row in rows])
     numbers = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-    decoder.read(sequence(text_timesteps(ids), agent.tokenizer.vocab), numbers)
+    stream.prefill(sequence(text_timesteps(ids), agent.tokenizer.vocab), numbers)
 
 
 @torch.inference_mode()
@@ -36,21 +36,21 @@ def test_rows_of_different_lengths_that_begin_anew_are_each_as_alone(kind):
     agent = make_agent(sequence_model=kind, context_length=32)
     generator = np.random.default_rng(0)
     legal = agent.tokenizer.text_ids
-    together = Decoder(agent.model, num_rows=3)
-    alone = [Decoder(agent.model, num_rows=1) for _ in range(3)]
-    blank = Decoder(agent.model, num_rows=1)
+    together = TokenStream(agent.model, num_rows=3)
+    alone = [TokenStream(agent.model, num_rows=1) for _ in range(3)]
+    blank = TokenStream(agent.model, num_rows=1)
     for turn in range(60):  # some 300 tokens a row: ten times round the ring
         rows = [generator.choice(legal, generator.integers(1, 9)) for _ in range(3)]
         read(together, agent, rows)
-        for decoder, row in zip(alone, rows, strict=True):
-            read(decoder, agent, [row])
+        for stream, row in zip(alone, rows, strict=True):
+            read(stream, agent, [row])
         for _ in range(2):
             chosen = together.decode(legal, GREEDY).tolist()
-            assert chosen == [int(decoder.decode(legal, GREEDY)) for decoder in alone]
+            assert chosen == [int(stream.decode(legal, GREEDY)) for stream in alone]
         if turn % 20 == 7:
             marked = torch.arange(3) == turn % 3
-            together.put(marked, blank)
-            alone[turn % 3] = Decoder(agent.model, num_rows=1)
+            together.copy_rows_from(blank, marked)
+            alone[turn % 3] = TokenStream(agent.model, num_rows=1)
 
 
 @torch.inference_mode()
@@ -58,7 +58,7 @@ def test_rows_of_different_lengths_that_begin_anew_are_each_as_alone(kind):
 def test_a_prompt_read_at_once_equals_one_read_token_by_token(kind):
     agent = make_agent(sequence_model=kind, context_length=256)
     ids = np.random.default_rng(0).choice(agent.tokenizer.text_ids, 3 * CHUNK + 5)
-    at_once, slowly = (Decoder(agent.model, num_rows=1) for _ in range(2))
+    at_once, slowly = (TokenStream(agent.model, num_rows=1) for _ in range(2))
     read(at_once, agent, [ids])
     for i in ids:
         read(slowly, agent, [[i]])
@@ -68,7 +68,7 @@ def test_a_prompt_read_at_once_equals_one_read_token_by_token(kind):
 def test_nothing_can_be_decoded_from_nothing():
     agent = make_agent()
     with pytest.raises(ValueError, match="nothing was read yet"):
-        Decoder(agent.model, num_rows=1).decode(agent.tokenizer.text_ids, GREEDY)
+        TokenStream(agent.model, num_rows=1).decode(agent.tokenizer.text_ids, GREEDY)
 
 
 @pytest.mark.filterwarnings("ignore:.*Casting input x to numpy array")  # Gymnasium's own, of ()

@@ -11,7 +11,7 @@ from mugato.agent import Agent
 from mugato.cli.generate import generate
 from mugato.episode import Episode
 from mugato.spec import Leaf, Spec
-from mugato.tokens.batch import pack
+from mugato.tokens.packing import pack
 from mugato.tokens.sequence import encode
 from tests.agents import tiny_agent
 
@@ -44,10 +44,10 @@ def test_scores_are_mean_log_likelihoods():
         tokens = encode(episode, QUESTIONS, agent.tokenizer)
         count = len(agent.tokenizer.text.encode(option)) + 1  # and its end
         batch = pack([tokens], length=len(tokens))
-        hidden = agent.model.hidden(batch)[0][0]
+        hidden = agent.model.hidden(batch.inputs)[0][0]
         every = range(agent.tokenizer.vocab.size)
         logs = torch.log_softmax(agent.model.logits(hidden, every), dim=-1)
-        ids = batch.ids[0, -count:]
+        ids = batch.inputs.ids[0, -count:]
         expected = logs[-count - 1 : -1].gather(1, ids[:, None]).mean()
         assert score == pytest.approx(float(expected), abs=1e-4)
 

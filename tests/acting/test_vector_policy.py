@@ -15,10 +15,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from mugato.acting.policy import Policy
 from mugato.acting.prompt import prompt_tokens
 from mugato.acting.sampling import GREEDY, row_generator
-from mugato.acting.stream import Decoder
-from mugato.model.precision import acting_weights
+from mugato.acting.stream import TokenStream
+from mugato.model.precision import inference_weights
 from mugato.spec import spec_of
-from mugato.tokens.batch import pack
+from mugato.tokens.packing import pack
 from mugato.tokens.sequence import encode
 from tests.agents import random_episode, tiny_agent
 from tests.spaces_list import IMAGES, SPACES
@@ -143,7 +143,7 @@ def chosen_in_full_pass(agent, episode, number):
     """What one pass over an episode would have chosen at its last timesteps."""
     spec = agent.spec("task")
     s = encode(episode, spec, agent.tokenizer)
-    hidden = agent.model.hidden(pack([s], length=len(s)))[0][0]
+    hidden = agent.model.hidden(pack([s], length=len(s)).inputs)[0][0]
     (leaf,) = spec.action_leaves.values()
     places = np.flatnonzero(s.loss_mask).reshape(-1, leaf.size)[-number:]
     legal = [agent.tokenizer.legal_ids(leaf, i) for i in range(leaf.size)]
@@ -272,22 +272,22 @@ def test_weights_stored_in_bf16_say_nearly_the_same(kind):
     tokens = encode(episode, spec, agent.tokenizer)
     logits, every = {}, range(agent.model.config.vocab.size)
     for precision in ("fp32", "bf16"):
-        decoder = Decoder(agent.model, num_rows=1, precision=precision)
+        stream = TokenStream(agent.model, num_rows=1, precision=precision)
         with torch.inference_mode():
-            decoder.read(tokens, np.zeros(len(tokens), np.int64))
-            logits[precision] = agent.model.logits(decoder._last, every)
+            stream.prefill(tokens)
+            logits[precision] = agent.model.logits(stream._last, every)
     assert not torch.equal(logits["fp32"], logits["bf16"])
     torch.testing.assert_close(logits["fp32"], logits["bf16"], atol=0.05, rtol=0)
 
 
 def test_stored_weights_follow_the_models():
     agent = make_agent(SPACES["box"], spaces.Discrete(5))
-    stored = acting_weights(agent.model.sequence_model, "bf16")
-    assert acting_weights(agent.model.sequence_model, "bf16") is stored
-    assert acting_weights(agent.model.sequence_model, "fp32") is agent.model.sequence_model
+    stored = inference_weights(agent.model.sequence_model, "bf16")
+    assert inference_weights(agent.model.sequence_model, "bf16") is stored
+    assert inference_weights(agent.model.sequence_model, "fp32") is agent.model.sequence_model
     with torch.no_grad():
         next(agent.model.sequence_model.parameters()).mul_(2)
-    assert acting_weights(agent.model.sequence_model, "bf16") is not stored
+    assert inference_weights(agent.model.sequence_model, "bf16") is not stored
 
 
 def test_row_one_of_a_seed_is_not_row_zero_of_the_next():

@@ -172,6 +172,6 @@ def test_workers_end_with_the_process_that_started_them(sign, tmp_path):
 
 def test_tensors_of_a_worker_are_the_trainers_own():
     (batches, _), *_ = fed(make_mixture(), 1, workers=1)
-    for tensor in vars(batches[0]).values():
+    for tensor in vars(batches[0].inputs).values():
         assert isinstance(tensor, torch.Tensor)
         tensor.zero_()  # may be written to

@@ -59,7 +59,12 @@ def make_mixture(weights=None, num_parts=2, seed=0, length=64, num_rows=8):
 
 
 def equal(a, b):
-    return all(torch.equal(x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True))
+    pairs = zip(tensors(a), tensors(b), strict=True)
+    return all(torch.equal(x, y) for x, y in pairs)
+
+
+def tensors(batch):
+    return [*vars(batch.inputs).values(), *vars(batch.targets).values()]
 
 
 def take(mixture, count, part=0, state=None):
@@ -72,7 +77,7 @@ def take(mixture, count, part=0, state=None):
 
 
 def token_shares(mixture, batches):
-    sources = np.concatenate([b.sources[b.segments > 0].numpy() for b in batches])
+    sources = np.concatenate([b.targets.sources[b.inputs.segments > 0].numpy() for b in batches])
     counts = np.bincount(sources, minlength=len(mixture.names))
     return counts / counts.sum()
 
@@ -90,7 +95,9 @@ def test_every_stretch_of_batches_holds_the_weights_and_lanes_are_not_in_step():
     for start in (0, 40):
         got = token_shares(mixture, batches[start : start + 40])
         np.testing.assert_allclose(got, [0.02, 0.49, 0.49], atol=0.02)
-    shown = [bool((b.sources[b.segments > 0] == 0).any()) for b in batches[:NUM_LANES]]
+    shown = [
+        bool((b.targets.sources[b.inputs.segments > 0] == 0).any()) for b in batches[:NUM_LANES]
+    ]
     assert len({state.tokens for state in mixture.start()[0].lanes}) == NUM_LANES
     assert not all(shown)
 
@@ -189,7 +196,7 @@ def test_an_epoch_of_a_source_covers_every_episode():
 @pytest.mark.parametrize("num_parts", [1, 4])
 def test_batches_are_full_but_for_two_percent(num_parts):
     batches, _ = take(make_mixture(num_parts=num_parts), 24)
-    assert np.mean([float((b.segments > 0).float().mean()) for b in batches[8:]]) > 0.98
+    assert np.mean([float((b.inputs.segments > 0).float().mean()) for b in batches[8:]]) > 0.98
 
 
 def test_wrong_weights_list_the_right_names():

@@ -166,7 +166,7 @@ def test_prompt_and_window_are_of_two_episodes_and_fit_together():
         episodes = [source[r.episode].window(r.start, r.stop) for r in (prompt, run)]
         alone = [encode(episode, source.spec, TOKENIZER) for episode in episodes]
         s = windows.encode(window)
-        for name in ("ids", "local_positions", "slots"):
+        for name in ("ids", "local_positions", "leaf_index"):
             together = np.concatenate([getattr(part, name) for part in alone])
             np.testing.assert_array_equal(getattr(s, name), together)
         assert not s.segments.any() and s.positions.tolist() == list(range(64))

@@ -14,7 +14,7 @@ from mugato.evaluation.text import (
     unigram_bits_per_byte,
 )
 from mugato.spec import Leaf, Spec
-from mugato.tokens.batch import pack
+from mugato.tokens.packing import pack
 from mugato.tokens.sequence import sequence
 from mugato.tokens.timesteps import text_timesteps
 from tests.agents import TEXTS, tiny_agent

@@ -16,7 +16,7 @@ from examples.multinet.adapter import MultiNetAdapter, _with_option
 from examples.multinet.posing import pose
 from examples.multinet.requests import DATASETS
 from mugato.spec import Leaf, Spec, spec_of
-from mugato.tokens.batch import pack
+from mugato.tokens.packing import pack
 from tests.agents import tiny_agent
 
 STATS = {

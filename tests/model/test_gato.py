@@ -13,7 +13,8 @@ from mugato.model.embedding import PatchPositionEncoding, ResidualEmbedding
 from mugato.model.gato import Gato
 from mugato.model.loss import LossConfig, linear_cross_entropy
 from mugato.model.transformer import Transformer
-from mugato.tokens.batch import _PatchTable, pack
+from mugato.tokens.batch import _PatchTable
+from mugato.tokens.packing import pack
 from tests.agents import tiny_config
 from tests.tokens.test_sequence import TOKENIZER, encode
 
@@ -28,7 +29,7 @@ def make_batch(length=256, timesteps=(2, 3, 4)):
 
 
 def replaced(batch, **changes):
-    return dataclasses.replace(batch, **changes)
+    return dataclasses.replace(batch.inputs, **changes)
 
 
 @pytest.mark.parametrize("num_text", [8192, 32_000])
@@ -62,18 +63,18 @@ def test_chunked_loss_and_gradients_equal_the_naive_ones(smoothing):
 
 def test_loss_is_taken_on_the_masked_targets_alone():
     model, batch = make_model(), make_batch()
-    logits = F.linear(model.hidden(batch)[0], model.embedding.table.weight)
-    everywhere = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
+    logits = F.linear(model.hidden(batch.inputs)[0], model.embedding.table.weight)
+    everywhere = F.cross_entropy(logits.flatten(0, 1), batch.targets.ids.flatten(), reduction="none")
     torch.testing.assert_close(
-        model(batch).values, everywhere[batch.loss_mask.flatten()], rtol=1e-4, atol=1e-5
+        model(batch).values, everywhere[batch.targets.loss_mask.flatten()], rtol=1e-4, atol=1e-5
     )
 
 
 def test_observations_are_predicted_with_their_weight_when_asked_for():
     model, batch = make_model(), make_batch()
-    logits = F.linear(model.hidden(batch)[0], model.embedding.table.weight)
-    everywhere = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
-    observed = everywhere[batch.observation_mask.flatten()]
+    logits = F.linear(model.hidden(batch.inputs)[0], model.embedding.table.weight)
+    everywhere = F.cross_entropy(logits.flatten(0, 1), batch.targets.ids.flatten(), reduction="none")
+    observed = everywhere[batch.targets.observation_mask.flatten()]
     plain, asked = model(batch), model(batch, LossConfig(observation_weight=0.25))
     assert plain.observations == 0 and len(observed) > 0
     torch.testing.assert_close(asked.values, plain.values, rtol=1e-4, atol=1e-5)
@@ -84,11 +85,13 @@ def test_observations_are_predicted_with_their_weight_when_asked_for():
 
 def test_observation_targets_are_ids_and_neither_patches_nor_separators():
     batch = make_batch()
-    following = batch.targets[batch.observation_mask]
+    following = batch.targets.ids[batch.targets.observation_mask]
     assert (following != TOKENIZER.vocab.separator).all()
-    next_is_patch = torch.cat([batch.patch_index[:, 1:] >= 0, torch.zeros(len(batch.ids), 1)], 1)
-    assert not (next_is_patch.bool() & batch.observation_mask).any()
-    assert not (batch.loss_mask & batch.observation_mask).any()
+    next_is_patch = torch.cat(
+        [batch.inputs.patch_index[:, 1:] >= 0, torch.zeros(len(batch.inputs.ids), 1)], 1
+    )
+    assert not (next_is_patch.bool() & batch.targets.observation_mask).any()
+    assert not (batch.targets.loss_mask & batch.targets.observation_mask).any()
 
 
 def test_a_seed_decides_everything():
@@ -110,8 +113,8 @@ def test_a_table_of_new_patches_gives_up_looking_and_loses_nothing():
     for patches, num_rows in ((photographs, 768), (tiles, 4)):
         table = _PatchTable()
         rows = np.concatenate([table.add(part) for part in np.split(patches, 6)])
-        assert len(table.stacked()) == num_rows
-        np.testing.assert_array_equal(table.stacked()[rows], patches)
+        assert len(table.stacked(fill=True)) == num_rows
+        np.testing.assert_array_equal(table.stacked(fill=True)[rows], patches)
     table = _PatchTable()
     table.add(photographs)
     assert table.add(photographs[:1]) == 600  # not looked up any more
@@ -136,29 +139,29 @@ def test_memory_lets_a_running_row_see_beyond_the_context():
                                  segments[:, cut], state)  # fmt: skip
                 last.append(y)
             outputs[memory, name] = torch.cat(last, 1)[0]
-    for memory, reach in ((0, 8), (16, 24)):
+    for memory, max_distance in ((0, 8), (16, 24)):
         differs = (outputs[memory, "as it is"] - outputs[memory, "changed"]).abs().amax(1) > 1e-6
         changed = differs.nonzero().squeeze(1).tolist()
-        assert changed == list(range(20, min(20 + reach, 40)))
+        assert changed == list(range(20, min(20 + max_distance, 40)))
 
 
 def test_changing_the_future_leaves_the_past_unchanged():
     model, batch = make_model(), make_batch(timesteps=(4,))
-    ids = batch.ids.clone()
-    middle = int((batch.segments > 0).sum()) // 2
+    ids = batch.inputs.ids.clone()
+    middle = int((batch.inputs.segments > 0).sum()) // 2
     ids[0, middle:] = (ids[0, middle:] + 1) % TOKENIZER.vocab.size
-    before, after = (model.hidden(b)[0][0] for b in (batch, replaced(batch, ids=ids)))
+    before, after = (model.hidden(b)[0][0] for b in (batch.inputs, replaced(batch, ids=ids)))
     torch.testing.assert_close(before[:middle], after[:middle])
     assert not torch.allclose(before[middle:], after[middle:])
 
 
 def test_changing_a_past_action_changes_what_follows():
     model, batch = make_model(), make_batch(timesteps=(2,))
-    action = int(batch.loss_mask[0].nonzero()[0]) + 1
-    ids = batch.ids.clone()
+    action = int(batch.targets.loss_mask[0].nonzero()[0]) + 1
+    ids = batch.inputs.ids.clone()
     ids[0, action] = TOKENIZER.vocab.discrete[(int(ids[0, action]) + 1) % 3]
-    before, after = (model.hidden(b)[0][0] for b in (batch, replaced(batch, ids=ids)))
-    last = int((batch.segments > 0).sum()) - 1
+    before, after = (model.hidden(b)[0][0] for b in (batch.inputs, replaced(batch, ids=ids)))
+    last = int((batch.inputs.segments > 0).sum()) - 1
     assert not torch.allclose(before[last], after[last])
 
 
@@ -172,11 +175,13 @@ def test_a_packed_segment_equals_that_segment_alone():
 
 def test_permuting_patches_changes_the_output():
     model, batch = make_model(), make_batch(timesteps=(1,))
-    places = (batch.patch_index[0] >= 0).nonzero().squeeze(1)
-    permuted = batch.patch_index.clone()
-    permuted[0, places] = batch.patch_index[0, places.flip(0)]
-    before, after = (model.hidden(b)[0] for b in (batch, replaced(batch, patch_index=permuted)))
-    last = int((batch.segments > 0).sum()) - 1
+    places = (batch.inputs.patch_index[0] >= 0).nonzero().squeeze(1)
+    permuted = batch.inputs.patch_index.clone()
+    permuted[0, places] = batch.inputs.patch_index[0, places.flip(0)]
+    before, after = (
+        model.hidden(b)[0] for b in (batch.inputs, replaced(batch, patch_index=permuted))
+    )
+    last = int((batch.inputs.segments > 0).sum()) - 1
     assert not torch.allclose(before[0, last], after[0, last], atol=1e-5)
 
 
@@ -189,12 +194,12 @@ def test_brightness_of_a_constant_patch_reaches_the_model():
 
 def test_patches_embedded_once_equal_patches_embedded_one_by_one():
     model, batch = make_model(), make_batch()
-    is_patch = batch.patch_index >= 0
-    each = model.patch_embedding(batch.patches[batch.patch_index[is_patch]])
-    each = each + model.patch_positions(batch.intervals[is_patch])
-    each = each + model.local_positions(batch.local_positions[is_patch])
+    is_patch = batch.inputs.patch_index >= 0
+    each = model.patch_embedding(batch.inputs.patches[batch.inputs.patch_index[is_patch]])
+    each = each + model.patch_positions(batch.inputs.intervals[is_patch])
+    each = each + model.local_positions(batch.inputs.local_positions[is_patch])
     each = each * math.sqrt(model.config.width)
-    torch.testing.assert_close(model.embed(batch)[is_patch], each, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(model.embed(batch.inputs)[is_patch], each, rtol=1e-4, atol=1e-6)
 
 
 def test_patch_positions_are_drawn_in_training_and_the_rounded_mean_in_evaluation():
@@ -232,15 +237,15 @@ def test_streaming_equals_one_full_pass_within_the_context():
     model = make_model(context_length=256)
     s = encode(timesteps=4)
     batch = pack([s], length=len(s))
-    full = model.hidden(batch)[0][0]
+    full = model.hidden(batch.inputs)[0][0]
     state, outputs = model.init_state(1, 256 + 7), []
     for start in range(0, len(s), 7):
         cut = slice(start, start + 7)
         part = replaced(
             batch,
             **{
-                name: getattr(batch, name)[:, cut]
-                for name in vars(batch)
+                name: getattr(batch.inputs, name)[:, cut]
+                for name in vars(batch.inputs)
                 if name != "patches"
             },
         )  # fmt: skip

@@ -9,12 +9,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mugato.model.attention import RelativeAttention, RotaryAttention
-from mugato.model.attention_mask import Sight
+from mugato.model.attention import (
+    RelativeAttention,
+    RotaryAttention,
+    rotary_angles,
+    rotate,
+    sinusoids,
+)
+from mugato.model.attention_mask import AttentionMask
 from mugato.model.config import GatoConfig
 from mugato.model.embedding import ResidualEmbedding
 from mugato.model.gato import Gato
-from mugato.model.positions import rotary_angles, rotate, sinusoids
 from mugato.model.recurrent import scan
 from mugato.model.transformer import Block, FeedForward
 from tests.agents import tiny_config
@@ -27,7 +32,7 @@ def config(**changes):
 
 def one_segment(length, rows=2):
     positions = torch.arange(length).expand(rows, -1)
-    return Sight.of_rows(positions, torch.ones_like(positions), 64, torch.float32)
+    return AttentionMask.of_rows(positions, torch.ones_like(positions), 64, torch.float32)
 
 
 def randomize(module, seed=0):
@@ -57,9 +62,9 @@ def test_published_sizes(name, published, digits):
 @torch.no_grad()
 def test_relative_attention_is_transformer_xls():
     c = config(sequence_model="transformer-xl", bias=True)
-    attention, sight = randomize(RelativeAttention(c)), one_segment(9)
+    attention, mask = randomize(RelativeAttention(c)), one_segment(9)
     x = torch.randn(2, 9, c.width)
-    fast = attention(x, sight, attention.encode(sight))
+    fast = attention(x, mask, attention.encode(mask))
     q, k, v = attention.heads.split(x)
     slow = torch.zeros_like(q)
     for i in range(9):
@@ -85,12 +90,12 @@ def test_sinusoids_are_transformer_xls():
 @torch.no_grad()
 def test_rotary_attention_against_torchs_own():
     c = config(sequence_model="rotary", bias=False)
-    attention, sight = randomize(RotaryAttention(c)), one_segment(9)
+    attention, mask = randomize(RotaryAttention(c)), one_segment(9)
     x = torch.randn(2, 9, c.width)
     q, k, v = attention.heads.split(x)
     q, k = (_turned(t) for t in (q, k))
     expected = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    actual = attention(x, sight, attention.encode(sight))
+    actual = attention(x, mask, attention.encode(mask))
     torch.testing.assert_close(actual, attention.heads.join(expected), rtol=1e-4, atol=1e-5)
 
 

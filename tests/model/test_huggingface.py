@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mugato.model.registry import build_sequence_model
+from mugato.model.gato import build_sequence_model
 from tests.agents import tiny_config
 from tests.tokens.test_sequence import TOKENIZER
 

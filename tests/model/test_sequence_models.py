@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from mugato.model.gato import Gato
-from mugato.model.registry import SEQUENCE_MODELS, build_sequence_model
-from mugato.tokens.batch import pack, pad
+from mugato.model.gato import SEQUENCE_MODELS, Gato, build_sequence_model
+from mugato.tokens.packing import pack, pad
 from tests.agents import tiny_config
 from tests.tokens.test_sequence import TOKENIZER, encode
 
@@ -166,7 +165,7 @@ def test_a_row_becomes_a_copy_of_another_states_row(name):
                        model.init_state(1, length), 8)  # fmt: skip
     _, state = stream(model, x[:, :80], positions[:, :80], segments[:, :80],
                       model.init_state(2, length), 8)  # fmt: skip
-    state = state.put(torch.tensor([False, True]), prompt)
+    state = state.copy_rows_from(prompt, torch.tensor([False, True]))
     for _ in range(2):  # the state that was copied from is as it was
         mixed = torch.stack([x[0, 80:], x[1, 40:60]])
         mixed_positions = torch.stack([positions[0, 80:], positions[1, 40:60]])
@@ -175,7 +174,7 @@ def test_a_row_becomes_a_copy_of_another_states_row(name):
         close(y[1], expected[1, 40:60])
         _, state = stream(model, x[:, :80], positions[:, :80], segments[:, :80],
                           model.init_state(2, length), 8)  # fmt: skip
-        state = state.put(torch.tensor([False, True]), prompt)
+        state = state.copy_rows_from(prompt, torch.tensor([False, True]))
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from mugato.episode import validate
 from mugato.model.gato import Gato
-from mugato.tokens.batch import pack, pad
+from mugato.tokens.packing import pack, pad
 from mugato.tokens.sequence import ACTION_POSITION, check_fits, ragged_sequence, sequence
 from mugato.tokens.sequence import encode as encode_episode
 from mugato.tokens.timesteps import tokenize
@@ -99,8 +99,8 @@ def test_packed_and_padded_losses_are_equal():
     model = Gato(tiny_config(TOKENIZER.vocab, context_length=512)).eval()
     packed = pack(sequences, length=sum(map(len, sequences)))
     padded = pad(sequences)
-    assert len(packed.ids) == 1 and len(padded.ids) == 3
-    assert (padded.segments == 0).any()
+    assert len(packed.inputs.ids) == 1 and len(padded.inputs.ids) == 3
+    assert (padded.inputs.segments == 0).any()
     torch.testing.assert_close(
         model(packed).values.sort().values, model(padded).values.sort().values, rtol=1e-4, atol=1e-5
     )
@@ -109,15 +109,15 @@ def test_packed_and_padded_losses_are_equal():
 def test_pad_gives_every_timestep_the_same_places():
     sequences = [encode(timesteps=n, seed=n) for n in (1, 3)]
     batch = pad(sequences)
-    width = batch.ids.shape[1] // 3
-    separators = (batch.ids == TOKENIZER.vocab.separator).nonzero()[:, 1] % width
+    width = batch.inputs.ids.shape[1] // 3
+    separators = (batch.inputs.ids == TOKENIZER.vocab.separator).nonzero()[:, 1] % width
     assert len(separators) == 4 and len(set(separators.tolist())) == 1
 
 
 def test_identical_patches_are_stored_once():
     s = encode(spaces.Box(0, 0, (32, 32, 3), np.uint8), spaces.Discrete(2), timesteps=5)
     batch = pack([s, s], length=64)
-    assert batch.patch_index.max() == 0 and (batch.patch_index >= 0).sum() == 40
+    assert batch.inputs.patch_index.max() == 0 and (batch.inputs.patch_index >= 0).sum() == 40
 
 
 def test_a_limited_history_cuts_the_sequence_into_segments():
@@ -127,7 +127,7 @@ def test_a_limited_history_cuts_the_sequence_into_segments():
     starts = np.flatnonzero(np.diff(s.segments, prepend=-1))
     assert (s.positions[starts] == 0).all() and len(starts) == 3
     batch = pack([s, s], length=2 * len(s))
-    assert len(batch.segments.unique()) == 6
+    assert len(batch.inputs.segments.unique()) == 6
     torch.manual_seed(0)
     model = Gato(tiny_config(TOKENIZER.vocab, context_length=512)).eval()
     alone = [encode_episode(episode.window(t, t + 2), spec, TOKENIZER) for t in (0, 2, 4)]

@@ -72,7 +72,7 @@ def test_what_is_not_named_weighs_one(weights, tmp_path):
     (state, _), counts = made.start(), np.zeros(4)
     for _ in range(60):
         batch, state = made.batch(0, state)
-        counts += np.bincount(batch.sources[batch.segments > 0], minlength=4)
+        counts += np.bincount(batch.targets.sources[batch.inputs.segments > 0], minlength=4)
     np.testing.assert_allclose(counts / counts.sum(), 0.25, atol=0.03)
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mugato.model.attention_mask import Sight
-from mugato.model.ring_attention import Distances
+from mugato.model.attention_mask import AttentionMask
+from mugato.model.kv_cache import RelativePositionTable
 from mugato.model.transformer import Transformer
 from tests.agents import tiny_config
 from tests.tokens.test_sequence import TOKENIZER
@@ -30,23 +30,23 @@ def test_sliced_scores_equal_picked_ones(queries, ends, padding):
     padding = min(padding, queries - 1)
     generator = torch.Generator().manual_seed(0)
     projected = torch.randn(HEADS, REACH, HEAD_SIZE, generator=generator)
-    distances = Distances.of(projected, max_length=LENGTH, dtype=torch.float32)
+    distances = RelativePositionTable.of(projected, max_length=LENGTH, dtype=torch.float32)
     assert distances.fits(queries) and not distances.fits(8)
     p = torch.randn(len(ends), HEADS, queries, HEAD_SIZE, generator=generator)
     positions = torch.tensor(ends)[:, None] - torch.arange(queries - 1, -1, -1)
     keys = held(ends, LENGTH, [padding] * len(ends))
-    sight = Sight.of_ring(positions, keys, REACH, torch.float32)
+    mask = AttentionMask.of_ring(positions, keys, REACH, torch.float32)
     sliced = distances.sliced(p, ends, LENGTH)
     real = slice(0, queries - padding)  # what padding sees does not matter
-    seen = sight.mask.expand_as(sliced)[:, :, real]
-    expected = distances.picked(p, sight)[:, :, real]
+    seen = mask.visible.expand_as(sliced)[:, :, real]
+    expected = distances.picked(p, mask)[:, :, real]
     torch.testing.assert_close(sliced[:, :, real][seen], expected[seen])
     assert (sliced[:, :, real][~seen] < -1e4).all() and seen.any()
 
 
 def test_a_growing_rings_scores_are_those_of_the_whole():
     projected = torch.randn(HEADS, REACH, HEAD_SIZE)
-    distances = Distances.of(projected, max_length=LENGTH, dtype=torch.float32)
+    distances = RelativePositionTable.of(projected, max_length=LENGTH, dtype=torch.float32)
     p = torch.randn(2, HEADS, 3, HEAD_SIZE)
     whole = distances.sliced(p, (9, 4), LENGTH)
     torch.testing.assert_close(distances.sliced(p, (9, 4), 13), whole[..., :13])
