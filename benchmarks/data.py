@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mugato.data.loader import Feed
+from mugato.data.loader import BatchLoader
 from mugato.data.mixture import Mixture
 from mugato.model.gato import Gato
 from mugato.model.precision import autocast
@@ -51,24 +51,18 @@ def config() -> TrainConfig:
     """The demo, as far as its data were recorded here."""
     demo = preset("demo")
     names = (*EPISODES, *SOURCES)
-    assert isinstance(demo.weights, dict)
-    return dataclasses.replace(
-        demo,
-        tasks=tuple(EPISODES),
-        sources=SOURCES,
-        weights={name: demo.weights[name] for name in names},
-        history={name: n for name, n in demo.history.items() if name in names},
-    )
+    by_name = {dataset.name: dataset for dataset in demo.datasets}
+    return dataclasses.replace(demo, datasets=tuple(by_name[name] for name in names))
 
 
 def supply(mixture: Mixture, workers: int) -> tuple[float, float]:
     """Tokens per second of all parts together, and the share of places that hold tokens."""
-    parts = range(mixture.num_parts)
-    with Feed(mixture, parts, mixture.start(), workers=workers) as feed:
+    parts = range(mixture.num_microbatches)
+    with BatchLoader(mixture, parts, mixture.start(), workers=workers) as loader:
         for _ in range(WARM_UP):
-            feed.next()
+            loader.next()
         begun = time.perf_counter()
-        batches = [batch for _ in range(BATCHES) for batch in feed.next()[0]]
+        batches = [batch for _ in range(BATCHES) for batch in loader.next()[0]]
         seconds = time.perf_counter() - begun
     tokens = sum(int((batch.inputs.segments > 0).sum()) for batch in batches)
     return tokens / seconds, tokens / sum(batch.inputs.segments.numel() for batch in batches)

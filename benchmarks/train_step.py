@@ -41,11 +41,12 @@ def measure(precision: str, threads: int, chunked: bool) -> float:
             F.linear(x, table).float(), targets, reduction="none"
         )
     demo = preset("demo")
+    datasets = tuple(dataset for dataset in demo.datasets if not setup.is_task(dataset))
     config = TrainConfig(
-        sources=demo.sources, tokenizer=demo.tokenizer, batch_rows=ROWS, batch_parts=1
+        datasets=datasets, tokenizer=demo.tokenizer, batch_rows=ROWS, microbatches=1
     )
-    sources = setup.open_sources(config)
-    tokenizer = setup.make_tokenizer(config, sources)
+    sources = setup.open_sources(config.datasets)
+    tokenizer = setup.make_tokenizer(config.tokenizer, config.model, sources)
     mixture = setup.make_mixture(config, sources, tokenizer)
     model = setup.make_agent(config, sources, tokenizer).model.train()
     optimizer = make_optimizer(model, config.optimizer)

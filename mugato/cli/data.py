@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from mugato.training.config import TokenizerConfig, TrainConfig
+from mugato.model.config import GatoConfig
+from mugato.training.config import TokenizerConfig
 
 if TYPE_CHECKING:
     from mugato.data.source import Source
@@ -93,4 +94,4 @@ def data(action: Action) -> None:
 def _tokenizer(config: TokenizerConfig, sources: Mapping[str, "Source"]) -> "Tokenizer":
     from mugato.training.setup import make_tokenizer
 
-    return make_tokenizer(TrainConfig(sources=("data",), tokenizer=config), sources)
+    return make_tokenizer(config, GatoConfig.micro(), sources)

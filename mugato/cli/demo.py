@@ -7,7 +7,7 @@ from pathlib import Path
 from mugato.cli import display
 from mugato.cli.evaluate import evaluate
 from mugato.cli.record import preset_tasks, unrecorded
-from mugato.cli.train import run_training
+from mugato.cli.train import run_and_show
 from mugato.training.presets import preset
 
 
@@ -21,5 +21,5 @@ def demo(*, run: Path = Path("runs/demo"), started: float | None = None) -> None
     started = started or time.time()
     display.record(unrecorded(preset_tasks("demo")), {"workers": 2})
     config = dataclasses.replace(preset("demo"), run=run)
-    run_training(config)
+    run_and_show(config)
     evaluate(run, started=started)

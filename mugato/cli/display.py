@@ -5,23 +5,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from mugato.agent import Agent
     from mugato.recording.recorder import RecordReport
     from mugato.tasks.task import Task
-    from mugato.training.checkpoint import Progress as RunProgress
-    from mugato.training.config import TrainConfig
-    from mugato.training.metrics import StepReport
 
 console = Console()
-# Without a terminal (a log file, CI) progress is printed as lines, this many steps apart.
-LINES_EVERY = 100
 # The parts of a report that hold scores.
 REPORTED = ("tasks", "vqa", "caption", "text")
 
@@ -124,45 +117,6 @@ def _recorded(report: "RecordReport") -> str:
 
 
 @contextmanager
-def training(
-    config: "TrainConfig", agent: "Agent", *, quiet: bool = False
-) -> Iterator[Callable[["StepReport"], None]]:
-    """A live table of the losses, with speed and time left."""
-    if quiet:
-        yield lambda report: None
-        return
-    console.print(
-        f"Training {agent.model.num_parameters / 1e6:.2f} M parameters in {config.run} "
-        f"({len(agent.tasks)} sources; Ctrl-C saves, --resume goes on)"
-    )
-    if not console.is_terminal:
-        yield lambda report: _print_line(report, config)
-        return
-    bar = Progress(
-        TextColumn("step {task.fields[step]}"), BarColumn(), TextColumn("{task.percentage:.0f}%"),
-        TimeRemainingColumn(), TextColumn("{task.fields[speed]}"), console=console,
-    )  # fmt: skip
-    bar_id = bar.add_task("training", total=1.0, step=0, speed="")
-    with Live(bar, console=console, refresh_per_second=4) as live:
-
-        def show(report: "StepReport") -> None:
-            speed = f"{report.tokens_per_s / 1000:.1f} k tokens/s"
-            bar.update(bar_id, completed=report.progress, step=report.step, speed=speed)
-            live.update(Group(_losses(report), bar))
-
-        yield show
-
-
-def trained(config: "TrainConfig", progress: "RunProgress") -> None:
-    """The last word of a training run."""
-    console.print(
-        f"Trained {progress.step} steps, {progress.tokens / 1e6:.1f} M tokens in "
-        f"{progress.seconds:.0f} s. The agent is in [bold]{config.run}[/bold]; "
-        f"next: mugato evaluate {config.run}"
-    )
-
-
-@contextmanager
 def progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
     """A bar that is told (what is at work, done, of how many)."""
     with _bar() as bar:
@@ -197,24 +151,6 @@ def _bar() -> Progress:
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(),
         TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn(), console=console,
     )  # fmt: skip
-
-
-def _losses(report: "StepReport") -> Table:
-    table = Table("source", "loss (nats)", box=None)
-    for name, loss in report.losses.items():
-        table.add_row(name, f"{loss:.3f}")
-    table.add_row("[bold]all[/bold]", f"[bold]{report.loss:.3f}[/bold]")
-    return table
-
-
-def _print_line(report: "StepReport", config: "TrainConfig") -> None:
-    if report.step == 1 or report.step % LINES_EVERY == 0:
-        console.print(
-            f"step {report.step}/{config.steps} loss {report.loss:.3f} "
-            f"{report.tokens_per_s / 1000:.1f} k tokens/s {report.seconds:.0f} s "
-            f"({report.progress:.0%})",
-            highlight=False,
-        )
 
 
 def _scores(report: Mapping[str, Any]) -> Table:

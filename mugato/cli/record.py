@@ -92,9 +92,10 @@ def unrecorded(tasks: Sequence["Task"], *, overwrite: bool = False) -> list["Tas
 def preset_tasks(name: str) -> list["Task"]:
     """The preset's tasks that learn from our own demonstrations."""
     from mugato.tasks.registry import get_task
+    from mugato.training.setup import is_task
 
-    config = preset_of(name)
-    return [get_task(task) for task in config.tasks if task not in config.demonstrations]
+    datasets = preset_of(name).datasets
+    return [get_task(d.name) for d in datasets if is_task(d) and d.demonstrations is None]
 
 
 def domain_tasks(name: str) -> list["Task"]:

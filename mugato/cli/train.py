@@ -1,139 +1,195 @@
 """`mugato train`: one agent on a mixture of tasks and sources."""
 
 import dataclasses
-import itertools
-import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
 
 import tyro
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
-from mugato.cli import display
+from mugato.cli.display import console
+from mugato.data.config import DatasetConfig
+from mugato.tasks.registry import TASKS
 from mugato.training.config import TrainConfig
-from mugato.training.presets import PRESETS, preset
+from mugato.training.metrics import StepReport
+from mugato.training.presets import own, preset
+
+# Without a terminal (a log file, CI) progress is printed as lines, this many steps apart.
+LINES_EVERY = 100
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What to train on, chosen before the configuration's own fields.
+
+    Attributes:
+        preset: a complete configuration, which the flags change: demo, own, mini, small, baseline
+            or large. The demo's if nothing is chosen.
+        tasks: control tasks by name. Without a preset these (and `sources`) alone are trained on;
+            with one they take the place of the preset's, which keep what it says of them.
+        sources: texts, captions, questions and data sets in other formats by name.
+        env: id of a Gymnasium environment, with `demonstrations`.
+        demonstrations: Minari data set of the environment.
+        weights: shares of the tokens by name, what is not named keeps its own or weighs 1; or
+            "uniform"; or "by_tokens": as many as there are.
+        history: timesteps after which the agent forgets everything, by name.
+        splits: which split of a source, by name.
+        resume: go on where the run in the folder stopped.
+    """
+
+    preset: str | None = None
+    tasks: tuple[str, ...] | None = None
+    sources: tuple[str, ...] | None = None
+    env: str | None = None
+    demonstrations: str | None = None
+    weights: dict[str, float] | Literal["uniform", "by_tokens"] = dataclasses.field(
+        default_factory=dict
+    )
+    history: dict[str, int] = dataclasses.field(default_factory=dict)
+    splits: dict[str, str] = dataclasses.field(default_factory=dict)
+    resume: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainCommand:
+    """Train an agent: `mugato train --preset demo [--steps 500 --model.width 128 ...]`.
+
+    Every field of the configuration is a flag. --env ID --demonstrations NAME trains on any Minari
+    data set of any Gymnasium environment.
+    """
+
+    selection: Annotated[Selection, tyro.conf.arg(name="")]
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
 
 
 def train(arguments: Sequence[str]) -> None:
     """Train an agent: `mugato train --preset demo [--steps 500 --model.width 128 ...]`."""
-    arguments = list(arguments)
-    name = _take(arguments, "--preset")
-    env = _take(arguments, "--env")
-    demonstrations = _take(arguments, "--demonstrations") if env else None
-    resume = _take_flag(arguments, "--resume")
-    if env and not demonstrations:
-        raise ValueError("--env needs --demonstrations NAME, a Minari data set")
-    tasks = (env,) if env else _values(arguments, "--tasks")
-    sources = _values(arguments, "--sources")
-    if name is None and (tasks or sources):  # these alone, and nothing of the demo's
-        base = _narrowed(preset("own"), tasks=tasks or (), sources=sources or ())
-    else:
-        base = preset(name or "demo")
-        base = _narrowed(
-            base,
-            tasks=base.tasks if tasks is None else tasks,
-            sources=base.sources if sources is None else sources,
-        )
-    if env and demonstrations:
-        base = dataclasses.replace(base, demonstrations={env: demonstrations})
-    config = tyro.cli(
-        TrainConfig,
-        default=base,
-        args=arguments,
+    chosen, _ = tyro.cli(
+        Selection, args=_without_help(arguments), return_unknown_args=True, add_help=False
+    )
+    command = tyro.cli(
+        TrainCommand,
+        args=list(arguments),
+        default=TrainCommand(selection=chosen, config=selected_config(chosen)),
         prog="mugato train",
-        description=(
-            "Train an agent. --preset NAME chooses a complete configuration "
-            f"({', '.join(PRESETS)}), the flags below change it. --tasks and --sources without a "
-            "preset train on those alone. --env ID --demonstrations NAME trains on any Minari data "
-            "set of any Gymnasium environment. --resume goes on where the run stopped."
-        ),
     )
-    run_training(config, resume=resume)
+    run_and_show(command.config, resume=command.selection.resume)
 
 
-def run_training(config: TrainConfig, *, resume: bool = False) -> None:
-    """Train in as many processes as the machine has cores for, or in this one."""
-    from mugato.training.launch import num_processes, run_in_processes
+def selected_config(chosen: Selection) -> TrainConfig:
+    """Return the configuration that a selection begins with.
 
-    # Read by PyTorch at its first allocation: what a step allocates anew costs fewer page faults.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    count = num_processes(config)
-    if count == 1:
-        _train_here(config, resume)
-    else:
-        run_in_processes(count, _train_here, config, resume)
-
-
-def _train_here(config: TrainConfig, resume: bool) -> None:
-    """Open the data, train, and show how it goes."""
-    from mugato.training.distributed import ranks
-    from mugato.training.loop import train as training_loop
-    from mugato.training.setup import (
-        make_agent,
-        make_mixture,
-        make_tokenizer,
-        open_sources,
-        saved_tokenizer,
-    )
-
-    with ranks() as peers:
-        with display.status("Reading demonstrations and text", quiet=not peers.is_main):
-            sources = open_sources(config)
-            tokenizer = (saved_tokenizer if resume else make_tokenizer)(config, sources)
-            mixture = make_mixture(config, sources, tokenizer)
-            agent = make_agent(config, sources, tokenizer)
-        with display.training(config, agent, quiet=not peers.is_main) as on_report:
-            progress = training_loop(
-                config, agent, mixture, peers, resume=resume, on_report=on_report
-            )
-        if peers.is_main:
-            display.trained(config, progress)
-
-
-def _narrowed(
-    config: TrainConfig, *, tasks: tuple[str, ...], sources: tuple[str, ...]
-) -> TrainConfig:
-    """The same run with other tasks and sources: what was said of the missing ones is dropped."""
-
-    def kept(settings: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in settings.items() if name in {*tasks, *sources}}
-
-    weights = config.weights if isinstance(config.weights, str) else kept(config.weights)
-    return dataclasses.replace(
-        config, tasks=tasks, sources=sources, weights=weights,
-        history=kept(config.history), splits=kept(config.splits),
-        demonstrations=kept(config.demonstrations),
-    )  # fmt: skip
-
-
-def _values(arguments: Sequence[str], flag: str) -> tuple[str, ...] | None:
-    """The values of `flag A B` or `flag=A B`, if it is there.
-
-    >>> _values(["--steps", "5", "--tasks=cartpole", "babyai-go-to-obj", "--sources"], "--tasks")
-    ('cartpole', 'babyai-go-to-obj')
+    Raises:
+        ValueError: for names that are neither tasks nor data sets of the selection.
     """
-    for i, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if name == flag:
-            rest = itertools.takewhile(lambda value: not value.startswith("--"), arguments[i + 1 :])
-            return (value, *rest) if equals else tuple(rest)
-    return None
+    if chosen.env and not chosen.demonstrations:
+        raise ValueError("--env needs --demonstrations NAME, a Minari data set")
+    if chosen.demonstrations and not chosen.env:
+        raise ValueError("--demonstrations NAME needs --env ID, the environment that they are of")
+    tasks = (chosen.env,) if chosen.env else chosen.tasks
+    if unknown := [name for name in chosen.tasks or () if name not in TASKS]:
+        raise ValueError(
+            f"{unknown[0]!r} is not one of our tasks: name its environment with --env and its data "
+            "set with --demonstrations"
+        )
+    alone = chosen.preset is None and (tasks is not None or chosen.sources is not None)
+    base = preset(chosen.preset or "demo")
+    known = {} if alone else {dataset.name: dataset for dataset in base.datasets}
+    ours = [name for name in known if name in TASKS] if tasks is None else list(tasks)
+    others = [name for name in known if name not in TASKS]
+    names = [*ours, *(others if chosen.sources is None else chosen.sources)]
+    datasets = [known.get(name, DatasetConfig(name=name)) for name in names]
+    _check_names(chosen, names)
+    datasets = [_described(dataset, chosen) for dataset in datasets]
+    config = own(datasets) if alone else dataclasses.replace(base, datasets=tuple(datasets))
+    if isinstance(chosen.weights, str):
+        return dataclasses.replace(config, mixing=chosen.weights)
+    return config
 
 
-def _take(arguments: list[str], flag: str) -> str | None:
-    """Remove `flag VALUE` or `flag=VALUE` from the arguments and return the value."""
-    for i, argument in enumerate(arguments):
-        if argument == flag:
-            if i + 1 == len(arguments):
-                raise ValueError(f"{flag} needs a value")
-            del arguments[i]
-            return arguments.pop(i)
-        if argument.startswith(f"{flag}="):
-            return arguments.pop(i).partition("=")[2]
-    return None
+def run_and_show(config: TrainConfig, *, resume: bool = False) -> None:
+    """Train with a live table of the losses."""
+    from mugato.training.run import train as run
+
+    with _Display.shown(config) as display:
+        progress = run(config, resume=resume, on_report=display.report, on_status=display.status)
+    console.print(
+        f"Trained {progress.step} steps, {progress.tokens / 1e6:.1f} M tokens in "
+        f"{progress.seconds:.0f} s. The agent is in [bold]{config.run}[/bold]; "
+        f"next: mugato evaluate {config.run}"
+    )
 
 
-def _take_flag(arguments: list[str], flag: str) -> bool:
-    found = flag in arguments
-    if found:
-        arguments.remove(flag)
-    return found
+class _Display:
+    """A table of the losses with speed and time left; without a terminal lines."""
+
+    def __init__(self, config: TrainConfig, live: Live | None) -> None:
+        self._config, self._live = config, live
+        self._bar = Progress(
+            TextColumn("step {task.fields[step]}"), BarColumn(),
+            TextColumn("{task.percentage:.0f}%"), TimeRemainingColumn(),
+            TextColumn("{task.fields[speed]}"), console=console,
+        )  # fmt: skip
+        self._task = self._bar.add_task("training", total=1.0, step=0, speed="")
+
+    @staticmethod
+    @contextmanager
+    def shown(config: TrainConfig) -> Iterator["_Display"]:
+        if not console.is_terminal:
+            yield _Display(config, None)
+            return
+        with Live(console=console, refresh_per_second=4) as live:
+            yield _Display(config, live)
+
+    def status(self, what: str) -> None:
+        console.print(what, highlight=False)
+
+    def report(self, report: StepReport) -> None:
+        if self._live is not None:
+            speed = f"{report.tokens_per_s / 1000:.1f} k tokens/s"
+            self._bar.update(self._task, completed=report.progress, step=report.step, speed=speed)
+            self._live.update(Group(_losses(report), self._bar))
+        elif report.step == 1 or report.step % LINES_EVERY == 0:
+            console.print(
+                f"step {report.step}/{self._config.steps} loss {report.loss:.3f} "
+                f"{report.tokens_per_s / 1000:.1f} k tokens/s {report.seconds:.0f} s "
+                f"({report.progress:.0%})",
+                highlight=False,
+            )
+
+
+def _losses(report: StepReport) -> Table:
+    table = Table("source", "loss (nats)", box=None)
+    for name, loss in report.losses.items():
+        table.add_row(name, f"{loss:.3f}")
+    table.add_row("[bold]all[/bold]", f"[bold]{report.loss:.3f}[/bold]")
+    return table
+
+
+def _described(dataset: DatasetConfig, chosen: Selection) -> DatasetConfig:
+    """Add what the selection says of a data set."""
+    changes: dict[str, Any] = {}
+    by_name: dict[str, Mapping[str, Any]] = {"history": chosen.history, "split": chosen.splits}
+    if not isinstance(chosen.weights, str):
+        by_name["weight"] = chosen.weights
+    for field, values in by_name.items():
+        if dataset.name in values:
+            changes[field] = values[dataset.name]
+    if dataset.name == chosen.env:
+        changes["demonstrations"] = chosen.demonstrations
+    return dataclasses.replace(dataset, **changes)
+
+
+def _check_names(chosen: Selection, names: Sequence[str]) -> None:
+    settings = {"history": chosen.history, "splits": chosen.splits, "weights": chosen.weights}
+    for label, values in settings.items():
+        if not isinstance(values, str) and (unknown := sorted(set(values) - set(names))):
+            raise ValueError(f"{label} name {unknown}, but may name {sorted(names)}")
+
+
+def _without_help(arguments: Sequence[str]) -> list[str]:
+    return [argument for argument in arguments if argument not in ("--help", "-h")]

@@ -1,9 +1,8 @@
-"""What episodes may stay in memory: one allowance for all sources of a process together.
+"""What of a data set may stay in memory: whole episodes under a budget, arrays up to a size.
 
-A source that fits beside those opened before it keeps what it has read; one that does not keeps
-nothing and reads each window anew. So memory ends growing with the data, however many sources.
-
-Arrays by key, up to a number of bytes: those not asked for the longest are forgotten.
+The sources of a run share one `MemoryBudget`. A source that fits beside those opened before it
+keeps what it has read; one that does not keeps nothing and reads each window anew. So memory ends
+growing with the data, however many sources.
 """
 
 import weakref
@@ -16,27 +15,47 @@ import numpy as np
 from mugato.spec import Leaf, Spec
 
 # Bytes of episodes in each process: the training process, or each of its workers.
-ALLOWANCE = 2**30
-
-_reserved = 0
+DEFAULT_BYTES = 2**30
 
 
-class Kept:
+class MemoryBudget:
+    """Bytes that the sources of a run may keep together; each process has as many."""
+
+    def __init__(self, num_bytes: int = DEFAULT_BYTES) -> None:
+        self.num_bytes, self.reserved = num_bytes, 0
+
+    def reserve(self, owner: object, num_bytes: int) -> bool:
+        """Take a share if there is room for it; it is given back when its owner is gone."""
+        if self.reserved + num_bytes > self.num_bytes:
+            return False
+        self.reserved += num_bytes
+        weakref.finalize(owner, self._free, num_bytes)
+        return True
+
+    def __reduce__(self) -> tuple:
+        """Begin with all of it in another process, the sources sent along sharing one."""
+        return MemoryBudget, (self.num_bytes,)
+
+    def _free(self, num_bytes: int) -> None:
+        self.reserved -= num_bytes
+
+
+class EpisodeCache:
     """Remembers all that was read, or where there is no room for it, only what was read last.
 
-    >>> Kept(num_bytes=8).get(0, lambda: "read")
+    >>> EpisodeCache(MemoryBudget(), num_bytes=8).get(0, lambda: "read")
     'read'
 
     Attributes:
-        everything: whether there is room; it is given back when this object is gone.
+        everything: whether there is room.
     """
 
-    def __init__(self, *, num_bytes: int) -> None:
-        self.everything = _reserve(self, num_bytes)
+    def __init__(self, budget: MemoryBudget, *, num_bytes: int) -> None:
+        self.everything = budget.reserve(self, num_bytes)
         self._read: dict[Hashable, Any] = {}
 
     def get(self, key: Hashable, read: Callable[[], Any]) -> Any:
-        """What belongs to this key; `read` is called if it is not there."""
+        """Return what belongs to this key; `read` is called if it is not there."""
         if key not in self._read:
             value = read()
             if not self.everything:
@@ -46,7 +65,7 @@ class Kept:
 
 
 def timestep_bytes(spec: Spec) -> int:
-    """Of a timestep's leaves in memory; of a text only where it is kept."""
+    """Count the bytes of a timestep's leaves in memory; of a text only where it is kept."""
     leaves = [*spec.observation_leaves.values(), *spec.action_leaves.values()]
     return sum(leaf.size * _itemsize(leaf) for leaf in leaves)
 
@@ -55,22 +74,10 @@ def _itemsize(leaf: Leaf) -> int:
     return np.dtype(object if leaf.kind == "text" else leaf.dtype).itemsize
 
 
-def _reserve(owner: object, num_bytes: int) -> bool:
-    global _reserved
-    if _reserved + num_bytes > ALLOWANCE:
-        return False
-    _reserved += num_bytes
-    weakref.finalize(owner, _free, num_bytes)
-    return True
-
-
-def _free(num_bytes: int) -> None:
-    global _reserved
-    _reserved -= num_bytes
-
-
 class ByteCache:
-    """Remembers what was made; the newest array stays, however large it is.
+    """Arrays by key, up to a number of bytes: those not asked for the longest are forgotten.
+
+    The newest array stays, however large it is.
 
     >>> cache = ByteCache(max_bytes=16)
     >>> [cache.get(n, lambda n=n: np.full(1, n)).item() for n in (1, 2, 3)]
@@ -84,7 +91,7 @@ class ByteCache:
         self._arrays: OrderedDict[Hashable, np.ndarray] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """The array of this key; `make` is called if it is not there."""
+        """Return the array of this key; `make` is called if it is not there."""
         if key not in self._arrays:
             self._arrays[key] = array = make()
             self.num_bytes += array.nbytes
@@ -94,7 +101,7 @@ class ByteCache:
         return self._arrays[key]
 
     def __reduce__(self) -> tuple:
-        """Other processes begin with nothing."""
+        """Begin with nothing in another process."""
         return _empty, (self._max_bytes,)
 
 

@@ -1,7 +1,7 @@
-"""Batches computed ahead: by a thread, or by worker processes. Which, makes no difference to them.
+"""Batches computed ahead: by a thread, or by worker processes. The batches are the same.
 
-Each lane's next batch is asked for as soon as the one before it was taken, so that as many are
-under way as there are lanes. Only what was taken counts in the state: what was computed ahead when
+Each shard's next batch is asked for as soon as the one before it was taken, so that as many are
+under way as there are shards. Only what was taken counts in the state: what was computed ahead when
 a run stops is computed again when it goes on, with as many workers as one likes.
 
 This is a pool of its own and not Grain's `mp_prefetch`, whose order, and so whose state, depends on
@@ -11,10 +11,11 @@ the number of workers.
 import pickle
 import signal
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from mugato.data.mixture import LaneState, Mixture, PartState, quiet_grain
+from mugato.data.mixture import MicrobatchState, Mixture, ShardState, quiet_grain
 from mugato.system.processes import end_with_parent
 from mugato.tokens.batch import Batch
 
@@ -30,8 +31,8 @@ from mugato.tokens.batch import Batch
 Arrays = dict[str, dict[str, np.ndarray]]
 
 
-class Feed:
-    """The next batches of some parts of a mixture, again and again; a context manager.
+class BatchLoader:
+    """The next batches of some microbatches of a mixture, again and again; a context manager.
 
     Raises:
         ValueError: on entering, if a source cannot be sent to other processes; from `next`,
@@ -42,61 +43,73 @@ class Feed:
     def __init__(
         self,
         mixture: Mixture,
-        parts: Sequence[int],
-        state: tuple[PartState, ...],
+        microbatches: Sequence[int],
+        state: tuple[MicrobatchState, ...],
         *,
         workers: int,
     ) -> None:
-        self._mixture, self._parts, self._state = mixture, parts, state
+        self._mixture, self._microbatches, self._state = mixture, microbatches, state
         self._workers = workers
-        self._coming: dict[int, deque[Future]] = {part: deque() for part in parts}
+        self._coming: dict[int, deque[Future]] = {number: deque() for number in microbatches}
 
-    def __enter__(self) -> "Feed":
+    def __enter__(self) -> "BatchLoader":
         with ExitStack() as stack:
-            self._executor = _executor(self._mixture, self._workers, stack)
+            self._executor, self._compute = self._start(stack)
             stack.callback(self._executor.shutdown, wait=True, cancel_futures=True)
-            num_lanes = len(self._state[0].lanes)
-            for ahead in range(num_lanes):
-                for part in self._parts:
-                    self._ask(part, (self._state[part].turn + ahead) % num_lanes)
+            num_shards = len(self._state[0].shards)
+            for ahead in range(num_shards):
+                for number in self._microbatches:
+                    state = self._state[number]
+                    shard = (state.next_shard + ahead) % num_shards
+                    self._ask(number, shard, state.shards[shard])
             self._resources = stack.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._resources.close()
 
-    def next(self) -> tuple[list[Batch], tuple[PartState, ...]]:
-        """One batch of each part, and the states of all parts after them."""
+    def next(self) -> tuple[list[Batch], tuple[MicrobatchState, ...]]:
+        """Return one batch of each microbatch, and the states of all microbatches after them."""
         batches, states = [], list(self._state)
-        for part in self._parts:
-            batch, lane = self._taken(self._coming[part].popleft())
-            turn = states[part].turn
-            states[part] = states[part].after(lane)
+        for number in self._microbatches:
+            batch, after = self._take(self._coming[number].popleft())
+            shard = states[number].next_shard
+            states[number] = states[number].after(after)
             batches.append(batch)
-            self._ask(part, turn, lane)
+            self._ask(number, shard, after)
         self._state = tuple(states)
         return batches, self._state
 
-    def _ask(self, part: int, turn: int, lane: LaneState | None = None) -> None:
-        """Have a lane's next batch computed."""
-        state = self._state[part].lanes[turn] if lane is None else lane
+    def _ask(self, microbatch: int, shard: int, state: ShardState) -> None:
+        """Have a shard's next batch computed."""
         try:
-            if self._workers:
-                future = self._executor.submit(_computed, part, turn, state)
-            else:
-                future = self._executor.submit(self._mixture.lane_batch, part, turn, state)
+            future = self._executor.submit(self._compute, microbatch, shard, state)
         except BrokenProcessPool as error:
             raise _died() from error
-        self._coming[part].append(future)
+        self._coming[microbatch].append(future)
 
-    def _taken(self, future: Future) -> tuple[Batch, LaneState]:
+    def _take(self, future: Future) -> tuple[Batch, ShardState]:
         try:
-            batch, lane = future.result()
+            batch, after = future.result()
         except BrokenProcessPool as error:
             raise _died() from error
-        if self._workers:
-            batch = Batch.from_arrays(batch)
-        return batch, lane
+        return Batch.from_arrays(batch) if self._workers else batch, after
+
+    def _start(self, stack: ExitStack) -> tuple[Executor, Callable]:
+        """Start a thread or processes, and say what they compute batches with.
+
+        What processes need besides goes with the `stack`.
+        """
+        if not self._workers:
+            return ThreadPoolExecutor(1), self._mixture.shard_batch
+        pickled = _pickled(self._mixture)
+        # Through a file: a process that dies before it has read a long argument hangs the pool.
+        folder = stack.enter_context(TemporaryDirectory(prefix="mugato-loader-"))
+        file = Path(folder) / "mixture.pickle"
+        file.write_bytes(pickled)
+        context = get_context("spawn")
+        pool = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_begin)
+        return pool, partial(_compute_in_worker, file)
 
 
 def _pickled(mixture: Mixture) -> bytes:
@@ -108,20 +121,6 @@ def _pickled(mixture: Mixture) -> bytes:
         ) from error
 
 
-def _executor(mixture: Mixture, workers: int, stack: ExitStack) -> Executor:
-    """A thread or processes; what these need besides goes with the `stack`."""
-    if not workers:
-        return ThreadPoolExecutor(1)
-    pickled = _pickled(mixture)
-    # Through a file: a process that dies before it has read a long argument would hang the pool.
-    folder = stack.enter_context(TemporaryDirectory(prefix="mugato-feed-"))
-    file = Path(folder) / "mixture.pickle"
-    file.write_bytes(pickled)
-    return ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(file,)
-    )
-
-
 def _died() -> ChildProcessError:
     return ChildProcessError(
         "a data worker died (out of memory, or a script without `if __name__ == '__main__':`?); "
@@ -129,24 +128,25 @@ def _died() -> ChildProcessError:
     )
 
 
-# The mixture of a worker process: it comes once, not with every batch.
-_mixture: Mixture | None = None
-
-
-def _begin(file: Path) -> None:
+def _begin() -> None:
     """Make a fresh process a worker."""
-    global _mixture
     # Ctrl-C and SIGTERM are for whoever started us: the run ends its step, and then ends us.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     end_with_parent()
     torch.set_num_threads(1)
     quiet_grain()
-    _mixture = pickle.loads(file.read_bytes())
 
 
-def _computed(part: int, turn: int, state: LaneState) -> tuple[Arrays, LaneState]:
-    assert _mixture is not None
-    batch, after = _mixture.lane_batch(part, turn, state)
+@lru_cache(maxsize=1)
+def _read_mixture(file: Path) -> Mixture:
+    """Read the mixture once in each process: it does not come with every batch."""
+    return pickle.loads(file.read_bytes())
+
+
+def _compute_in_worker(
+    file: Path, microbatch: int, shard: int, state: ShardState
+) -> tuple[Arrays, ShardState]:
+    batch, after = _read_mixture(file).shard_batch(microbatch, shard, state)
     # As arrays: tensors would each travel through a shared file of its own.
     return batch.to_arrays(), after

@@ -4,9 +4,9 @@ A weight is a share of the tokens. Each next window comes from the source that i
 its share, so that what was drawn never strays from the weights by more than a window. Within a
 source windows come in Grain's shuffled order, of the whole data set and anew in each epoch.
 
-The endless stream of each source is dealt to *lanes* in turn, a few for each part of the batch, and
-a part's batches come from its lanes in turn. Whoever computes a lane's next batch, in however many
-processes and however far ahead, gets the same rows, and no two lanes see the same draw.
+The endless stream of each source is dealt to *shards* in turn, a few for each microbatch, and a
+microbatch's rows come from its shards in turn. Whoever computes a shard's next rows, in however
+many processes and however far ahead, gets the same, and no two shards see the same draw.
 """
 
 import heapq
@@ -18,27 +18,27 @@ from typing import Any
 
 import numpy as np
 
-from mugato.data.window import Window, Windows
+from mugato.data.windows import Window, Windows
 from mugato.tokens.batch import Batch
 from mugato.tokens.packing import RowPacker, batch_of
 from mugato.tokens.sequence import TokenSequence
 
 # How many windows that do not fit a batch wait for the next one before the batch is closed.
 MAX_WAITING = 16
-# Batches of one part that can be computed at the same time.
-NUM_LANES = 4
+# Batches of one microbatch that can be computed at the same time.
+NUM_SHARDS = 4
 
 Weights = Mapping[str, float] | str
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaneState:
-    """Where one lane stands.
+class ShardState:
+    """Where one shard stands.
 
     Attributes:
         taken: windows taken from each source, those that wait included.
-        tokens: of them; begun at a random number, so that lanes do not draw a rare source at once.
-        waiting: windows that found no room yet: source, number within the lane, tokens.
+        tokens: of them; begun at a random number, so that shards do not draw a rare source at once.
+        waiting: windows that found no room yet: source, number within the shard, tokens.
     """
 
     taken: tuple[int, ...]
@@ -47,29 +47,29 @@ class LaneState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartState:
-    """Where one part of the stream stands: its lanes, and whose turn it is."""
+class MicrobatchState:
+    """Where one microbatch of the stream stands: its shards, and which of them is next."""
 
-    lanes: tuple[LaneState, ...]
-    turn: int = 0
+    shards: tuple[ShardState, ...]
+    next_shard: int = 0
 
-    def after(self, lane: LaneState) -> "PartState":
-        """The state when the lane whose turn it was has come to `lane`."""
-        lanes = (*self.lanes[: self.turn], lane, *self.lanes[self.turn + 1 :])
-        return PartState(lanes=lanes, turn=(self.turn + 1) % len(lanes))
+    def after(self, shard: ShardState) -> "MicrobatchState":
+        """Return the state when the next shard has come to `shard`."""
+        shards = (*self.shards[: self.next_shard], shard, *self.shards[self.next_shard + 1 :])
+        return MicrobatchState(shards=shards, next_shard=(self.next_shard + 1) % len(shards))
 
     @staticmethod
-    def from_json(data: Mapping[str, Any]) -> "PartState":
-        """What `asdict` and JSON made of it."""
-        lanes = tuple(
-            LaneState(
-                taken=tuple(lane["taken"]),
-                tokens=tuple(lane["tokens"]),
-                waiting=tuple(tuple(window) for window in lane["waiting"]),
+    def from_json(data: Mapping[str, Any]) -> "MicrobatchState":
+        """Read what `asdict` and JSON made of a state."""
+        shards = tuple(
+            ShardState(
+                taken=tuple(shard["taken"]),
+                tokens=tuple(shard["tokens"]),
+                waiting=tuple(tuple(window) for window in shard["waiting"]),
             )
-            for lane in data["lanes"]
+            for shard in data["shards"]
         )
-        return PartState(lanes=lanes, turn=data["turn"])
+        return MicrobatchState(shards=shards, next_shard=data["next_shard"])
 
 
 class Mixture:
@@ -77,7 +77,7 @@ class Mixture:
 
     Attributes:
         windows, names, shares: of the sources, in one order; the shares sum to 1.
-        num_parts: equal parts of the batch.
+        num_microbatches: equal microbatches of the batch.
         row_length: in tokens.
     """
 
@@ -88,61 +88,71 @@ class Mixture:
         weights: Weights,
         num_rows: int,
         row_length: int,
-        num_parts: int,
+        num_microbatches: int,
         seed: int,
     ) -> None:
-        if num_rows % num_parts:
-            raise ValueError(f"{num_rows} rows cannot be cut into {num_parts} equal parts")
+        if num_rows % num_microbatches:
+            raise ValueError(
+                f"{num_rows} rows cannot be cut into {num_microbatches} equal microbatches"
+            )
         self.windows, self.names = list(windows), [w.name for w in windows]
-        self.num_parts, self.row_length = num_parts, row_length
+        self.num_microbatches, self.row_length = num_microbatches, row_length
         self.shares = list(shares(weights, self.windows).values())
-        self._rows_per_part, self._seed = num_rows // num_parts, seed
+        self._rows_per_microbatch, self._seed = num_rows // num_microbatches, seed
         self._streams = [_stream(w, seed + 1000 * i) for i, w in enumerate(self.windows)]
 
-    def start(self) -> tuple[PartState, ...]:
-        """The state before the first batch, one for each part."""
+    def start(self) -> tuple[MicrobatchState, ...]:
+        """Return the state before the first batch, one for each microbatch."""
         return tuple(
-            PartState(lanes=tuple(self._lane_start(part, turn) for turn in range(NUM_LANES)))
-            for part in range(self.num_parts)
+            MicrobatchState(
+                shards=tuple(self._shard_start(microbatch, shard) for shard in range(NUM_SHARDS))
+            )
+            for microbatch in range(self.num_microbatches)
         )
 
-    def batch(self, part: int, state: PartState) -> tuple[Batch, PartState]:
-        """Pack the next rows of one part; return them with the state after them."""
-        batch, lane = self.lane_batch(part, state.turn, state.lanes[state.turn])
-        return batch, state.after(lane)
+    def batch(self, microbatch: int, state: MicrobatchState) -> tuple[Batch, MicrobatchState]:
+        """Pack the next rows of one microbatch; return them with the state after them."""
+        batch, shard = self.shard_batch(
+            microbatch, state.next_shard, state.shards[state.next_shard]
+        )
+        return batch, state.after(shard)
 
-    def lane_batch(self, part: int, turn: int, state: LaneState) -> tuple[Batch, LaneState]:
-        """Pack the next rows of one lane of a part; return them with the state after them."""
+    def shard_batch(
+        self, microbatch: int, shard: int, state: ShardState
+    ) -> tuple[Batch, ShardState]:
+        """Pack the next rows of one shard; return them with the state after them."""
         if len(state.taken) != len(self.windows):
             raise ValueError(
                 f"the state is that of {len(state.taken)} sources, the mixture has "
                 f"{len(self.windows)}: {', '.join(self.names)}"
             )
-        rows = RowPacker[_Placed](length=self.row_length, num_rows=self._rows_per_part)
+        rows = RowPacker[_Placed](length=self.row_length, num_rows=self._rows_per_microbatch)
         waiting = [drawn for drawn in state.waiting if not rows.add(_Placed(*drawn))]
         order = _Order(state, self.shares)
         while len(waiting) < MAX_WAITING and rows.largest_free > 0:
             source, number = order.next()
-            window = self.window(part, turn, source, number)
+            window = self.window(microbatch, shard, source, number)
             order.count(source, len(window))
             if not rows.add(_Placed(source, number, len(window), window)):
                 waiting.append((source, number, len(window)))
-        sequences = [[self._encoded(part, turn, placed) for placed in row] for row in rows.rows]
+        sequences = [
+            [self._encoded(microbatch, shard, placed) for placed in row] for row in rows.rows
+        ]
         return batch_of(sequences, length=self.row_length), order.state(waiting)
 
-    def window(self, part: int, turn: int, source: int, number: int) -> Window:
-        """A source's window of this number in one lane's share of its stream."""
-        lane = part * NUM_LANES + turn
-        return self._streams[source][number * self.num_parts * NUM_LANES + lane]
+    def window(self, microbatch: int, shard: int, source: int, number: int) -> Window:
+        """Sample a source's window of this number in one shard's share of its stream."""
+        place = microbatch * NUM_SHARDS + shard
+        return self._streams[source][number * self.num_microbatches * NUM_SHARDS + place]
 
-    def _encoded(self, part: int, turn: int, placed: "_Placed") -> TokenSequence:
-        window = placed.window or self.window(part, turn, placed.source, placed.number)
+    def _encoded(self, microbatch: int, shard: int, placed: "_Placed") -> TokenSequence:
+        window = placed.window or self.window(microbatch, shard, placed.source, placed.number)
         return self.windows[placed.source].encode(window)
 
-    def _lane_start(self, part: int, turn: int) -> LaneState:
-        generator = np.random.default_rng((self._seed, part, turn))
+    def _shard_start(self, microbatch: int, shard: int) -> ShardState:
+        generator = np.random.default_rng((self._seed, microbatch, shard))
         begun = generator.integers(self.row_length, size=len(self.windows))
-        return LaneState(taken=(0,) * len(begun), tokens=tuple(begun.tolist()))
+        return ShardState(taken=(0,) * len(begun), tokens=tuple(begun.tolist()))
 
 
 def shares(weights: Weights, windows: Sequence[Windows]) -> dict[str, float]:
@@ -196,9 +206,9 @@ class _Placed:
 
 
 class _Order:
-    """What one lane has drawn, and which source is next: the one furthest behind its share."""
+    """What one shard has drawn, and which source is next: the one furthest behind its share."""
 
-    def __init__(self, state: LaneState, shares: Sequence[float]) -> None:
+    def __init__(self, state: ShardState, shares: Sequence[float]) -> None:
         self._taken, self._tokens, self._shares = list(state.taken), list(state.tokens), shares
         self._behind = [
             (tokens / share, i)
@@ -218,8 +228,8 @@ class _Order:
         self._tokens[source] += num_tokens
         heapq.heapreplace(self._behind, (self._tokens[source] / self._shares[source], source))
 
-    def state(self, waiting: Sequence[tuple[int, int, int]]) -> LaneState:
-        return LaneState(
+    def state(self, waiting: Sequence[tuple[int, int, int]]) -> ShardState:
+        return ShardState(
             taken=tuple(self._taken), tokens=tuple(self._tokens), waiting=tuple(waiting)
         )
 
@@ -230,14 +240,14 @@ def _stream(windows: Windows, seed: int) -> Any:
     from grain import MapDataset
 
     dataset = MapDataset.source(range(len(windows))).seed(seed).shuffle().repeat()
-    return dataset.random_map(_Choose(windows))
+    return dataset.random_map(_Sample(windows))
 
 
 @dataclass(frozen=True)
-class _Choose:
-    """One random window of the item that Grain hands over."""
+class _Sample:
+    """Sample a window of the piece whose number Grain hands over."""
 
     windows: Windows
 
     def __call__(self, index: int, generator: np.random.Generator) -> Window:
-        return self.windows.choose(self.windows.item(index), generator)
+        return self.windows.sample(self.windows.source_index(index), generator)

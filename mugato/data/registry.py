@@ -6,9 +6,11 @@ To add a source: one file here and one line in `SOURCES`; to add a format: the s
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
+from mugato.data.cache import MemoryBudget
 from mugato.data.formats.huggingface import open_hub_captions, open_hub_questions, open_hub_text
 from mugato.data.formats.image_folder import open_images
 from mugato.data.formats.jat import open_jat
@@ -53,11 +55,16 @@ READERS: Mapping[str, Callable[..., Source]] = {
 }
 
 
-def open_source(name: str, split: str, **options: Any) -> Source:
+def open_source(
+    name: str, split: str, budget: MemoryBudget | None = None, **options: Any
+) -> Source:
     """Open a split of a named source, or of data in a known format ("minari:my/data-v0").
 
     Options go to the opener; they may stand in the name, as in a web address:
     "easy-vqa?size_px=32", "jat:atari-pong?frames=4&rows=1000".
+
+    Args:
+        budget: what episodes may stay in memory, shared with other sources; its own if None.
 
     Raises:
         ValueError: an unknown name, format, split or option, listing the known ones; or what the
@@ -70,8 +77,11 @@ def open_source(name: str, split: str, **options: Any) -> Source:
     name, options = _options_in(name, options)
     kind, colon, where = name.partition(":")
     if colon and kind in READERS:
+        opener = partial(READERS[kind], where, split)
         _check_options(name, READERS[kind], options)
-        return READERS[kind](where, split, **options)
+        if "budget" in inspect.signature(READERS[kind]).parameters:
+            opener = partial(opener, budget)
+        return opener(**options)
     named = {**SOURCES, **DOWNLOADED}
     if name not in named:
         formats = ", ".join(f"{kind}:WHERE" for kind in READERS)

@@ -1,44 +1,92 @@
-"""Where episodes come from: the one interface of all data, and what its sources share.
+"""Where episodes come from: the base class of all data, and what sources share.
 
 A source is a named, finite, randomly accessible list of episodes with one spec. It knows nothing of
 tokens, weights or batches. Every opener takes its split by name: nothing is split implicitly.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
-from mugato.episode import Episode
+import numpy as np
+from jaxtyping import Int
+
+from mugato.episode import Episode, validate
 from mugato.spec import TEXT_LEAF, Spec
 
-# Of documents: an action without observation.
+# A document is an action without an observation.
 TEXT_SPEC = Spec(observation={}, action={"text": TEXT_LEAF})
+# Episodes looked at to learn how many tokens a text has.
+NUM_PROBES = 32
 
 
-@runtime_checkable
-class Source(Protocol):
+class Source(ABC):
     """A list of episodes that share a spec; `source[i]` is cheap and gives the same every time.
 
-    One that knows how many timesteps each episode has without reading it says so in an attribute
-    `lengths`; of the others every episode is read before training begins. One that can read some
-    timesteps of an episode without the rest has a method `window(index, start, stop)`, which checks
-    what it read against the spec.
+    A subclass has a `name` and a `spec`, a length and `[index]`. The rest has defaults: one that
+    knows how many timesteps each episode has without reading it sets `lengths`, one that can read
+    some timesteps without the rest overrides `window`, and then checks what it reads.
+
+    Attributes:
+        lengths: timesteps of each episode; None where every episode must be read to know.
     """
 
-    @property
-    def name(self) -> str: ...
+    name: str
+    spec: Spec
+    lengths: Sequence[int] | np.ndarray | None = None
 
-    @property
-    def spec(self) -> Spec: ...
-
+    @abstractmethod
     def __len__(self) -> int: ...
 
+    @abstractmethod
     def __getitem__(self, index: int) -> Episode: ...
+
+    def window(self, index: int, start: int, stop: int) -> Episode:
+        """Read the timesteps from `start` up to `stop` of an episode."""
+        return self.checked(index).window(start, stop)
+
+    def checked(self, index: int) -> Episode:
+        """Return an episode, validated when it is first asked for: nothing damaged passes.
+
+        Raises:
+            ValueError: from reading and for what does not fit the spec, naming source and episode.
+        """
+        episode = self[index]
+        if (known := vars(self).get("_checked")) is None:
+            known = vars(self)["_checked"] = np.zeros(len(self), np.bool_)
+        if not known[index]:
+            self._check(index, episode)
+            known[index] = True
+        return episode
+
+    def num_timesteps(self) -> Int[np.ndarray, " episodes"]:
+        """Return the timesteps of each episode: as the source says, or counted."""
+        known = self.lengths
+        if known is None:
+            known = [len(self.checked(i)) for i in range(len(self))]
+        return np.asarray(known, np.int64)
+
+    def probes(self) -> list[Episode]:
+        """Return a few episodes from all over the source, the same ones every time."""
+        picked = np.linspace(0, len(self) - 1, min(len(self), NUM_PROBES)).astype(int)
+        return [self.checked(int(i)) for i in picked]
+
+    def _check(self, index: int, episode: Episode) -> None:
+        where = f"source {self.name!r}, episode {index}"
+        try:
+            validate(episode, self.spec)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+        known = self.lengths
+        if known is not None and known[index] != len(episode):
+            raise ValueError(
+                f"{where}: {len(episode)} timesteps, but its source says {known[index]}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpisodeList:
+class EpisodeList(Source):
     """A source held in memory."""
 
     name: str

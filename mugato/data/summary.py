@@ -35,7 +35,7 @@ def summarize(source: Source, tokenizer: Tokenizer) -> Summary:
     spec = source.spec
     leaves = [*spec.observation_leaves.values(), *spec.action_leaves.values()]
     has_text = any(leaf.kind == "text" for leaf in leaves)
-    lengths = getattr(source, "lengths", None)  # without them every episode is read anyway
+    lengths = source.lengths  # without them every episode is read anyway
     all_read = lengths is None or not spec.observation_leaves or len(source) <= NUM_PROBES
     picked = range(len(source)) if all_read else _probes(len(source))
     read, text_tokens, text_bytes = 0, 0, 0

@@ -1,43 +1,336 @@
 """From a source's episodes and documents to token sequences that fit the context (§2.1, §2.3).
 
-A long episode gives a random run of whole timesteps; a document a random run of tokens. What to
-take is chosen first, with the generator given, and costs little; it is encoded when it has found
+A long episode gives a random span of whole timesteps; a document a random span of tokens. What to
+take is sampled first, with the generator given, and costs little; it is encoded when it has found
 its place in a batch. The same generator gives the same.
+
+A share of the windows (the paper's is 25 %) begins with a *prompt*: timesteps of another episode of
+the same source, so of the same task and expert, in the same segment. Half of the prompts are the
+end of that episode, which shows the goal; half a span from anywhere. A prompt takes up to half of
+the context. Its timesteps are like any others: they count on, and their actions are targets.
 
 What grows with the data set: 8 bytes an episode for the windows that it has, 1 for whether it was
 checked, and what the source itself keeps. Nothing is read at the start but lengths and a few
-episodes, where the source knows its lengths (`lengths`); where it does not, and for documents, each
-is read once.
+episodes, where the source knows its lengths; where it does not, and for documents, each is read
+once.
 """
 
-from mugato.data.checked_source import CheckedSource
-from mugato.data.episode_windows import EpisodeWindows
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from mugato.data.cache import ByteCache
 from mugato.data.source import Source
-from mugato.data.text_windows import TextWindows
-from mugato.data.window import Windows
+from mugato.episode import Episode
+from mugato.spec import Leaf
+from mugato.tokens.sequence import (
+    TokenSequence,
+    check_fits,
+    check_observation_fits,
+    encode,
+    sequence,
+)
+from mugato.tokens.timesteps import text_timesteps, tokenize
 from mugato.tokens.tokenizer import Tokenizer
 
+# This share of the prompts is the end of an episode.
+GOAL_SHARE = 0.5
+# Of each document looked at to learn how many tokens a character has, so many characters.
+PROBE_CHARACTERS = 4000
+# Ids of documents that each source keeps: about 16 million tokens.
+DOCUMENT_BYTES = 2**26
 
-def windows_of(
-    source: Source,
-    tokenizer: Tokenizer,
-    *,
-    context_length: int,
-    number: int,
-    prompt_share: float = 0.0,
-    history: int | None = None,
-) -> Windows:
-    """The kind of windows that suits a source: plain text has no observation to keep whole.
 
-    Args:
-        number: of the source within the mixture.
-        prompt_share: how many of the windows of episodes begin with a prompt.
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Timesteps of an episode, or tokens of a document, from `start` up to `stop`."""
+
+    episode: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """What one sequence is made of, in order: a prompt, if any, comes first.
+
+    Its length is that of the sequence, in tokens.
+    """
+
+    spans: tuple[Span, ...]
+    num_tokens: int
+
+    def __len__(self) -> int:
+        return self.num_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowConfig:
+    """How a source is cut.
+
+    Attributes:
+        context_length: tokens of the longest window.
+        number: index of the source within the mixture.
+        name: what the run calls the source; its own name where empty.
+        prompt_share: this share of the windows of episodes begins with a prompt. A source of one
+            episode gives none, nor one whose history is limited: the agent would not see them.
         history: timesteps after which the agent forgets everything; None where it sees all.
     """
-    checked = CheckedSource(source=source)
-    if source.spec.observation_leaves:
-        return EpisodeWindows(
-            checked, tokenizer, context_length=context_length, number=number,
-            prompt_share=prompt_share, history=history,
-        )  # fmt: skip
-    return TextWindows(checked, tokenizer, context_length=context_length, number=number)
+
+    context_length: int
+    number: int = 0
+    name: str = ""
+    prompt_share: float = 0.0
+    history: int | None = None
+
+
+class Windows(ABC):
+    """A source cut into about `len` pieces of at most the context's length.
+
+    Attributes:
+        name: what the run calls the source.
+        num_tokens: about how many the whole source has.
+    """
+
+    name: str
+    num_tokens: int
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def source_index(self, index: int) -> int:
+        """Return the episode or place that the piece of this number is drawn from."""
+
+    @abstractmethod
+    def sample(self, source_index: int, generator: np.random.Generator) -> Window:
+        """Draw a window from an episode or place."""
+
+    @abstractmethod
+    def encode(self, window: Window) -> TokenSequence:
+        """Read a window and turn it into tokens."""
+
+
+def windows_of(source: Source, tokenizer: Tokenizer, config: WindowConfig) -> Windows:
+    """Make the windows that suit a source: plain text has no observation to keep whole.
+
+    Raises:
+        ValueError: for a source without episodes, or timesteps that the context cannot hold.
+    """
+    if len(source) == 0:
+        raise ValueError(f"source {config.name or source.name!r} has no episodes")
+    kind = EpisodeWindows if source.spec.observation_leaves else TextWindows
+    return kind(source, tokenizer, config)
+
+
+class EpisodeWindows(Windows):
+    """Spans of whole timesteps of single episodes."""
+
+    def __init__(
+        self,
+        source: Source,
+        tokenizer: Tokenizer,
+        config: WindowConfig,
+    ) -> None:
+        self.name, self._spec = config.name or source.name, source.spec
+        self._source, self._tokenizer, self._number = source, tokenizer, config.number
+        self._context_length, self._history = config.context_length, config.history
+        self._prompt_share = config.prompt_share if len(source) > 1 and not self._history else 0.0
+        self._observed_texts, self._acted_texts = (
+            [path for path, leaf in leaves.items() if leaf.kind == "text"]
+            for leaves in (self._spec.observation_leaves, self._spec.action_leaves)
+        )
+        # Tokens without those of texts; an observation's separator is one.
+        self._per_observation, self._per_action = (
+            sum(self._num_tokens(path, leaf) for path, leaf in leaves.items())
+            for leaves in (self._spec.observation_leaves, self._spec.action_leaves)
+        )
+        self._per_observation += 1
+        self._per_timestep = self._per_observation + self._per_action
+        self._check_fits(
+            np.array([self._per_observation]), np.array([self._per_action]), "every episode"
+        )
+        self._lengths = source.num_timesteps()
+        tokens = self._lengths * self._mean_tokens()
+        self.num_tokens = round(tokens.sum())
+        of_length = (
+            self._lengths / self._history if self._history else tokens / config.context_length
+        )
+        self._ends = np.cumsum(np.ceil(of_length).astype(np.int64))
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def source_index(self, index: int) -> int:
+        return int(np.searchsorted(self._ends, index, side="right"))
+
+    def sample(self, source_index: int, generator: np.random.Generator) -> Window:
+        """Draw a span of timesteps of an episode, as long as the context allows.
+
+        Where the history is limited the span is one history long: more would be other segments, and
+        timesteps from many episodes teach more than neighbors from one.
+        """
+        bounds = self._bounds(source_index)
+        prompt: tuple[Span, ...] = ()
+        room = self._context_length
+        if self._prompt_share and generator.random() < self._prompt_share:
+            prompt, taken = self._prompt(source_index, generator)
+            if room - taken >= np.diff(bounds).max():
+                room -= taken
+            else:
+                prompt = ()
+        span = self._span(source_index, bounds, room, generator)
+        taken = self._context_length - room
+        return Window(
+            spans=(*prompt, span), num_tokens=taken + int(bounds[span.stop] - bounds[span.start])
+        )
+
+    def encode(self, window: Window) -> TokenSequence:
+        """Read the prompt's timesteps and then those of the window, as one sequence."""
+        pieces = [self._source.window(span.episode, span.start, span.stop) for span in window.spans]
+        joined = pieces[0] if len(pieces) == 1 else Episode.joined(pieces)
+        return encode(
+            joined, self._spec, self._tokenizer, history=self._history, source=self._number
+        )
+
+    def _prompt(
+        self, source_index: int, generator: np.random.Generator
+    ) -> tuple[tuple[Span, ...], int]:
+        """Draw a span of another episode; none where no timestep fits half the context."""
+        other = int(generator.integers(len(self._source) - 1))
+        other += other >= source_index
+        bounds, room = self._bounds(other), self._context_length // 2
+        at_end = generator.random() < GOAL_SHARE
+        span = self._span(other, bounds, room, generator, at_end=at_end)
+        if span.stop <= span.start:
+            return (), 0
+        return (span,), int(bounds[span.stop] - bounds[span.start])
+
+    def _span(
+        self,
+        source_index: int,
+        bounds: np.ndarray,
+        room: int,
+        generator: np.random.Generator,
+        *,
+        at_end: bool = False,
+    ) -> Span:
+        """Take timesteps of at most `room` tokens, from anywhere or up to the end."""
+        # The first start from which the span reaches the end: later ones would waste context.
+        last = int(np.searchsorted(bounds[:-1], bounds[-1] - room))
+        if self._history:
+            last = max(last, len(bounds) - 1 - self._history)
+        start = last if at_end else int(generator.integers(last + 1))
+        stop = int(np.searchsorted(bounds, bounds[start] + room, side="right")) - 1
+        if self._history:
+            stop = min(stop, start + self._history)
+        return Span(episode=source_index, start=start, stop=stop)
+
+    def _bounds(self, source_index: int) -> np.ndarray:
+        """Count the tokens before each timestep of an episode, and before its end."""
+        if not self._observed_texts and not self._acted_texts:
+            return np.arange(self._lengths[source_index] + 1) * self._per_timestep
+        observed, acted = self._counts(self._source.checked(source_index))
+        self._check_fits(observed, acted, f"episode {source_index}")
+        return np.concatenate([[0], np.cumsum(observed + acted)])
+
+    def _num_tokens(self, path: str, leaf: Leaf) -> int:
+        """Count the tokens of a leaf; 0 where they differ."""
+        try:
+            return self._tokenizer.num_tokens(leaf) or 0
+        except ValueError as error:
+            raise ValueError(f"source {self.name!r}, {path!r}: {error}") from None
+
+    def _check_fits(self, observed: np.ndarray, acted: np.ndarray, where: str) -> None:
+        name = f"source {self.name!r}, {where}"
+        check_fits(observed + acted, context_length=self._context_length, name=name)
+        check_observation_fits(int(observed.max()), name=f"{name}: an observation")
+
+    def _counts(self, episode: Episode) -> tuple[np.ndarray, np.ndarray]:
+        """Count the tokens of each timestep's observation, separator included, and action."""
+        observed = np.full(len(episode), self._per_observation)
+        acted = np.full(len(episode), self._per_action)
+        for counts, paths, values, closing in (
+            (observed, self._observed_texts, episode.observations, 0),
+            (acted, self._acted_texts, episode.actions, 1),  # the end-of-text id
+        ):
+            for path in paths:
+                texts = values[path]
+                sizes = {text: len(self._tokenizer.text.encode(str(text))) for text in set(texts)}
+                counts += [sizes[text] + closing for text in texts]
+        return observed, acted
+
+    def _mean_tokens(self) -> float:
+        """Return the mean number of tokens of a timestep."""
+        if not self._observed_texts and not self._acted_texts:
+            return float(self._per_timestep)
+        return float(np.concatenate([sum(self._counts(e)) for e in self._source.probes()]).mean())
+
+
+class TextWindows(Windows):
+    """Spans of tokens of all documents in one stream, each document closed by end-of-text.
+
+    Places are counted in characters, so that a document becomes tokens only when it is drawn. After
+    the last document comes the first.
+    """
+
+    def __init__(self, source: Source, tokenizer: Tokenizer, config: WindowConfig) -> None:
+        self.name, self._spec = config.name or source.name, source.spec
+        self._source, self._tokenizer, self._number = source, tokenizer, config.number
+        self._length = config.context_length
+        characters = [_num_characters(source.checked(i)) for i in range(len(source))]
+        self._ends = np.cumsum(1 + np.array(characters))
+        self._ids = ByteCache(max_bytes=DOCUMENT_BYTES)
+        self.num_tokens = max(1, round(int(self._ends[-1]) * self._tokens_per_character()))
+
+    def __len__(self) -> int:
+        return -(-self.num_tokens // self._length)
+
+    def source_index(self, index: int) -> int:
+        return index * int(self._ends[-1]) // len(self)
+
+    def sample(self, source_index: int, generator: np.random.Generator) -> Window:
+        """Draw a span of the context's length that begins within one length of a character."""
+        total = int(self._ends[-1])
+        place = min(source_index + int(generator.integers(-(-total // len(self)))), total - 1)
+        document = int(np.searchsorted(self._ends, place, side="right"))
+        begin = int(self._ends[document - 1]) if document else 0
+        num_ids = len(self._document(document))
+        start = (place - begin) * num_ids // (int(self._ends[document]) - begin)
+        spans, missing, first = [], self._length, (document, start)
+        while missing > 0:
+            num_ids = len(self._document(document))
+            again = bool(spans) and document == first[0]  # once around, the stream is used up
+            stop = min(start + missing, first[1] if again else num_ids)
+            spans.append(Span(episode=document, start=start, stop=stop))
+            missing -= stop - start
+            if again:
+                break
+            document, start = (document + 1) % len(self._source), 0
+        return Window(spans=tuple(spans), num_tokens=self._length - missing)
+
+    def encode(self, window: Window) -> TokenSequence:
+        ids = [self._document(span.episode)[span.start : span.stop] for span in window.spans]
+        timesteps = text_timesteps(np.concatenate(ids))
+        return sequence(timesteps, self._tokenizer.vocab, source=self._number)
+
+    def _document(self, index: int) -> np.ndarray:
+        return self._ids.get(index, lambda: self._tokenized(self._source.checked(index)))
+
+    def _tokenized(self, episode: Episode) -> np.ndarray:
+        leaves = tokenize(episode, self._spec, self._tokenizer).actions.values()
+        return np.concatenate([leaf.tokens[0, :, 0] for leaf in leaves])
+
+    def _tokens_per_character(self) -> float:
+        characters = tokens = 0
+        for episode in self._source.probes():
+            for text in (str(values[0]) for values in episode.actions.values()):
+                begin = text[:PROBE_CHARACTERS]
+                characters += 1 + len(begin)
+                tokens += 1 + len(self._tokenizer.text.encode(begin))
+        return tokens / characters
+
+
+def _num_characters(episode: Episode) -> int:
+    return sum(len(str(values[0])) for values in episode.actions.values())

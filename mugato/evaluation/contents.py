@@ -1,16 +1,16 @@
 """Which control tasks a run was trained on, and where their demonstrations are."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mugato.agent import Agent
+from mugato.data.config import DatasetConfig
 from mugato.data.registry import named_like
 from mugato.tasks.gymnasium_task import gymnasium_task
 from mugato.tasks.registry import TASKS
 from mugato.tasks.task import Task
-from mugato.training.loop import TRAIN_CONFIG
+from mugato.training.run_info import RunInfo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,20 +34,16 @@ def run_contents(run: Path, agent: Agent) -> RunContents:
     Raises:
         ValueError: if the config is not one of ours.
     """
-    path = run / TRAIN_CONFIG
-    if not path.is_file():
-        tasks = tuple(name for name in agent.tasks if name in TASKS)
-        others = tuple(name for name in agent.tasks if name not in TASKS)
-        return RunContents(tasks=tasks, sources=others, demonstrations={})
-    try:
-        config = json.loads(path.read_text())
-        return RunContents(
-            tasks=tuple(config["tasks"]),
-            sources=tuple(config["sources"]),
-            demonstrations=dict(config["demonstrations"]),
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a run's config: {error!r}") from None
+    datasets = RunInfo.read(run).datasets
+    if datasets is None:
+        datasets = tuple(DatasetConfig(name=name) for name in agent.tasks)
+    demonstrations = {d.name: d.demonstrations for d in datasets if d.demonstrations is not None}
+    tasks = tuple(d.name for d in datasets if d.name in TASKS or d.name in demonstrations)
+    return RunContents(
+        tasks=tasks,
+        sources=tuple(d.name for d in datasets if d.name not in tasks),
+        demonstrations=demonstrations,
+    )
 
 
 def chosen(contents: RunContents, names: Sequence[str] | None) -> RunContents:

@@ -224,11 +224,11 @@ def _pretrained(folder: str, config: GatoConfig) -> nn.Module:
             f"{folder} holds a model of width {model.config.hidden_size}, the config says "
             f"{config.width}: set --model.width {model.config.hidden_size}"
         )
-    max_distance = getattr(model.config, "max_position_embeddings", config.context_length)
-    if max_distance < config.context_length:
+    longest = getattr(model.config, "max_position_embeddings", config.context_length)
+    if longest < config.context_length:
         raise ValueError(
-            f"{folder} holds a model for {reach} positions, the config says "
-            f"{config.context_length}: set --model.context-length {reach}"
+            f"{folder} holds a model for {longest} positions, the config says "
+            f"{config.context_length}: set --model.context-length {longest}"
         )
     return model
 

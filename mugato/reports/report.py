@@ -21,7 +21,7 @@ from mugato.reports.html import report_html
 from mugato.reports.markdown import report_markdown
 from mugato.system.files import write_whole
 from mugato.system.machine import describe_machine, git_commit, package_versions
-from mugato.training.metrics import read_metrics
+from mugato.training.run_info import read_metrics
 
 JSON, MARKDOWN, HTML = "report.json", "report.md", "report.html"
 

@@ -12,31 +12,31 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from mugato.data.mixture import PartState
+from mugato.data.mixture import MicrobatchState
 from mugato.system.files import write_whole
 
 STATE = "training_state.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class TrainingProgress:
     """How far a run has come.
 
     Attributes:
         step: optimiser updates done.
         seconds: training time so far, pauses left out.
         tokens: tokens read so far, padding left out.
-        parts: state of each part of the data stream.
+        microbatches: state of each microbatch of the data stream.
     """
 
     step: int = 0
     seconds: float = 0.0
     tokens: int = 0
-    parts: tuple[PartState, ...]
+    microbatches: tuple[MicrobatchState, ...]
 
 
 def save_state(
-    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: TrainingProgress
 ) -> None:
     """Write the run's state; the previous one stays until the new one is whole."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
@@ -50,7 +50,7 @@ def save_state(
     )
 
 
-def load_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def load_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingProgress:
     """Bring model and optimiser to where the run stopped.
 
     Raises:
@@ -79,7 +79,7 @@ def load_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
             moments.setdefault(int(index), {})[moment] = tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     try:
-        parts = tuple(PartState.from_json(part) for part in progress["parts"])
+        microbatches = tuple(map(MicrobatchState.from_json, progress["microbatches"]))
+        return TrainingProgress(**{**progress, "microbatches": microbatches})
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is of another version of mugato: {error!r}") from None
-    return Progress(**{**progress, "parts": parts})

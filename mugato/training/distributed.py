@@ -1,6 +1,6 @@
 """Several processes, one result: `torchrun` on CPUs (gloo) or GPUs (NCCL).
 
-Each process computes its share of the batch's parts; gradients are summed, never averaged, because
+Each process computes its share of the microbatches; gradients are summed, never averaged, because
 the loss is divided by the global number of targets beforehand.
 """
 
@@ -18,8 +18,8 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranks:
-    """This process among its peers."""
+class DistributedContext:
+    """This process among those that train together."""
 
     rank: int = 0
     world_size: int = 1
@@ -29,18 +29,18 @@ class Ranks:
     def is_main(self) -> bool:
         return self.rank == 0
 
-    def share(self, num_parts: int) -> range:
-        """The parts of the batch that this process computes.
+    def own_microbatches(self, num_microbatches: int) -> range:
+        """Return the microbatches that this process computes.
 
         Raises:
-            ValueError: if the parts cannot be dealt out evenly.
+            ValueError: if they cannot be dealt out evenly.
         """
-        if num_parts % self.world_size:
+        if num_microbatches % self.world_size:
             raise ValueError(
-                f"batch_parts={num_parts} cannot be dealt to {self.world_size} processes; "
+                f"microbatches={num_microbatches} cannot be dealt to {self.world_size} processes; "
                 "make it a multiple"
             )
-        return range(self.rank, num_parts, self.world_size)
+        return range(self.rank, num_microbatches, self.world_size)
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum over all processes, in place."""
@@ -49,7 +49,7 @@ class Ranks:
         return values
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Sum all gradients in one message; a part without images gives the patch block none.
+        """Sum all gradients in one message; a microbatch without images gives the patch block none.
 
         There it becomes zero, with one process as with many: the optimiser treats all alike.
         """
@@ -64,25 +64,27 @@ class Ranks:
             p.grad = grad.view_as(p)
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set in any process."""
+        """Tell whether the flag is set in any process."""
         return bool(self.sum(torch.tensor(int(flag), device=self.device)))
 
 
 @contextmanager
-def ranks() -> Iterator[Ranks]:
+def distributed_context() -> Iterator[DistributedContext]:
     """Join the processes that torchrun started; alone otherwise."""
     device = CPU
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     if "RANK" not in os.environ:
-        yield Ranks(device=device)
+        yield DistributedContext(device=device)
         return
     if os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
         _stay_on_this_machine()
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Ranks(rank=dist.get_rank(), world_size=dist.get_world_size(), device=device)
+        yield DistributedContext(
+            rank=dist.get_rank(), world_size=dist.get_world_size(), device=device
+        )
     finally:
         dist.destroy_process_group()
 

@@ -1,30 +1,26 @@
 """The training loop: the same for one process and for many (Reed et al. 2022, §2.3, App. D)."""
 
 import dataclasses
-import json
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from mugato.agent import Agent
-from mugato.data.loader import Feed
-from mugato.data.mixture import Mixture, PartState
+from mugato.data.loader import BatchLoader
+from mugato.data.mixture import MicrobatchState, Mixture
 from mugato.model.precision import autocast
-from mugato.system.files import write_whole
 from mugato.tokens.batch import Batch
-from mugato.training.checkpoint import Progress, load_state, save_state
+from mugato.training.checkpoint import TrainingProgress, load_state, save_state
 from mugato.training.config import TrainConfig
-from mugato.training.distributed import Ranks
+from mugato.training.distributed import DistributedContext
 from mugato.training.metrics import MetricsWriter, StepReport
 from mugato.training.optimizer import learning_rate, make_optimizer
-
-TRAIN_CONFIG = "train_config.json"
+from mugato.training.run_info import save_config
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,30 +33,30 @@ class StepResult:
     grad_norm: float
 
 
-def train(
+def run_training(
     config: TrainConfig,
     agent: Agent,
     mixture: Mixture,
-    peers: Ranks,
+    context: DistributedContext,
     *,
     resume: bool = False,
     on_report: Callable[[StepReport], None] = lambda report: None,
-) -> Progress:
+) -> TrainingProgress:
     """Train an agent and keep it, with all that is needed to go on, in the run's folder.
 
     Ctrl-C ends the current step, saves and returns.
     """
-    model = agent.model.to(peers.device).train()
+    model = agent.model.to(context.device).train()
     optimizer = make_optimizer(model, config.optimizer)
-    progress = Progress(parts=mixture.start())
+    progress = TrainingProgress(microbatches=mixture.start())
     if resume:
         progress = load_state(config.run, model, optimizer)
-    elif peers.is_main:
-        start_run(config)
+    elif context.is_main:
+        save_config(config)
     model.sequence_model.checkpoint_activations = config.checkpoint_activations
     if config.compile:
         model.sequence_model.compile()
-    run = _Run(config, agent, mixture, peers, optimizer)
+    run = _TrainingRun(config, agent, mixture, context, optimizer)
     with interruptible() as interrupted:
         progress = run.steps(progress, interrupted, on_report)
     run.save(progress)
@@ -68,124 +64,130 @@ def train(
     return progress
 
 
-class _Run:
-    """One run's parts, and the methods that move it on."""
+class _TrainingRun:
+    """One run's microbatches, and the methods that move it on."""
 
     def __init__(
         self,
         config: TrainConfig,
         agent: Agent,
         mixture: Mixture,
-        peers: Ranks,
+        context: DistributedContext,
         optimizer: torch.optim.AdamW,
     ) -> None:
         self.config, self.agent, self.mixture = config, agent, mixture
-        self.peers, self.optimizer = peers, optimizer
+        self.context, self.optimizer = context, optimizer
         self.model = agent.model
-        self.share = peers.share(config.batch_parts)
+        self.microbatches = context.own_microbatches(config.microbatches)
 
     def steps(
-        self, progress: Progress, interrupted: Callable[[], bool], on_report: Callable
-    ) -> Progress:
+        self, progress: TrainingProgress, interrupted: Callable[[], bool], on_report: Callable
+    ) -> TrainingProgress:
         """Run until the schedule ends or somebody interrupts."""
         begun = time.perf_counter() - progress.seconds
         sums = _Sums(self.config, self.mixture.names, progress)
-        feed = Feed(self.mixture, self.share, progress.parts, workers=self.config.workers)
-        with feed, closing(self._writer(progress)) as writer:
+        loader = BatchLoader(
+            self.mixture, self.microbatches, progress.microbatches, workers=self.config.workers
+        )
+        with loader, self._writer(progress) as writer:
             done = self._fraction(progress)
-            while done < 1 and not self.peers.any(interrupted()):
-                batches, parts = feed.next()
+            while done < 1 and not self.context.any(interrupted()):
+                batches, microbatches = loader.next()
                 lr = learning_rate(progress.step, done, self.config.optimizer)
                 result = self._step(batches, progress.step, lr)
-                progress = Progress(
+                progress = TrainingProgress(
                     step=progress.step + 1,
                     seconds=time.perf_counter() - begun,
                     tokens=progress.tokens + result.tokens,
-                    parts=parts,
+                    microbatches=microbatches,
                 )
                 done = self._fraction(progress)
-                if self.peers.is_main:  # nobody else reports, which empties the sums
+                if self.context.is_main:  # nobody else reports, which empties the sums
                     sums.add(result)
                     if progress.step % self.config.log_every == 0:
                         report = sums.report(progress, lr, done)
+                        assert writer is not None
                         writer.write(report)
                         on_report(report)
                 if progress.step % self.config.save_every == 0:
                     self.save(progress)
         return progress
 
-    def save(self, progress: Progress) -> None:
+    def save(self, progress: TrainingProgress) -> None:
         """Write the agent and the run's state, from the main process."""
-        parts = self._all_parts(progress.parts)
-        if self.peers.is_main:
-            progress = dataclasses.replace(progress, parts=parts)
+        microbatches = self._all_microbatches(progress.microbatches)
+        if self.context.is_main:
+            progress = dataclasses.replace(progress, microbatches=microbatches)
             # The state last: to go on from it takes the agent's tokenizer.
             self.agent.save_pretrained(self.config.run)
             save_state(self.config.run, self.model, self.optimizer, progress)
-        self.peers.any(False)  # nobody leaves before all is on disk
+        self.context.any(False)  # nobody leaves before all is on disk
 
     def _step(self, batches: list[Batch], step: int, lr: float) -> StepResult:
-        """One update from this process's parts of the global batch."""
+        """Update the weights once, from this process's microbatches."""
         num_sources = len(self.mixture.names)
         # Sum, then divide by the global target count: ranks hold different numbers of targets.
         num_targets = torch.tensor(float(sum(int(b.targets.loss_mask.sum()) for b in batches)))
-        total = self.peers.sum(num_targets.to(self.peers.device)).clamp(min=1)
-        sums = torch.zeros(2, num_sources, dtype=torch.float64, device=self.peers.device)
-        tokens = torch.zeros((), dtype=torch.int64, device=self.peers.device)
+        total = self.context.sum(num_targets.to(self.context.device)).clamp(min=1)
+        sums = torch.zeros(2, num_sources, dtype=torch.float64, device=self.context.device)
+        tokens = torch.zeros((), dtype=torch.int64, device=self.context.device)
         self.optimizer.zero_grad(set_to_none=True)
-        for part, batch in zip(self.share, batches, strict=True):
-            # Dropout and patch positions depend on seed, step and part: not on who computes it.
-            torch.manual_seed(hash((self.config.seed, step, part)) % 2**63)
-            batch = batch.to(self.peers.device)
-            with autocast(self.peers.device, self.config.precision):
+        for microbatch, batch in zip(self.microbatches, batches, strict=True):
+            # Dropout and patch positions depend on seed, step and microbatch, not on who computes.
+            torch.manual_seed(hash((self.config.seed, step, microbatch)) % 2**63)
+            batch = batch.to(self.context.device)
+            with autocast(self.context.device, self.config.precision):
                 losses = self.model(batch, self.config.loss)
             (losses.sum() / total).backward()
             sums[0].index_add_(0, losses.sources, losses.values.detach().double())
             sums[1] += torch.bincount(losses.sources, minlength=num_sources)
             tokens += (batch.inputs.segments > 0).sum()
-        self.peers.sum_gradients(self.model.parameters())
+        self.context.sum_gradients(self.model.parameters())
         norm = torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), self.config.optimizer.max_norm
         )
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
-        loss_sums, target_counts = self.peers.sum(sums).cpu()
+        loss_sums, target_counts = self.context.sum(sums).cpu()
         return StepResult(
             losses=loss_sums,
             targets=target_counts,
-            tokens=int(self.peers.sum(tokens)),
+            tokens=int(self.context.sum(tokens)),
             grad_norm=float(norm),
         )
 
-    def _all_parts(self, parts: tuple[PartState, ...]) -> tuple[PartState, ...]:
-        """Each part's state from the process that computes it."""
-        if self.peers.world_size == 1:
-            return parts
-        gathered: list[Any] = [None] * self.peers.world_size
-        dist.all_gather_object(gathered, parts)
-        return tuple(gathered[i % self.peers.world_size][i] for i in range(len(parts)))
+    def _all_microbatches(
+        self, microbatches: tuple[MicrobatchState, ...]
+    ) -> tuple[MicrobatchState, ...]:
+        """Collect each microbatch's state from the process that computes it."""
+        if self.context.world_size == 1:
+            return microbatches
+        gathered: list[Any] = [None] * self.context.world_size
+        dist.all_gather_object(gathered, microbatches)
+        return tuple(gathered[i % self.context.world_size][i] for i in range(len(microbatches)))
 
-    def _fraction(self, progress: Progress) -> float:
-        """How much of the schedule is done, by steps or by time, whichever is further."""
+    def _fraction(self, progress: TrainingProgress) -> float:
+        """Return how much of the schedule is done, by steps or by time, whichever is further."""
         done = progress.step / self.config.steps
         if self.config.max_seconds is None:
             return done
         clock = torch.tensor(
-            progress.seconds if self.peers.is_main else 0.0, device=self.peers.device
+            progress.seconds if self.context.is_main else 0.0, device=self.context.device
         )
-        return max(done, float(self.peers.sum(clock)) / self.config.max_seconds)
+        return max(done, float(self.context.sum(clock)) / self.config.max_seconds)
 
-    def _writer(self, progress: Progress) -> Any:
-        if self.peers.is_main:
-            return MetricsWriter(self.config.run, from_step=progress.step)
-        return closing_nothing()
+    def _writer(self, progress: TrainingProgress) -> AbstractContextManager[MetricsWriter | None]:
+        """Open the metrics, in the process that reports."""
+        if not self.context.is_main:
+            return nullcontext()
+        return closing(MetricsWriter(self.config.run, from_step=progress.step))
 
 
 class _Sums:
     """Sums since the last report."""
 
-    def __init__(self, config: TrainConfig, names: list[str], progress: Progress) -> None:
+    def __init__(self, config: TrainConfig, names: list[str], progress: TrainingProgress) -> None:
         self._places = config.batch_rows * config.model.context_length
         self._names = names
         self._start, self._results = progress, list[StepResult]()
@@ -193,7 +195,7 @@ class _Sums:
     def add(self, result: StepResult) -> None:
         self._results.append(result)
 
-    def report(self, progress: Progress, lr: float, fraction: float) -> StepReport:
+    def report(self, progress: TrainingProgress, lr: float, fraction: float) -> StepReport:
         losses = torch.stack([r.losses for r in self._results]).sum(0)
         targets = torch.stack([r.targets for r in self._results]).sum(0)
         tokens = sum(r.tokens for r in self._results)
@@ -218,13 +220,6 @@ class _Sums:
         return report
 
 
-def start_run(config: TrainConfig) -> None:
-    """Make the run's folder and keep the resolved config in it."""
-    config.run.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n"
-    write_whole(config.run / TRAIN_CONFIG, lambda path: Path(path).write_text(text))
-
-
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C (or SIGTERM) into a flag; a second one interrupts at once."""
@@ -244,9 +239,3 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     finally:
         for s, handler in before.items():
             signal.signal(s, handler)
-
-
-class closing_nothing:  # noqa: N801
-    """A writer for processes that report nothing."""
-
-    def close(self) -> None: ...

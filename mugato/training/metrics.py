@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-METRICS = "metrics.jsonl"
+from mugato.training.run_info import METRICS, read_metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +56,3 @@ class MetricsWriter:
 
     def close(self) -> None:
         self._board.close()
-
-
-def read_metrics(run: Path) -> list[dict]:
-    """All reports of a run so far, oldest first; a line cut off by a crash is left out."""
-    path = run / METRICS
-    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]

@@ -1,11 +1,31 @@
 """AdamW and its schedule (Reed et al. 2022, App. D)."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from mugato.training.config import OptimizerConfig
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW with linear warm-up and cosine decay (App. D).
+
+    Attributes:
+        lr: highest learning rate.
+        warmup_steps: steps from `start_lr` to `lr`.
+        final_fraction: the cosine ends at this share of `lr`.
+        max_norm: gradients are clipped to this norm.
+    """
+
+    lr: float = 1e-4
+    start_lr: float = 1e-7
+    warmup_steps: int = 15_000
+    final_fraction: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = 0.1
+    max_norm: float = 1.0
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:

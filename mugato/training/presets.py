@@ -1,60 +1,40 @@
 """Complete, named configurations. To add an experiment: one function here and one line below."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from mugato.data.config import DatasetConfig
 from mugato.model.config import GatoConfig
-from mugato.training.config import OptimizerConfig, TokenizerConfig, TrainConfig
+from mugato.training.config import TokenizerConfig, TrainConfig
+from mugato.training.optimizer import OptimizerConfig
 
-DEMO_TASKS = (
-    "babyai-go-to-red-ball-no-dists",
-    "babyai-go-to-obj",
-    "babyai-go-to-local",
-    "babyai-open-door",
-    "minigrid-four-rooms",
-    "pointmaze-umaze",
-    "cartpole",
-    "lunar-lander-continuous",
-    "metaworld-coffee-button",
-    "metaworld-drawer-close",
+# Where the observation tells all (velocities, the last position) there is nothing to remember.
+DEMO_DATASETS = (
+    DatasetConfig(name="babyai-go-to-red-ball-no-dists", weight=0.02),
+    DatasetConfig(name="babyai-go-to-obj", weight=0.04),
+    DatasetConfig(name="babyai-go-to-local", weight=0.15),
+    DatasetConfig(name="babyai-open-door", weight=0.075),
+    DatasetConfig(name="minigrid-four-rooms", weight=0.11),
+    DatasetConfig(name="pointmaze-umaze", weight=0.04, history=1),
+    DatasetConfig(name="cartpole", weight=0.01, history=1),
+    DatasetConfig(name="lunar-lander-continuous", weight=0.125, history=1),
+    DatasetConfig(name="metaworld-coffee-button", weight=0.02, history=1),
+    DatasetConfig(name="metaworld-drawer-close", weight=0.02, history=1),
+    DatasetConfig(name="shakespeare", weight=0.045),
+    DatasetConfig(name="factbook", weight=0.005),
+    DatasetConfig(name="emoji", weight=0.045),
+    DatasetConfig(name="easy-vqa", split="by-type", weight=0.285),
 )
 
 
 def demo() -> TrainConfig:
-    """One micro agent on everything that installs with pip: minutes on two CPU cores."""
-    weights = {
-        "babyai-go-to-red-ball-no-dists": 0.02,
-        "babyai-go-to-obj": 0.04,
-        "babyai-go-to-local": 0.15,
-        "babyai-open-door": 0.075,
-        "minigrid-four-rooms": 0.11,
-        "pointmaze-umaze": 0.04,
-        "cartpole": 0.01,
-        "lunar-lander-continuous": 0.125,
-        "metaworld-coffee-button": 0.02,
-        "metaworld-drawer-close": 0.02,
-        "shakespeare": 0.045,
-        "factbook": 0.005,
-        "emoji": 0.045,
-        "easy-vqa": 0.285,
-    }
+    """Train one micro agent on everything that installs with pip: minutes on two CPU cores."""
     return TrainConfig(
         run=Path("runs/demo"),
-        tasks=DEMO_TASKS,
-        sources=("shakespeare", "factbook", "emoji", "easy-vqa"),
-        splits={"easy-vqa": "by-type"},
-        weights=weights,
+        datasets=DEMO_DATASETS,
         # A timestep of a grid world takes about 26 of the 256 tokens: beside a prompt there would
         # be five timesteps of the agent's own past instead of nine.
         prompt_share=0.0,
-        # Their observations tell all (velocities, the last position): nothing to remember.
-        history={
-            "pointmaze-umaze": 1,
-            "cartpole": 1,
-            "lunar-lander-continuous": 1,
-            "metaworld-coffee-button": 1,
-            "metaworld-drawer-close": 1,
-        },
         tokenizer=TokenizerConfig(text_pieces=8192, max_patches=16),
         optimizer=OptimizerConfig(lr=6e-4, warmup_steps=100),
         steps=4000,
@@ -63,11 +43,11 @@ def demo() -> TrainConfig:
     )
 
 
-def own() -> TrainConfig:
-    """A micro agent on one's own choice: of tasks and sources by name, or of an environment."""
+def own(datasets: Sequence[DatasetConfig] = DEMO_DATASETS) -> TrainConfig:
+    """Train a micro agent on one's own choice of tasks, sources or environments."""
     return TrainConfig(
         run=Path("runs/own"),
-        tasks=("name-tasks-or-sources",),
+        datasets=tuple(datasets),
         tokenizer=TokenizerConfig(text_pieces=8192, max_patches=16),
         optimizer=OptimizerConfig(lr=1e-3, warmup_steps=100),
         steps=1000,
@@ -75,36 +55,35 @@ def own() -> TrainConfig:
 
 
 def _paper(model: GatoConfig, run: str) -> TrainConfig:
-    """The paper's training (App. D) on the demo's data, for machines that can carry it."""
+    """Train as in the paper (App. D) on the demo's data, on machines that can carry it."""
     return TrainConfig(
         run=Path(run),
-        tasks=DEMO_TASKS,
-        sources=("shakespeare", "factbook", "emoji", "easy-vqa"),
+        datasets=tuple(DatasetConfig(name=dataset.name) for dataset in DEMO_DATASETS),
         model=model,
         steps=1_000_000,
         batch_rows=512,
-        batch_parts=64,
+        microbatches=64,
         save_every=1000,
     )
 
 
 def mini() -> TrainConfig:
-    """Between micro and the paper's smallest model."""
+    """Train a model between micro and the paper's smallest."""
     return _paper(GatoConfig.mini(), "runs/mini")
 
 
 def small() -> TrainConfig:
-    """The paper's 79M model."""
+    """Train the paper's 79M model."""
     return _paper(GatoConfig.small(), "runs/small")
 
 
 def baseline() -> TrainConfig:
-    """The paper's 364M model."""
+    """Train the paper's 364M model."""
     return _paper(GatoConfig.baseline(), "runs/baseline")
 
 
 def large() -> TrainConfig:
-    """The paper's 1.18B model."""
+    """Train the paper's 1.18B model."""
     return _paper(GatoConfig.large(), "runs/large")
 
 
@@ -119,7 +98,7 @@ PRESETS: Mapping[str, Callable[[], TrainConfig]] = {
 
 
 def preset(name: str) -> TrainConfig:
-    """A preset by name.
+    """Return a preset by name.
 
     >>> preset("demo").run
     PosixPath('runs/demo')

@@ -1,25 +1,26 @@
 """From a config to what the loop needs: sources, tokenizer, mixture, model."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 
 from mugato.agent import Agent, AgentTask, read_tokenizer_and_tasks
+from mugato.data.cache import MemoryBudget
+from mugato.data.config import DatasetConfig
 from mugato.data.formats.minari.read import open_minari
 from mugato.data.mixture import Mixture
 from mugato.data.registry import open_source
 from mugato.data.source import Source
-from mugato.data.windows import windows_of
-from mugato.episode import Episode
+from mugato.data.windows import WindowConfig, windows_of
+from mugato.model.config import GatoConfig
 from mugato.model.gato import Gato
-from mugato.spec import Spec
 from mugato.tasks.registry import TASKS
 from mugato.tokens.images import ImageTokenizer
 from mugato.tokens.text import TextTokenizer
 from mugato.tokens.tokenizer import Tokenizer
-from mugato.training.config import TrainConfig
+from mugato.training.config import TokenizerConfig, TrainConfig
 
 # Episodes looked at per source when a text tokenizer is trained: missions and questions repeat,
 # documents are few and long.
@@ -31,72 +32,34 @@ SOME_TEXT = "the quick brown fox jumps over the lazy dog"
 MIN_PIECES = 290
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Named:
-    """A source under the name that the run knows it by: a task's, or as `--sources` has it."""
+def open_sources(datasets: Sequence[DatasetConfig]) -> dict[str, Source]:
+    """Open all data sets of a run, by name; they share one budget of memory.
 
-    name: str
-    source: Source
-    spec: Spec
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> Episode:
-        return self.source[index]
-
-    @property
-    def lengths(self) -> Sequence[int] | None:
-        """Timesteps of each episode, if the source knows them."""
-        return getattr(self.source, "lengths", None)
-
-    @property
-    def window(self) -> Callable[[int, int, int], Episode] | None:
-        """Reads some timesteps of an episode without the rest, if the source can."""
-        return getattr(self.source, "window", None)
+    Raises:
+        ValueError: for a name that is neither a task with demonstrations nor a source.
+    """
+    budget = MemoryBudget()
+    return {dataset.name: _open(dataset, budget) for dataset in datasets}
 
 
-def open_sources(config: TrainConfig) -> dict[str, Source]:
-    """Open all demonstrations and named sources of a run, by name."""
-    sources: dict[str, Source] = {}
-    for task in config.tasks:
-        dataset_id = config.demonstrations.get(task)
-        if dataset_id is None:
-            if task not in TASKS:
-                raise ValueError(
-                    f"{task!r} is not one of our tasks: name its data set with --demonstrations"
-                )
-            dataset_id = TASKS[task].dataset_id
-        sources[task] = _named(task, open_minari(dataset_id))
-    for name in config.sources:
-        source = open_source(name, config.splits.get(name, "train"))
-        sources[name] = _named(name, source)
-    return sources
+def is_task(dataset: DatasetConfig) -> bool:
+    """Tell whether a data set is the demonstrations of a control task."""
+    return dataset.name in TASKS or dataset.demonstrations is not None
 
 
-def _named(name: str, source: Source) -> Named:
-    return Named(name=name, source=source, spec=source.spec)
-
-
-def agent_tasks(config: TrainConfig, sources: Mapping[str, Source]) -> dict[str, AgentTask]:
-    """Return each source as the agent is trained on it, by name."""
-    return {
-        name: AgentTask(spec=source.spec, history=config.history.get(name))
-        for name, source in sources.items()
-    }
-
-
-def make_tokenizer(config: TrainConfig, sources: Mapping[str, Source]) -> Tokenizer:
-    """The run's tokenizer: trained on its own text, or the paper's 32,000 pieces."""
-    pieces = config.tokenizer.text_pieces
+def make_tokenizer(
+    config: TokenizerConfig, model: GatoConfig, sources: Mapping[str, Source]
+) -> Tokenizer:
+    """Make a run's tokenizer: trained on its own text, or the paper's 32,000 pieces."""
+    pieces = config.text_pieces
     text = TextTokenizer.paper() if pieces is None else _train_text(training_texts(sources), pieces)
-    vocab = dataclasses.replace(config.model.vocab, num_text=text.num_pieces)
-    image = ImageTokenizer(patch_px=config.model.patch_px, max_patches=config.tokenizer.max_patches)
+    vocab = dataclasses.replace(model.vocab, num_text=text.num_pieces)
+    image = ImageTokenizer(patch_px=model.patch_px, max_patches=config.max_patches)
     return Tokenizer(text=text, vocab=vocab, image=image)
 
 
 def saved_tokenizer(config: TrainConfig, sources: Mapping[str, Source]) -> Tokenizer:
-    """The tokenizer of a run that goes on: its weights know no other, whatever its data is now.
+    """Read the tokenizer of a run that goes on: its weights know no other, whatever its data is.
 
     Raises:
         ValueError: no agent in the run's folder, or one of other sources, in another order, or of
@@ -119,43 +82,53 @@ def saved_tokenizer(config: TrainConfig, sources: Mapping[str, Source]) -> Token
 def make_mixture(
     config: TrainConfig, sources: Mapping[str, Source], tokenizer: Tokenizer
 ) -> Mixture:
-    """The stream of batches."""
+    """Make the stream of batches."""
     length = config.model.context_length
-    windows = [
-        windows_of(
-            source, tokenizer, context_length=length, number=number,
-            prompt_share=config.prompt_share if name in config.tasks or is_control(source) else 0.0,
-            history=config.history.get(name),
+    windows = []
+    for number, dataset in enumerate(config.datasets):
+        source = sources[dataset.name]
+        share = config.prompt_share if is_task(dataset) or is_control(source) else 0.0
+        window_config = WindowConfig(
+            context_length=length,
+            number=number,
+            name=dataset.name,
+            prompt_share=share if dataset.prompt_share is None else dataset.prompt_share,
+            history=dataset.history,
         )
-        for number, (name, source) in enumerate(sources.items())
-    ]  # fmt: skip
-    weights = config.weights
-    if not isinstance(weights, str):
-        weights = {name: weights.get(name, 1.0) for name in sources}
+        windows.append(windows_of(source, tokenizer, window_config))
+    by_name = {dataset.name: dataset.weight for dataset in config.datasets}
     return Mixture(
         windows,
-        weights=weights,
+        weights=by_name if config.mixing == "weights" else config.mixing,
         num_rows=config.batch_rows,
         row_length=length,
-        num_parts=config.batch_parts,
+        num_microbatches=config.microbatches,
         seed=config.seed,
     )
 
 
 def is_control(source: Source) -> bool:
-    """Whether its actions drive something: those of captions, questions and text are text alone."""
+    """Tell whether actions drive something: those of captions, answers and text are text alone."""
     return any(leaf.kind != "text" for leaf in source.spec.action_leaves.values())
 
 
+def agent_tasks(config: TrainConfig, sources: Mapping[str, Source]) -> dict[str, AgentTask]:
+    """Return each data set as the agent is trained on it, by name."""
+    return {
+        dataset.name: AgentTask(spec=sources[dataset.name].spec, history=dataset.history)
+        for dataset in config.datasets
+    }
+
+
 def make_agent(config: TrainConfig, sources: Mapping[str, Source], tokenizer: Tokenizer) -> Agent:
-    """Fresh weights under the run's seed."""
+    """Make an agent with fresh weights under the run's seed."""
     torch.manual_seed(config.seed)
     model = Gato(dataclasses.replace(config.model, vocab=tokenizer.vocab))
     return Agent(model=model, tokenizer=tokenizer, tasks=agent_tasks(config, sources))
 
 
 def training_texts(sources: Mapping[str, Source]) -> Iterator[str]:
-    """What a text tokenizer is trained on: distinct texts of each episode, as they appear."""
+    """Yield what a text tokenizer is trained on: distinct texts of each episode, as they appear."""
     for source in sources.values():
         observed, acted = (
             [path for path, leaf in leaves.items() if leaf.kind == "text"]
@@ -170,8 +143,17 @@ def training_texts(sources: Mapping[str, Source]) -> Iterator[str]:
                 yield from _distinct(episode.actions[path])
 
 
+def _open(dataset: DatasetConfig, budget: MemoryBudget) -> Source:
+    if is_task(dataset):
+        if dataset.split != "train":
+            raise ValueError(f"{dataset.name}: demonstrations have no split {dataset.split!r}")
+        dataset_id = dataset.demonstrations or TASKS[dataset.name].dataset_id
+        return open_minari(dataset_id, budget=budget)
+    return open_source(dataset.name, dataset.split, budget)
+
+
 def _train_text(texts: Iterable[str], num_pieces: int) -> TextTokenizer:
-    """Pieces learned from the run's own text; fewer where it is too little for so many."""
+    """Learn pieces from the run's own text; fewer where it is too little for so many."""
     texts = [*texts, SOME_TEXT]
     while True:
         try:
@@ -183,6 +165,6 @@ def _train_text(texts: Iterable[str], num_pieces: int) -> TextTokenizer:
 
 
 def _distinct(texts: Sequence[str] | np.ndarray) -> Iterator[str]:
-    """The texts of some timesteps, the first one's among them, each once."""
+    """Iterate over the texts of some timesteps, the first one's among them, each once."""
     stride = max(1, -(-len(texts) // MAX_TEXTS_OF_EPISODE))
     return iter(dict.fromkeys(map(str, texts[::stride])))

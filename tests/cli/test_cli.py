@@ -14,7 +14,7 @@ from mugato.cli import main as cli
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 FAST = [
-    "--steps", "3", "--batch-rows", "2", "--batch-parts", "1", "--log-every", "1",
+    "--steps", "3", "--batch-rows", "2", "--microbatches", "1", "--log-every", "1",
     "--model.width", "32", "--model.num-layers", "1", "--model.num-heads", "1",
     "--model.head-size", "32", "--model.hidden-size", "32",
 ]  # fmt: skip
@@ -72,7 +72,7 @@ def test_sources_without_a_preset_are_trained_on_alone(flag, working_folder):
     (working_folder / "plays" / "one.txt").write_text("to be or not to be, that is it. " * 99)
     run("train", *flag, "--weights", "by_tokens", "--run", "agent", *FAST)
     config = json.loads((working_folder / "agent" / "train_config.json").read_text())
-    assert config["tasks"] == [] and config["sources"] == ["text:plays"]
+    assert [dataset["name"] for dataset in config["datasets"]] == ["text:plays"]
     run("generate", "to be", "--agent", "agent", "--max-tokens", "5")
 
 

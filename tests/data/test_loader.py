@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from mugato.data.loader import Feed
+from mugato.data.loader import BatchLoader
 from mugato.data.mixture import Mixture
 from tests.data.test_mixture import control_source, equal, make_mixture, make_windows
 from tests.data.test_windows import CountedReads
@@ -20,20 +20,20 @@ PARTS = (0, 1)
 
 
 def one_by_one(mixture, count, states=None):
-    """Batches of both parts without a feed, and the states after each."""
+    """Batches of both microbatches without a loader, and the states after each."""
     states, taken = list(states or mixture.start()), []
     for _ in range(count):
         batches = []
-        for part in PARTS:
-            batch, states[part] = mixture.batch(part, states[part])
+        for microbatch in PARTS:
+            batch, states[microbatch] = mixture.batch(microbatch, states[microbatch])
             batches.append(batch)
         taken.append((batches, tuple(states)))
     return taken
 
 
 def fed(mixture, count, workers, states=None):
-    with Feed(mixture, PARTS, states or mixture.start(), workers=workers) as feed:
-        return [feed.next() for _ in range(count)]
+    with BatchLoader(mixture, PARTS, states or mixture.start(), workers=workers) as loader:
+        return [loader.next() for _ in range(count)]
 
 
 def assert_same(one, other):
@@ -54,8 +54,8 @@ def test_stopped_after_any_batch_the_next_hundred_are_equal_with_any_number_of_w
 
 def test_only_the_parts_asked_for_move_on():
     mixture = make_mixture()
-    with Feed(mixture, (1,), mixture.start(), workers=0) as feed:
-        batches, states = feed.next()
+    with BatchLoader(mixture, (1,), mixture.start(), workers=0) as loader:
+        batches, states = loader.next()
     assert len(batches) == 1 and states[0] == mixture.start()[0]
     assert states[1] == mixture.batch(1, mixture.start()[1])[1]
 
@@ -65,7 +65,9 @@ def test_what_is_wrong_with_a_source_is_said_by_whoever_reads_it(workers):
     source = control_source("long", 6, 50)
     source[5].observations["observation"][:] = np.nan
     windows = make_windows([CountedReads(source, lengths=[50] * 6)])
-    mixture = Mixture(windows, weights="uniform", num_rows=4, row_length=64, num_parts=2, seed=0)
+    mixture = Mixture(
+        windows, weights="uniform", num_rows=4, row_length=64, num_microbatches=2, seed=0
+    )
     with pytest.raises(ValueError, match=r"source 'long', episode 5: .* at timestep 0 holds NaN"):
         fed(mixture, 20, workers)
 
@@ -75,7 +77,9 @@ def test_a_source_that_cannot_travel_is_refused():
         """No other process can find this class."""
 
     windows = make_windows([OfThisTest(control_source("long", 6, 50), lengths=[50] * 6)])
-    mixture = Mixture(windows, weights="uniform", num_rows=4, row_length=64, num_parts=2, seed=0)
+    mixture = Mixture(
+        windows, weights="uniform", num_rows=4, row_length=64, num_microbatches=2, seed=0
+    )
     with pytest.raises(ValueError, match=r"cannot be sent to worker processes .*use workers=0"):
         fed(mixture, 1, workers=1)
 
@@ -103,12 +107,12 @@ def test_a_worker_that_dies_is_one_clear_error_and_leaves_nobody_behind():
     mixture = make_mixture()
     with (
         pytest.raises(ChildProcessError, match=r"a data worker died .*workers=0"),
-        Feed(mixture, PARTS, mixture.start(), workers=1) as feed,
+        BatchLoader(mixture, PARTS, mixture.start(), workers=1) as loader,
     ):
-        feed.next()
+        loader.next()
         os.kill(workers_of(os.getpid())[-1], signal.SIGKILL)
         for _ in range(20):
-            feed.next()
+            loader.next()
     assert not workers_of(os.getpid())
 
 
@@ -118,12 +122,12 @@ def test_a_script_without_a_guard_is_an_error_and_no_hang(tmp_path):
             f"""
             import sys
             sys.path.insert(0, {os.getcwd()!r})
-            from mugato.data.loader import Feed
+            from mugato.data.loader import BatchLoader
             from tests.data.test_mixture import make_mixture
             mixture = make_mixture()
             mixture.ballast = bytes(10**6)  # more than a pipe holds
-            with Feed(mixture, (0, 1), mixture.start(), workers=1) as feed:
-                feed.next()
+            with BatchLoader(mixture, (0, 1), mixture.start(), workers=1) as loader:
+                loader.next()
             """
         )
     )
@@ -143,14 +147,14 @@ def test_workers_end_with_the_process_that_started_them(sign, tmp_path):
             f"""
             import sys
             sys.path.insert(0, {os.getcwd()!r})
-            from mugato.data.loader import Feed
+            from mugato.data.loader import BatchLoader
             from tests.data.test_mixture import make_mixture
             if __name__ == "__main__":
                 mixture = make_mixture()
-                with Feed(mixture, (0, 1), mixture.start(), workers=1) as feed:
+                with BatchLoader(mixture, (0, 1), mixture.start(), workers=1) as loader:
                     print("begun", flush=True)
                     while True:
-                        feed.next()
+                        loader.next()
             """
         )
     )

@@ -1,4 +1,4 @@
-"""Mixing: shares, parts and lanes, and a state that says it all."""
+"""Mixing: shares, microbatches and shards, and a state that says it all."""
 
 import dataclasses
 import json
@@ -8,10 +8,9 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from mugato.data.mixture import MAX_WAITING, NUM_LANES, Mixture, PartState, shares
+from mugato.data.mixture import MAX_WAITING, NUM_SHARDS, MicrobatchState, Mixture, shares
 from mugato.data.source import EpisodeList
-from mugato.data.window import Window
-from mugato.data.windows import windows_of
+from mugato.data.windows import Window, WindowConfig, Windows, windows_of
 from mugato.episode import Episode, text_leaf
 from mugato.spec import Leaf, Spec
 from tests.agents import random_episode, tiny_tokenizer
@@ -44,17 +43,17 @@ def all_ids(source):
 
 def make_windows(sources, length=64, **options):
     return [
-        windows_of(source, TOKENIZER, context_length=length, number=i, **options)
+        windows_of(source, TOKENIZER, WindowConfig(context_length=length, number=i, **options))
         for i, source in enumerate(sources)
     ]
 
 
-def make_mixture(weights=None, num_parts=2, seed=0, length=64, num_rows=8):
+def make_mixture(weights=None, num_microbatches=2, seed=0, length=64, num_rows=8):
     sources = [control_source("short", 2, 5), control_source("long", 6, 50), text_source()]
     weights = weights or {"short": 1.0, "long": 2.0, "text": 1.0}
     return Mixture(
         make_windows(sources, length), weights=weights, num_rows=num_rows, row_length=length,
-        num_parts=num_parts, seed=seed,
+        num_microbatches=num_microbatches, seed=seed,
     )  # fmt: skip
 
 
@@ -67,11 +66,11 @@ def tensors(batch):
     return [*vars(batch.inputs).values(), *vars(batch.targets).values()]
 
 
-def take(mixture, count, part=0, state=None):
-    """The next batches of a part, and the state after them."""
-    state, batches = state or mixture.start()[part], []
+def take(mixture, count, microbatch=0, state=None):
+    """The next batches of a microbatch, and the state after them."""
+    state, batches = state or mixture.start()[microbatch], []
     for _ in range(count):
-        batch, state = mixture.batch(part, state)
+        batch, state = mixture.batch(microbatch, state)
         batches.append(batch)
     return batches, state
 
@@ -85,20 +84,22 @@ def token_shares(mixture, batches):
 def test_weights_are_shares_of_the_tokens_within_one_percent():
     asked = {"short": 0.012, "long": 0.608, "text": 0.38}
     mixture = make_mixture(asked, num_rows=2)
-    batches = [b for part in range(2) for b in take(mixture, 500, part)[0]]
+    batches = [b for microbatch in range(2) for b in take(mixture, 500, microbatch)[0]]
     np.testing.assert_allclose(token_shares(mixture, batches), list(asked.values()), atol=0.01)
 
 
 def test_every_stretch_of_batches_holds_the_weights_and_lanes_are_not_in_step():
-    mixture = make_mixture({"short": 0.02, "long": 0.49, "text": 0.49}, num_parts=1, num_rows=2)
+    mixture = make_mixture(
+        {"short": 0.02, "long": 0.49, "text": 0.49}, num_microbatches=1, num_rows=2
+    )
     batches, _ = take(mixture, 80)
     for start in (0, 40):
         got = token_shares(mixture, batches[start : start + 40])
         np.testing.assert_allclose(got, [0.02, 0.49, 0.49], atol=0.02)
     shown = [
-        bool((b.targets.sources[b.inputs.segments > 0] == 0).any()) for b in batches[:NUM_LANES]
+        bool((b.targets.sources[b.inputs.segments > 0] == 0).any()) for b in batches[:NUM_SHARDS]
     ]
-    assert len({state.tokens for state in mixture.start()[0].lanes}) == NUM_LANES
+    assert len({state.tokens for state in mixture.start()[0].shards}) == NUM_SHARDS
     assert not all(shown)
 
 
@@ -124,13 +125,15 @@ def test_a_batch_depends_on_its_state_alone():
 
 def test_a_state_survives_json():
     _, state = take(make_mixture(), 3)
-    assert PartState.from_json(json.loads(json.dumps(dataclasses.asdict(state)))) == state
+    assert MicrobatchState.from_json(json.loads(json.dumps(dataclasses.asdict(state)))) == state
 
 
 def test_a_state_of_other_sources_is_refused():
     _, state = take(make_mixture(), 1)
     windows = make_windows([control_source("short", 2, 5)])
-    other = Mixture(windows, weights="uniform", num_rows=8, row_length=64, num_parts=2, seed=0)
+    other = Mixture(
+        windows, weights="uniform", num_rows=8, row_length=64, num_microbatches=2, seed=0
+    )
     with pytest.raises(ValueError, match="state is that of 3 sources, the mixture has 1: short"):
         other.batch(0, state)
 
@@ -138,26 +141,28 @@ def test_a_state_of_other_sources_is_refused():
 def test_parts_and_lanes_share_an_epoch_out_disjointly_and_completely():
     windows = Numbered(make_windows([control_source("long", 6, 50)])[0])
     mixture = Mixture(
-        [windows], weights={"long": 1.0}, num_rows=4, row_length=64, num_parts=2, seed=0
+        [windows], weights={"long": 1.0}, num_rows=4, row_length=64, num_microbatches=2, seed=0
     )
-    num_lanes = 2 * NUM_LANES
-    per_lane = -(-len(windows) // num_lanes)
+    num_shards = 2 * NUM_SHARDS
+    per_shard = -(-len(windows) // num_shards)
     drawn = {
-        (part, turn): [mixture.window(part, turn, 0, n).num_tokens for n in range(per_lane)]
-        for part in range(2)
-        for turn in range(NUM_LANES)
+        (microbatch, shard): [
+            mixture.window(microbatch, shard, 0, n).num_tokens for n in range(per_shard)
+        ]
+        for microbatch in range(2)
+        for shard in range(NUM_SHARDS)
     }
-    first_epoch = len(windows) - (per_lane - 1) * num_lanes  # lanes that draw `per_lane` of it
+    first_epoch = len(windows) - (per_shard - 1) * num_shards  # shards that draw `per_shard` of it
     items = [
         item
-        for lane, numbers in enumerate(drawn.values())
-        for item in numbers[: per_lane if lane < first_epoch else per_lane - 1]
+        for shard, numbers in enumerate(drawn.values())
+        for item in numbers[: per_shard if shard < first_epoch else per_shard - 1]
     ]
     assert sorted(items) == list(range(len(windows)))
     assert items != sorted(items)
 
 
-class Numbered:
+class Numbered(Windows):
     """Windows whose length tells which one they are."""
 
     def __init__(self, windows):
@@ -166,11 +171,11 @@ class Numbered:
     def __len__(self):
         return len(self._windows)
 
-    def item(self, index):
+    def source_index(self, index):
         return index
 
-    def choose(self, item, generator):
-        return Window(runs=(), num_tokens=item)
+    def sample(self, source_index, generator):
+        return Window(spans=(), num_tokens=source_index)
 
     def encode(self, window):
         raise AssertionError("nothing is encoded before it has its place")
@@ -179,23 +184,23 @@ class Numbered:
 def test_what_was_used_of_a_lane_has_no_gaps():
     mixture = make_mixture()
     _, state = take(mixture, 12)
-    for lane in state.lanes:
-        assert all(number < lane.taken[source] for source, number, _ in lane.waiting)
-        assert len(set(lane.waiting)) == len(lane.waiting) <= MAX_WAITING
+    for shard in state.shards:
+        assert all(number < shard.taken[source] for source, number, _ in shard.waiting)
+        assert len(set(shard.waiting)) == len(shard.waiting) <= MAX_WAITING
 
 
 def test_an_epoch_of_a_source_covers_every_episode():
     windows = make_windows([control_source("short", 2, 5)])
     mixture = Mixture(
-        windows, weights={"short": 1.0}, num_rows=2, row_length=64, num_parts=1, seed=0
+        windows, weights={"short": 1.0}, num_rows=2, row_length=64, num_microbatches=1, seed=0
     )
-    drawn = [mixture.window(0, turn, 0, n) for n in range(2) for turn in range(NUM_LANES)]
-    assert {window.runs[0].episode for window in drawn[:6]} == set(range(6))
+    drawn = [mixture.window(0, shard, 0, n) for n in range(2) for shard in range(NUM_SHARDS)]
+    assert {window.spans[0].episode for window in drawn[:6]} == set(range(6))
 
 
-@pytest.mark.parametrize("num_parts", [1, 4])
-def test_batches_are_full_but_for_two_percent(num_parts):
-    batches, _ = take(make_mixture(num_parts=num_parts), 24)
+@pytest.mark.parametrize("num_microbatches", [1, 4])
+def test_batches_are_full_but_for_two_percent(num_microbatches):
+    batches, _ = take(make_mixture(num_microbatches=num_microbatches), 24)
     assert np.mean([float((b.inputs.segments > 0).float().mean()) for b in batches[8:]]) > 0.98
 
 

@@ -7,8 +7,8 @@ import pytest
 from gymnasium import spaces
 
 from mugato.data.cache import ByteCache
-from mugato.data.source import EpisodeList
-from mugato.data.windows import windows_of
+from mugato.data.source import EpisodeList, Source
+from mugato.data.windows import WindowConfig, windows_of
 from mugato.episode import Episode, text_leaf
 from mugato.tokens.sequence import ACTION_POSITION, encode
 from tests.agents import random_episode
@@ -22,7 +22,7 @@ from tests.data.test_mixture import (
 
 
 def draw(windows, item, generator):
-    window = windows.choose(item, generator)
+    window = windows.sample(item, generator)
     s = windows.encode(window)
     assert len(s) == len(window)  # what packing relies on
     return s
@@ -34,7 +34,7 @@ def test_windows_hold_whole_timesteps_and_fit():
     generator = np.random.default_rng(0)
     starts = set()
     for i in range(40):
-        s = draw(windows, windows.item(i % len(windows)), generator)
+        s = draw(windows, windows.source_index(i % len(windows)), generator)
         assert len(s) <= 64 and len(s) % 8 == 0
         starts.add(s.ids[:6].tobytes())
     assert len(starts) > 20  # drawn anew, not cut at fixed places
@@ -60,7 +60,7 @@ def test_draws_cover_every_timestep_to_the_last():
 def test_text_windows_cover_the_stream_and_end_documents():
     (windows,) = make_windows([text_source()])
     generator = np.random.default_rng(0)
-    drawn = [draw(windows, windows.item(i % len(windows)), generator) for i in range(100)]
+    drawn = [draw(windows, windows.source_index(i % len(windows)), generator) for i in range(100)]
     assert all(len(s) == 64 and s.loss_mask.sum() == 63 for s in drawn)
     end = TOKENIZER.text.end_of_text
     assert any((s.ids == end).any() for s in drawn)
@@ -75,7 +75,7 @@ def test_a_timestep_longer_than_the_context_is_refused_by_name():
 def test_a_mission_longer_than_the_context_is_refused_by_name():
     (windows,) = make_windows([mission_source(["go", "go to the red ball " * 20])])
     with pytest.raises(ValueError, match="source 'missions', episode 1: one timestep takes"):
-        windows.choose(1, np.random.default_rng(0))
+        windows.sample(1, np.random.default_rng(0))
 
 
 def test_an_observation_of_more_tokens_than_positions_is_refused_by_name():
@@ -87,10 +87,10 @@ def test_an_observation_of_more_tokens_than_positions_is_refused_by_name():
 
 def test_a_mission_of_more_tokens_than_positions_is_refused_by_name():
     (windows,) = make_windows([mission_source(["go", "Z?" * 260])], length=1024)
-    windows.choose(0, np.random.default_rng(0))
+    windows.sample(0, np.random.default_rng(0))
     message = r"'missions', episode 1: an observation takes \d+ tokens, but there are 512 local"
     with pytest.raises(ValueError, match=message):
-        windows.choose(1, np.random.default_rng(0))
+        windows.sample(1, np.random.default_rng(0))
 
 
 def test_more_discrete_values_than_ids_are_refused_by_name():
@@ -100,11 +100,11 @@ def test_more_discrete_values_than_ids_are_refused_by_name():
         episode, spec = random_episode(spaces.Box(-1, 1), spaces.MultiDiscrete([2, count]), 3)
         source = EpisodeList(name="keys", spec=spec, episodes=[episode])
         if count == 8:
-            windows_of(source, tokenizer, context_length=64, number=0)
+            windows_of(source, tokenizer, WindowConfig(context_length=64))
             continue
         message = "'keys', 'action': 9 discrete values, but the vocabulary has ids for 8"
         with pytest.raises(ValueError, match=message):
-            windows_of(source, tokenizer, context_length=64, number=0)
+            windows_of(source, tokenizer, WindowConfig(context_length=64))
         with pytest.raises(ValueError, match="9 discrete values"):
             encode(episode, spec, tokenizer)
         with pytest.raises(ValueError, match="9 discrete values"):
@@ -122,7 +122,7 @@ def test_text_windows_are_runs_of_the_documents_ids_that_start_anywhere():
     places = {circle[i : i + 64].tobytes(): i for i in range(len(ids))}
     generator = np.random.default_rng(0)
     starts = [
-        places[draw(windows, windows.item(i % len(windows)), generator).ids.tobytes()]
+        places[draw(windows, windows.source_index(i % len(windows)), generator).ids.tobytes()]
         for i in range(300)
     ]
     assert len(set(starts)) > 150
@@ -146,8 +146,8 @@ def prompted(source, share=1.0, length=64, **options):
 def test_a_quarter_of_the_windows_begins_with_a_prompt_half_of_them_from_the_end():
     source, generator = control_source("long", 6, 50), np.random.default_rng(0)
     windows = prompted(source, 0.25)
-    chosen = [windows.choose(i % 6, generator) for i in range(2000)]
-    prompts = [window.runs[0] for window in chosen if len(window.runs) == 2]
+    chosen = [windows.sample(i % 6, generator) for i in range(2000)]
+    prompts = [window.spans[0] for window in chosen if len(window.spans) == 2]
     assert 0.22 < len(prompts) / len(chosen) < 0.28
     ends = np.mean([prompt.stop == 50 for prompt in prompts])
     assert 0.45 < ends < 0.6
@@ -158,8 +158,8 @@ def test_prompt_and_window_are_of_two_episodes_and_fit_together():
     source, generator = control_source("long", 6, 50), np.random.default_rng(0)
     windows = prompted(source)
     for i in range(60):
-        window = windows.choose(i % 6, generator)
-        prompt, run = window.runs
+        window = windows.sample(i % 6, generator)
+        prompt, run = window.spans
         assert prompt.episode != run.episode == i % 6
         assert 0 < (prompt.stop - prompt.start) * 8 <= 32
         assert len(window) == 64  # 8 tokens a timestep: nothing is wasted
@@ -179,7 +179,7 @@ def test_a_prompt_depends_on_the_generator_alone():
     source = control_source("long", 6, 50)
     first, second = prompted(source), prompted(source)
     for seed in range(20):
-        chosen = [w.choose(2, np.random.default_rng(seed)) for w in (first, second)]
+        chosen = [w.sample(2, np.random.default_rng(seed)) for w in (first, second)]
         assert chosen[0] == chosen[1]
 
 
@@ -188,13 +188,13 @@ def test_one_episode_or_a_limited_history_gives_no_prompts():
     alone = dataclasses.replace(long, episodes=long.episodes[:1])
     for source, history in ((alone, None), (long, 2)):
         windows, generator = prompted(source, history=history), np.random.default_rng(0)
-        assert all(len(windows.choose(0, generator).runs) == 1 for _ in range(30))
+        assert all(len(windows.sample(0, generator).spans) == 1 for _ in range(30))
 
 
 def test_no_prompt_where_a_timestep_takes_more_than_half_of_the_context():
     source, generator = control_source("arm", 40, 5), np.random.default_rng(0)
     windows = prompted(source)
-    assert all(len(windows.choose(i % 6, generator).runs) == 1 for i in range(30))
+    assert all(len(windows.sample(i % 6, generator).spans) == 1 for i in range(30))
 
 
 def mission_source(missions):
@@ -216,7 +216,7 @@ def test_windows_with_missions_of_all_lengths_have_the_length_that_they_say():
         assert 0 < len(s) <= 64
 
 
-class CountedReads:
+class CountedReads(Source):
     """A source that notes which of its episodes were read."""
 
     def __init__(self, source, lengths):
@@ -259,7 +259,7 @@ def test_a_source_that_reads_windows_is_not_read_whole():
 def test_pieces_come_from_each_episode_as_often_as_it_is_long():
     source = mission_source(["go"])
     (windows,) = make_windows([dataclasses.replace(source, episodes=[*source.episodes] * 3)], 32)
-    items = [windows.item(i) for i in range(len(windows))]
+    items = [windows.source_index(i) for i in range(len(windows))]
     assert items == sorted(items) and set(items) == {0, 1, 2}
 
 

@@ -36,7 +36,8 @@ def run(tmp_path, monkeypatch):
 
 
 def write_config(folder, tasks, demonstrations=None):
-    config = {"tasks": tasks, "sources": [], "demonstrations": demonstrations or {}}
+    of = demonstrations or {}
+    config = {"datasets": [{"name": name, "demonstrations": of.get(name)} for name in tasks]}
     (folder / "train_config.json").write_text(json.dumps(config))
 
 

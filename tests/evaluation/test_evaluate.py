@@ -60,7 +60,7 @@ def few_captions(agent, **options):
 
 
 def write_config(folder, tasks, sources):
-    config = {"tasks": tasks, "sources": sources, "demonstrations": {}}
+    config = {"datasets": [{"name": name} for name in (*tasks, *sources)]}
     (folder / "train_config.json").write_text(json.dumps(config))
 
 

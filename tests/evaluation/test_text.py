@@ -42,7 +42,7 @@ def test_bits_equal_those_of_scoring_one_token_at_a_time(agent, characters):
             start += length // 2
         s = sequence(text_timesteps(ids[start:i]), agent.tokenizer.vocab)
         with torch.inference_mode():
-            hidden = agent.model.hidden(pack([s], length=len(s)))[0][0, -1]
+            hidden = agent.model.hidden(pack([s], length=len(s)).inputs)[0][0, -1]
             logits = agent.model.logits(hidden, range(agent.tokenizer.vocab.size))
             nats -= float(torch.log_softmax(logits.double(), dim=-1)[ids[i]])
     expected = nats / math.log(2) / len(text.encode())

@@ -145,7 +145,7 @@ def test_an_option_wins_if_its_tokens_are_likeliest_on_average():
             tokens = _with_option(pose(agent, "odinw", observation, "Which?", ()), option)
             places = np.flatnonzero(tokens.loss_mask)
             ids = tokens.targets[places]
-            hidden = agent.model.hidden(pack([tokens], length=len(tokens)))[0][0][places]
+            hidden = agent.model.hidden(pack([tokens], length=len(tokens)).inputs)[0][0][places]
             logits = agent.model.logits(hidden, range(agent.tokenizer.vocab.size)).detach()
             chosen = torch.log_softmax(logits, -1)[torch.arange(len(ids)), torch.from_numpy(ids)]
             scores.append((float(chosen.mean()), float(chosen.sum())))

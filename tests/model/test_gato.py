@@ -64,7 +64,9 @@ def test_chunked_loss_and_gradients_equal_the_naive_ones(smoothing):
 def test_loss_is_taken_on_the_masked_targets_alone():
     model, batch = make_model(), make_batch()
     logits = F.linear(model.hidden(batch.inputs)[0], model.embedding.table.weight)
-    everywhere = F.cross_entropy(logits.flatten(0, 1), batch.targets.ids.flatten(), reduction="none")
+    everywhere = F.cross_entropy(
+        logits.flatten(0, 1), batch.targets.ids.flatten(), reduction="none"
+    )
     torch.testing.assert_close(
         model(batch).values, everywhere[batch.targets.loss_mask.flatten()], rtol=1e-4, atol=1e-5
     )
@@ -73,7 +75,9 @@ def test_loss_is_taken_on_the_masked_targets_alone():
 def test_observations_are_predicted_with_their_weight_when_asked_for():
     model, batch = make_model(), make_batch()
     logits = F.linear(model.hidden(batch.inputs)[0], model.embedding.table.weight)
-    everywhere = F.cross_entropy(logits.flatten(0, 1), batch.targets.ids.flatten(), reduction="none")
+    everywhere = F.cross_entropy(
+        logits.flatten(0, 1), batch.targets.ids.flatten(), reduction="none"
+    )
     observed = everywhere[batch.targets.observation_mask.flatten()]
     plain, asked = model(batch), model(batch, LossConfig(observation_weight=0.25))
     assert plain.observations == 0 and len(observed) > 0

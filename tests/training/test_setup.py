@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from mugato.data.config import DatasetConfig
 from mugato.data.source import EpisodeList
 from mugato.spec import Leaf, Spec
 from mugato.training.config import TokenizerConfig, TrainConfig
 from mugato.training.setup import (
     MAX_TEXTS_OF_EPISODE,
-    Named,
     is_control,
     make_mixture,
     make_tokenizer,
@@ -21,7 +21,6 @@ from mugato.training.setup import (
 )
 from tests.agents import random_episode, tiny_agent, tiny_config
 from tests.data.test_mixture import TOKENIZER, control_source, text_source
-from tests.data.test_windows import ReadsWindows
 
 
 def spoken_source(name):
@@ -30,7 +29,15 @@ def spoken_source(name):
     return EpisodeList(name=name, spec=pairs[0][1], episodes=[episode for episode, _ in pairs])
 
 
-def mixture(tmp_path, **changes):
+def mixture(tmp_path, *, weights=None, **changes):
+    datasets = [
+        DatasetConfig(
+            name=name,
+            weight=(weights or {}).get(name, 1.0),
+            demonstrations="theirs-v0" if name in ("walk", "talk") else None,
+        )
+        for name in ("walk", "talk", "caption", "text")
+    ]
     sources = {
         "walk": control_source("walk", 2, 50),
         "talk": spoken_source("talk"),
@@ -38,7 +45,7 @@ def mixture(tmp_path, **changes):
         "text": text_source(),
     }
     config = TrainConfig(
-        run=tmp_path, tasks=("walk", "talk"), sources=("caption", "text"), batch_rows=2,
+        run=tmp_path, datasets=tuple(datasets), batch_rows=2,
         model=tiny_config(TOKENIZER.vocab, context_length=128), **changes,
     )  # fmt: skip
     return make_mixture(config, sources, TOKENIZER)
@@ -48,7 +55,7 @@ def prompts(mixture):
     """How many of each source's first windows begin with a prompt."""
     return {
         name: sum(
-            len({run.episode for run in mixture.window(0, 0, source, n).runs}) > 1
+            len({span.episode for span in mixture.window(0, 0, source, n).spans}) > 1
             for n in range(200)
         )
         for source, name in enumerate(mixture.names)
@@ -66,9 +73,9 @@ def test_prompts_can_be_left_out(tmp_path):
     assert set(prompts(mixture(tmp_path, prompt_share=0.0)).values()) == {0}
 
 
-@pytest.mark.parametrize("weights", ["uniform", {}, {"walk": 1.0}])
-def test_what_is_not_named_weighs_one(weights, tmp_path):
-    made = mixture(tmp_path, weights=weights)
+@pytest.mark.parametrize("changes", [{"mixing": "uniform", "weights": {"walk": 9.0}}, {}])
+def test_data_sets_weigh_one(changes, tmp_path):
+    made = mixture(tmp_path, **changes)
     (state, _), counts = made.start(), np.zeros(4)
     for _ in range(60):
         batch, state = made.batch(0, state)
@@ -76,17 +83,11 @@ def test_what_is_not_named_weighs_one(weights, tmp_path):
     np.testing.assert_allclose(counts / counts.sum(), 0.25, atol=0.03)
 
 
-def test_a_renamed_source_offers_what_the_source_does():
-    plain = control_source("walk", 2, 5)
-    rich = ReadsWindows(plain, lengths=[5] * 6)
-    named = [Named(name="task", source=source, spec=plain.spec) for source in (plain, rich)]
-    assert named[0].lengths is None and named[0].window is None
-    assert named[1].lengths == [5] * 6 and named[1].window is not None
-    assert len(named[1].window(0, 1, 3)) == 2
-
-
 def test_a_run_whose_source_looks_otherwise_is_not_resumed(tmp_path):
-    config, walk = TrainConfig(run=tmp_path, tasks=("walk",)), control_source("walk", 2, 5)
+    config, walk = (
+        TrainConfig(run=tmp_path, datasets=(DatasetConfig(name="walk"),)),
+        control_source("walk", 2, 5),
+    )
     agent = tiny_agent({"walk": walk.spec})
     with pytest.raises(ValueError, match="no mugato checkpoint"):
         saved_tokenizer(config, {"walk": walk})
@@ -135,11 +136,11 @@ def test_sources_keep_the_names_they_were_asked_for_by(tmp_path):
     (tmp_path / "play.txt").write_text("to be or not to be, that is the question. " * 50)
     text, questions = f"text:{tmp_path}", "easy-vqa?size_px=32"
     config = TrainConfig(
-        sources=(text, questions),
-        weights={text: 3.0},
+        datasets=(DatasetConfig(name=text, weight=3.0), DatasetConfig(name=questions)),
         tokenizer=TokenizerConfig(text_pieces=400, max_patches=16),
     )
-    sources = open_sources(config)
+    sources = open_sources(config.datasets)
     assert sources[questions].spec.observation_leaves["image"].shape == (32, 32, 3)
-    mixture = make_mixture(config, sources, make_tokenizer(config, sources))
+    tokenizer = make_tokenizer(config.tokenizer, config.model, sources)
+    mixture = make_mixture(config, sources, tokenizer)
     assert dict(zip(mixture.names, mixture.shares, strict=True)) == {text: 0.75, questions: 0.25}

@@ -14,24 +14,31 @@ import safetensors.torch
 import torch
 
 from mugato.agent import Agent
+from mugato.data.config import DatasetConfig
 from mugato.data.mixture import Mixture
 from mugato.training.checkpoint import STATE
-from mugato.training.config import OptimizerConfig, TrainConfig
-from mugato.training.distributed import Ranks, ranks
-from mugato.training.launch import run_in_processes
-from mugato.training.loop import StepResult, train
-from mugato.training.metrics import read_metrics
+from mugato.training.config import TrainConfig
+from mugato.training.distributed import DistributedContext, distributed_context
+from mugato.training.loop import StepResult
+from mugato.training.loop import run_training as run_loop
+from mugato.training.optimizer import OptimizerConfig
+from mugato.training.run import Events, run_in_processes
+from mugato.training.run_info import read_metrics
 from tests.agents import tiny_agent
 from tests.data.test_mixture import TOKENIZER, control_source, make_windows, text_source
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
+def dataset(name: str) -> DatasetConfig:
+    return DatasetConfig(name=name)
+
+
 def make_config(run: Path, **changes) -> TrainConfig:
     return TrainConfig(
-        run=run, tasks=("short", "long"), sources=("text",), steps=6, batch_rows=4, batch_parts=2,
-        optimizer=OptimizerConfig(lr=3e-3, warmup_steps=2), log_every=1, precision="fp32",
-        **changes,
+        run=run, datasets=tuple(map(dataset, ("short", "long", "text"))), steps=6, batch_rows=4,
+        microbatches=2, optimizer=OptimizerConfig(lr=3e-3, warmup_steps=2), log_every=1,
+        precision="fp32", **changes,
     )  # fmt: skip
 
 
@@ -41,14 +48,16 @@ def prepare(config: TrainConfig) -> tuple[Agent, Mixture]:
     agent = tiny_agent(specs, seed=config.seed, dropout=0.1)
     mixture = Mixture(
         make_windows(sources), weights=dict.fromkeys(specs, 1.0), num_rows=config.batch_rows,
-        row_length=64, num_parts=config.batch_parts, seed=config.seed,
+        row_length=64, num_microbatches=config.microbatches, seed=config.seed,
     )  # fmt: skip
     return agent, mixture
 
 
-def run_training(config: TrainConfig, peers: Ranks = Ranks(), resume: bool = False) -> Agent:
+def run_training(
+    config: TrainConfig, context: DistributedContext = DistributedContext(), resume: bool = False
+) -> Agent:
     agent, mixture = prepare(config)
-    train(config, agent, mixture, peers, resume=resume)
+    run_loop(config, agent, mixture, context, resume=resume)
     return agent
 
 
@@ -77,12 +86,12 @@ def _stop_after(config: TrainConfig, steps: int) -> None:
         if report.step == steps:
             os.kill(os.getpid(), signal.SIGINT)
 
-    progress = train(config, agent, mixture, Ranks(), on_report=press)
+    progress = run_loop(config, agent, mixture, DistributedContext(), on_report=press)
     assert progress.step == steps
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Counting(Ranks):
+class Counting(DistributedContext):
     """A process that counts, whenever it asks its peers, the steps' results that are kept."""
 
     kept: list[int] = dataclasses.field(default_factory=list)
@@ -97,7 +106,7 @@ def test_no_process_keeps_more_than_the_last_steps_result(rank, tmp_path):
     peers = Counting(rank=rank)
     config = make_config(tmp_path)
     agent, mixture = prepare(config)
-    train(config, agent, mixture, peers)
+    run_loop(config, agent, mixture, peers)
     assert len(peers.kept) > 6 and max(peers.kept) <= 1
 
 
@@ -125,8 +134,8 @@ def test_resuming_nothing_or_a_corrupt_state_is_one_clear_error(tmp_path):
 
 
 def test_parts_that_cannot_be_dealt_out_are_refused():
-    with pytest.raises(ValueError, match="batch_parts=3 cannot be dealt to 2 processes"):
-        Ranks(world_size=2).share(3)
+    with pytest.raises(ValueError, match="microbatches=3 cannot be dealt to 2 processes"):
+        DistributedContext(world_size=2).own_microbatches(3)
 
 
 def test_a_state_of_an_older_version_is_one_clear_error(tmp_path):
@@ -142,23 +151,34 @@ def test_a_state_of_an_older_version_is_one_clear_error(tmp_path):
 
 
 def test_settings_of_the_data_are_checked(tmp_path):
-    assert make_config(tmp_path, weights="by_tokens").weights == "by_tokens"
-    with pytest.raises(ValueError, match=r"weights name \['shrt'\], but may name .*'short'"):
-        make_config(tmp_path, weights={"shrt": 1.0})
     with pytest.raises(ValueError, match="prompt_share must be between 0 and 1, got 25"):
         make_config(tmp_path, prompt_share=25.0)
     with pytest.raises(ValueError, match="workers must be at least 0, got -1"):
         make_config(tmp_path, workers=-1)
+    with pytest.raises(ValueError, match="nothing to train on"):
+        TrainConfig(run=tmp_path)
+    with pytest.raises(ValueError, match="two data sets have the same name"):
+        TrainConfig(run=tmp_path, datasets=(dataset("text"), dataset("text")))
 
 
-def test_demonstrations_of_a_source_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"demonstrations name ..text.., but may name"):
-        make_config(tmp_path, demonstrations={"text": "data"})
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weight": -1.0}, "text: weight must be a number from 0 on, got -1.0"),
+        ({"history": 0}, "text: history must be at least 1 timestep, got 0"),
+        ({"prompt_share": 2.0}, "text: prompt_share must be between 0 and 1, got 2.0"),
+    ],
+)
+def test_settings_of_a_data_set_are_checked(changes, message):
+    with pytest.raises(ValueError, match=message):
+        DatasetConfig(name="text", **changes)
 
 
 def test_two_processes_compute_what_one_does(tmp_path):
     run_training(make_config(tmp_path / "one"))
-    run_in_processes(2, distributed, str(tmp_path / "two"))
+    reports = []
+    run_in_processes(2, distributed, (str(tmp_path / "two"),), Events(reports.append, print))
+    assert [report.step for report in reports] == [*range(1, 7)]
     assert_the_same(tmp_path)
 
 
@@ -190,12 +210,14 @@ def assert_the_same(folder: Path) -> None:
         torch.testing.assert_close(value, weights[1][name], rtol=1e-3, atol=1e-5, msg=name)
 
 
-def distributed(run: str) -> None:
+def distributed(run: str, events: Events | None = None) -> None:
     """What each of two processes does in the tests above."""
     torch.set_num_threads(1)
-    with ranks() as peers:
-        assert peers.world_size == 2
-        run_training(make_config(Path(run)), peers)
+    with distributed_context() as context:
+        assert context.world_size == 2
+        config = make_config(Path(run))
+        tell = events.tell if events and context.is_main else lambda report: None
+        run_loop(config, *prepare(config), context, on_report=tell)
 
 
 def test_vocab_of_test_tokenizer_is_used():

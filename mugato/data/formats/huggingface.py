@@ -19,7 +19,7 @@ import numpy as np
 from mugato.data.formats.hub_place import locate
 from mugato.data.formats.hub_rows import Rows, decode_image, open_rows, read_image
 from mugato.data.pictures import picture_leaf, read_picture
-from mugato.data.source import TEXT_SPEC
+from mugato.data.source import TEXT_SPEC, Source
 from mugato.episode import Episode, text_leaf
 from mugato.spec import TEXT_LEAF, Spec
 
@@ -31,7 +31,7 @@ ANSWER_COLUMNS = ("answer", "answers", "multiple_choice_answer", "label")
 
 
 @dataclass(frozen=True, kw_only=True)
-class HubText:
+class HubText(Source):
     """Documents, one a row; an empty row is an empty document.
 
     Attributes:
@@ -59,7 +59,7 @@ class HubText:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Pictured:
+class _Pictured(Source):
     """One picture a row: an episode of one timestep."""
 
     name: str

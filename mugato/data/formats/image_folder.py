@@ -17,7 +17,7 @@ from typing import Any
 
 from mugato.data.formats.text_files import read_text
 from mugato.data.pictures import picture_leaf, read_picture
-from mugato.data.source import check_split, split_by_hash
+from mugato.data.source import Source, check_split, split_by_hash
 from mugato.episode import Episode, text_leaf
 from mugato.spec import TEXT_LEAF, Spec
 from mugato.system.errors import one_line
@@ -31,7 +31,7 @@ CAPTION_COLUMNS = ("text", "caption")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptionedPictures:
+class CaptionedPictures(Source):
     """(picture) -> caption; a picture is decoded when it is asked for.
 
     Attributes:

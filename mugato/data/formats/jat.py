@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from einops import rearrange
 
-from mugato.data.cache import Kept, timestep_bytes
+from mugato.data.cache import EpisodeCache, MemoryBudget, timestep_bytes
 from mugato.data.formats.frame_stacks import check_pictures
 from mugato.data.formats.hub_place import Place, locate, similar
 from mugato.data.formats.hub_rows import Rows, decode_image, open_rows
@@ -54,8 +54,8 @@ NUM_STACKED = 4
 NUM_CHECKED = 8
 
 
-class JatSource:
-    """Episodes of one control task; they stay in memory if all of them may (`allowance`).
+class JatSource(Source):
+    """Episodes of one control task; they stay in memory if all of them may.
 
     Attributes:
         name: what was opened.
@@ -63,12 +63,21 @@ class JatSource:
         lengths: timesteps per episode.
     """
 
+    lengths: tuple[int, ...]
+
     def __init__(
-        self, *, name: str, spec: Spec, lengths: tuple[int, ...], rows: Rows, frames: int
+        self,
+        *,
+        name: str,
+        spec: Spec,
+        lengths: tuple[int, ...],
+        rows: Rows,
+        frames: int,
+        budget: MemoryBudget,
     ) -> None:
         self.name, self.spec, self.lengths = name, spec, lengths
-        self._rows, self._frames = rows, frames
-        self._kept = Kept(num_bytes=timestep_bytes(spec) * sum(lengths))
+        self._rows, self._frames, self._budget = rows, frames, budget
+        self._cache = EpisodeCache(budget, num_bytes=timestep_bytes(spec) * sum(lengths))
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -82,12 +91,12 @@ class JatSource:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name} has {len(self)} episodes, no episode {index}")
-        return self._kept.get(index, partial(self._read, index))
+        return self._cache.get(index, partial(self._read, index))
 
     def __reduce__(self) -> tuple:
         """Send no episodes to other processes: those read what they need."""
         make = partial(JatSource, name=self.name, spec=self.spec, lengths=self.lengths)
-        return partial(make, rows=self._rows, frames=self._frames), ()
+        return partial(make, rows=self._rows, frames=self._frames, budget=self._budget), ()
 
     def _read(self, index: int) -> Episode:
         row = self._rows.row(index)
@@ -134,7 +143,13 @@ class JatSource:
 
 
 def open_jat(
-    where: str, split: str, *, frames: int = 1, size_px: int = 128, rows: int | None = None
+    where: str,
+    split: str,
+    budget: MemoryBudget | None = None,
+    *,
+    frames: int = 1,
+    size_px: int = 128,
+    rows: int | None = None,
 ) -> Source:
     """Open a configuration by its name, or a folder of the same layout.
 
@@ -154,7 +169,8 @@ def open_jat(
     opened = open_rows(place, split, rows=rows)
     config = place.config or Path(place.path).name
     if "text" not in opened.columns:
-        return _open_episodes(name, opened, config, frames=frames)
+        budget = budget or MemoryBudget()
+        return _open_episodes(name, opened, config, frames=frames, budget=budget)
     if "images" not in opened.columns:
         return HubText(name=name, rows=opened.of("text"), column="text")
     pictured = opened.of("images", "text")
@@ -207,7 +223,9 @@ def list_of(row: Any, column: str, where: str) -> Any:
     return lists.flatten()
 
 
-def _open_episodes(name: str, rows: Rows, config: str, *, frames: int) -> JatSource:
+def _open_episodes(
+    name: str, rows: Rows, config: str, *, frames: int, budget: MemoryBudget
+) -> JatSource:
     actions = [column for column in ACTIONS if column in rows.columns]
     seen = [column for column in OBSERVATIONS if column in rows.columns]
     if len(actions) != 1 or not seen:
@@ -221,7 +239,7 @@ def _open_episodes(name: str, rows: Rows, config: str, *, frames: int) -> JatSou
         observation={_key(column): _tree(rows, column, config, frames) for column in seen},
         action=_tree(rows, actions[0], config, frames),
     )
-    return JatSource(name=name, spec=spec, lengths=lengths, rows=rows, frames=frames)
+    return JatSource(name=name, spec=spec, lengths=lengths, rows=rows, frames=frames, budget=budget)
 
 
 def _lengths(rows: Rows, column: str) -> tuple[int, ...]:

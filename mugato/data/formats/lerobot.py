@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from mugato.data.cache import Kept, timestep_bytes
+from mugato.data.cache import EpisodeCache, MemoryBudget, timestep_bytes
 from mugato.data.formats.lerobot_meta import INSTRUCTION, LeRobotMeta, read_meta
 from mugato.data.formats.parquet import read_rows, to_array
 from mugato.data.formats.video import read_frames
 from mugato.data.pictures import read_picture
-from mugato.data.source import check_split
+from mugato.data.source import Source, check_split
 from mugato.episode import Episode, validate
 from mugato.spec import Spec
 from mugato.system.errors import one_line
@@ -31,8 +31,8 @@ REWARD = "next.reward"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-class LeRobotSource:
-    """Random access to the episodes of a split; they stay in memory if all may (`allowance`).
+class LeRobotSource(Source):
+    """Random access to the episodes of a split; they stay in memory if all may.
 
     Attributes:
         name: what was opened.
@@ -40,12 +40,22 @@ class LeRobotSource:
         lengths: timesteps per episode.
     """
 
+    lengths: tuple[int, ...]
+
     def __init__(
-        self, *, name: str, meta: LeRobotMeta, episodes: range, size_px: int | None
+        self,
+        *,
+        name: str,
+        meta: LeRobotMeta,
+        episodes: range,
+        size_px: int | None,
+        budget: MemoryBudget,
     ) -> None:
         self.name, self._meta, self._episodes, self._size_px = name, meta, episodes, size_px
+        self._budget = budget
         self.lengths = tuple(meta.episodes["length"][list(episodes)].tolist())
-        self._kept = Kept(num_bytes=timestep_bytes(self.spec) * sum(self.lengths))
+        size = timestep_bytes(self.spec) * sum(self.lengths)
+        self._cache = EpisodeCache(budget, num_bytes=size)
 
     @property
     def spec(self) -> Spec:
@@ -62,7 +72,7 @@ class LeRobotSource:
             ValueError: a damaged file, a column that is missing, values that do not fit the spec.
         """
         episode = self._number(index)
-        return self._kept.get(episode, partial(self._whole, episode))
+        return self._cache.get(episode, partial(self._whole, episode))
 
     def window(self, index: int, start: int, stop: int) -> Episode:
         """The timesteps from `start` up to `stop` of an episode.
@@ -78,14 +88,14 @@ class LeRobotSource:
                 f"{self.name} episode {episode} has {self.lengths[index]} timesteps, "
                 f"not those from {start} up to {stop}"
             )
-        if self._kept.everything:
+        if self._cache.everything:
             return self[index].window(start, stop)
         return self._read(episode, start, stop)
 
     def __reduce__(self) -> tuple:
         """Send no episodes to other processes: those read what they need."""
         make = partial(LeRobotSource, name=self.name, meta=self._meta, episodes=self._episodes)
-        return partial(make, size_px=self._size_px), ()
+        return partial(make, size_px=self._size_px, budget=self._budget), ()
 
     def _number(self, index: int) -> int:
         """The data set's number of an episode of this split."""
@@ -113,7 +123,12 @@ class LeRobotSource:
 
 
 def open_lerobot(
-    where: str, split: str = "train", *, size_px: int | None = None, without: tuple[str, ...] = ()
+    where: str,
+    split: str = "train",
+    budget: MemoryBudget | None = None,
+    *,
+    size_px: int | None = None,
+    without: tuple[str, ...] = (),
 ) -> LeRobotSource:
     """Open a split of a LeRobot data set.
 
@@ -131,7 +146,13 @@ def open_lerobot(
         raise ValueError(f"size_px must be at least 1, got {size_px}")
     meta = read_meta(_folder(where), size_px=size_px, without=without)
     check_split(name, split, tuple(meta.splits))
-    return LeRobotSource(name=name, meta=meta, episodes=meta.splits[split], size_px=size_px)
+    return LeRobotSource(
+        name=name,
+        meta=meta,
+        episodes=meta.splits[split],
+        size_px=size_px,
+        budget=budget or MemoryBudget(),
+    )
 
 
 class _Rows:

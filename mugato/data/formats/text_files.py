@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from mugato.data.source import TEXT_SPEC, check_split, split_by_hash
+from mugato.data.source import TEXT_SPEC, Source, check_split, split_by_hash
 from mugato.episode import Episode, text_leaf
 from mugato.spec import Spec
 
@@ -27,7 +27,7 @@ NUM_CACHED_FILES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextFiles:
+class TextFiles(Source):
     """Documents by number, read from their files when they are asked for.
 
     Attributes:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mugato.data.pictures import picture_leaf, read_picture
-from mugato.data.source import check_split
+from mugato.data.source import Source, check_split
 from mugato.episode import Episode, text_leaf
 from mugato.spec import TEXT_LEAF, Spec
 from mugato.system.optional import package_path
@@ -48,7 +48,7 @@ RARER_ANSWER = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
-class EasyVqa:
+class EasyVqa(Source):
     """A source of (picture, question) -> answer; a picture is decoded when it is first asked about.
 
     Attributes:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mugato.data.formats.hub_place import locate
 from mugato.data.formats.hub_rows import Rows, open_rows
-from mugato.data.source import TEXT_SPEC, check_split
+from mugato.data.source import TEXT_SPEC, Source, check_split
 from mugato.episode import Episode, text_leaf
 from mugato.spec import Spec
 from mugato.system.optional import require
@@ -22,7 +22,7 @@ TITLE = r"^ = [^=].* = \n?$"
 
 
 @dataclass(frozen=True, kw_only=True)
-class WikiText:
+class WikiText(Source):
     """Articles.
 
     Attributes:

@@ -16,7 +16,7 @@ from mugato.data.formats.frame_stacks import check_pictures
 from mugato.data.formats.jat import open_jat
 from mugato.data.formats.jat_names import ATARI_ACTIONS, CONFIGS, TASKS
 from mugato.data.registry import open_source
-from mugato.data.windows import windows_of
+from mugato.data.windows import WindowConfig, windows_of
 from mugato.episode import validate
 from mugato.tokens.sequence import encode
 from tests.agents import tiny_tokenizer
@@ -164,7 +164,7 @@ def test_episodes_become_tokens_and_windows(tmp_path: Path, config: str, columns
     tokenizer = tiny_tokenizer()
     whole = encode(source[2], source.spec, tokenizer)
     assert len(np.unique(whole.timesteps)) == 3
-    windows = windows_of(source, tokenizer, context_length=1024, number=0)
+    windows = windows_of(source, tokenizer, WindowConfig(context_length=1024))
     assert len(windows) >= 1
 
 

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("pyarrow")
 pytest.importorskip("av")
 
-from mugato.data import cache as allowance
+from mugato.data.cache import MemoryBudget
 from mugato.data.formats.lerobot import open_lerobot
 from mugato.data.registry import open_source
 from mugato.data.source import Source
@@ -116,11 +116,10 @@ def test_a_source_travels_without_its_episodes(files):
     np.testing.assert_equal(dict(again.observations), dict(before.observations))
 
 
-def test_windows_are_read_without_the_rest(files, monkeypatch):
+def test_windows_are_read_without_the_rest(files):
     folder = files.write()
     whole = open_lerobot(str(folder))
-    monkeypatch.setattr(allowance, "ALLOWANCE", 1)
-    frugal = open_lerobot(str(folder))
+    frugal = open_lerobot(str(folder), budget=MemoryBudget(1))
     for index, start, stop in ((2, 1, 4), (2, 5, 6), (0, 0, 4), (1, 0, 1)):
         window, expected = frugal.window(index, start, stop), whole[index].window(start, stop)
         np.testing.assert_equal(dict(window.observations), dict(expected.observations))
@@ -132,10 +131,9 @@ def test_windows_are_read_without_the_rest(files, monkeypatch):
         whole.window(1, 0, 2)
 
 
-def test_faults_in_a_window_name_the_episodes_timestep(files, monkeypatch):
+def test_faults_in_a_window_name_the_episodes_timestep(files):
     change(files, PICTURE, 8, {"bytes": b"", "path": "lost.png"})
-    monkeypatch.setattr(allowance, "ALLOWANCE", 1)
-    source = open_lerobot(str(files.write()))
+    source = open_lerobot(str(files.write()), budget=MemoryBudget(1))
     assert len(source.window(2, 0, 3)) == 3
     with pytest.raises(ValueError, match=r"episode 2: .*no picture at timestep 3"):
         source.window(2, 2, 5)

@@ -11,7 +11,7 @@ from gymnasium import spaces
 from minari.data_collector import EpisodeBuffer
 
 from examples.four_rooms import four_rooms_episode
-from mugato.data import cache as allowance
+from mugato.data.cache import MemoryBudget
 from mugato.data.formats.minari.read import complete_dataset_id, open_minari
 
 LENGTHS = (3, 1, 4)
@@ -100,11 +100,10 @@ def test_arrow_files_are_read():
     assert open_minari("theirs-v1")[2].observations["words"][3] == "word xxx"
 
 
-def test_without_room_in_memory_the_same_episodes_are_read_anew(monkeypatch: pytest.MonkeyPatch):
+def test_without_room_in_memory_the_same_episodes_are_read_anew():
     write()
     whole = open_minari("theirs-v1")
-    monkeypatch.setattr(allowance, "ALLOWANCE", 1)
-    frugal = open_minari("theirs-v1")
+    frugal = open_minari("theirs-v1", budget=MemoryBudget(1))
     for i in (0, 2, 1, 2, 0):
         np.testing.assert_equal(dict(frugal[i].observations), dict(whole[i].observations))
     assert whole[1] is whole[1]
@@ -115,12 +114,9 @@ def test_without_room_in_memory_the_same_episodes_are_read_anew(monkeypatch: pyt
 
 @pytest.mark.parametrize("options", [{}, {"jpeg_encoding": True}])
 @pytest.mark.parametrize("allowed", [1, 2**31])
-def test_a_window_is_a_part_of_its_episode(
-    options: dict, allowed: int, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_window_is_a_part_of_its_episode(options: dict, allowed: int):
     write(**options)
-    monkeypatch.setattr(allowance, "ALLOWANCE", allowed)
-    source = open_minari("theirs-v1")
+    source = open_minari("theirs-v1", budget=MemoryBudget(allowed))
     for i, start, stop in ((2, 1, 3), (0, 0, 3), (1, 0, 1), (2, 3, 4)):
         window, part = source.window(i, start, stop), source[i].window(start, stop)
         assert window.name == part.name

@@ -18,9 +18,9 @@ import minari
 import numpy as np
 from minari.storage import get_dataset_path
 
-from mugato.data.cache import Kept, timestep_bytes
+from mugato.data.cache import EpisodeCache, MemoryBudget, timestep_bytes
 from mugato.data.formats.minari.layout import leaf_locations, read_array, read_length
-from mugato.data.source import check_split
+from mugato.data.source import Source, check_split
 from mugato.episode import Episode, validate
 from mugato.spec import Spec, flatten, spec_of
 from mugato.system.errors import one_line
@@ -35,11 +35,11 @@ MAX_BLOCK_BYTES = 2**26
 _DAMAGE = (OSError, KeyError, ValueError, TypeError, AssertionError, NotImplementedError)
 
 
-class MinariSource:
+class MinariSource(Source):
     """Random access to the episodes of a data set.
 
     Episodes are read in blocks of neighbors and stay in memory, pictures as they are, if the
-    process has room for all of them (`allowance`); if not, each is read when it is asked for.
+    run's memory budget has room for all of them; if not, each is read when it is asked for.
 
     Attributes:
         name: the Minari id.
@@ -47,15 +47,24 @@ class MinariSource:
         lengths: timesteps per episode.
     """
 
+    lengths: tuple[int, ...]
+
     def __init__(
-        self, *, name: str, spec: Spec, lengths: tuple[int, ...], reader: "Reader"
+        self,
+        *,
+        name: str,
+        spec: Spec,
+        lengths: tuple[int, ...],
+        reader: "Reader",
+        budget: MemoryBudget,
     ) -> None:
-        self.name, self.spec, self.lengths, self._reader = name, spec, lengths, reader
+        self.name, self.spec, self.lengths = name, spec, lengths
+        self._reader, self._budget = reader, budget
         total_bytes = timestep_bytes(spec) * sum(lengths)
-        self._kept = Kept(num_bytes=total_bytes)
+        self._cache = EpisodeCache(budget, num_bytes=total_bytes)
         episode_bytes = max(1, total_bytes // len(lengths))
         neighbors = max(1, min(MAX_BLOCK_EPISODES, MAX_BLOCK_BYTES // episode_bytes))
-        self._block_episodes = neighbors if self._kept.everything else 1
+        self._block_episodes = neighbors if self._cache.everything else 1
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -69,7 +78,7 @@ class MinariSource:
         """
         self._check_index(index)
         block, place = divmod(index, self._block_episodes)
-        return self._kept.get(block, partial(self._read_block, block))[place]
+        return self._cache.get(block, partial(self._read_block, block))[place]
 
     def window(self, index: int, start: int, stop: int) -> Episode:
         """The timesteps from `start` up to `stop` of an episode.
@@ -85,7 +94,7 @@ class MinariSource:
                 f"{self.name} episode {index} has {self.lengths[index]} timesteps, "
                 f"not those from {start} up to {stop}"
             )
-        if self._kept.everything:
+        if self._cache.everything:
             return self[index].window(start, stop)
         with _damage_named(self.name):
             window = self._reader.window(index, range(start, stop))
@@ -94,7 +103,7 @@ class MinariSource:
     def __reduce__(self) -> tuple:
         """Send no episodes to other processes: those read what they need."""
         make = partial(MinariSource, name=self.name, spec=self.spec, lengths=self.lengths)
-        return partial(make, reader=self._reader), ()
+        return partial(make, reader=self._reader, budget=self._budget), ()
 
     def _check_index(self, index: int) -> None:
         if not 0 <= index < len(self):
@@ -109,8 +118,13 @@ class MinariSource:
         return [validate(episode, self.spec) for episode in episodes]
 
 
-def open_minari(dataset_id: str, split: str = "train") -> MinariSource:
+def open_minari(
+    dataset_id: str, split: str = "train", budget: MemoryBudget | None = None
+) -> MinariSource:
     """Open a data set of this machine; a missing version means "-v0".
+
+    Args:
+        budget: what episodes may stay in memory, shared with other sources; its own if None.
 
     Raises:
         ValueError: malformed or unknown id, no episodes, damaged files, unsupported spaces; a
@@ -134,7 +148,13 @@ def open_minari(dataset_id: str, split: str = "train") -> MinariSource:
         lengths = reader.lengths()
     if not lengths:
         raise ValueError(f"Minari data set {dataset_id!r} in {folder} has no episodes")
-    return MinariSource(name=dataset_id, spec=spec, lengths=lengths, reader=reader)
+    return MinariSource(
+        name=dataset_id,
+        spec=spec,
+        lengths=lengths,
+        reader=reader,
+        budget=budget or MemoryBudget(),
+    )
 
 
 def episode_of(data: Any, spec: Spec, *, name: str) -> Episode:

@@ -1,0 +1,39 @@
+"""One data set of a run: what is read of it, and how much it counts."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetConfig:
+    """One data set that an agent is trained on.
+
+    Attributes:
+        name: a control task of ours; the id of a Gymnasium environment, with `demonstrations`; or a
+            source with its options ("easy-vqa?size_px=32"). The agent knows it by this name.
+        split: which split of a source.
+        weight: its share of the tokens is its weight over the sum of all.
+        history: timesteps after which the agent forgets everything; None where it sees as far back
+            as its context reaches.
+        prompt_share: this share of its windows begins with a prompt from another episode (§2.3);
+            the run's where None.
+        demonstrations: Minari data set of a task, where it is not the task's own.
+    """
+
+    name: str
+    split: str = "train"
+    weight: float = 1.0
+    history: int | None = None
+    prompt_share: float | None = None
+    demonstrations: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.weight >= 0:
+            raise ValueError(f"{self.name}: weight must be a number from 0 on, got {self.weight}")
+        if self.history is not None and self.history < 1:
+            raise ValueError(
+                f"{self.name}: history must be at least 1 timestep, got {self.history}"
+            )
+        if self.prompt_share is not None and not 0 <= self.prompt_share <= 1:
+            raise ValueError(
+                f"{self.name}: prompt_share must be between 0 and 1, got {self.prompt_share}"
+            )

@@ -1,0 +1,67 @@
+"""What a run's folder tells of it: data sets, steps, tokens, losses; the public side of training.
+
+Evaluation and reports read a run through this. The configuration is kept as JSON beside the agent,
+one line of metrics for each logged step.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mugato.data.config import DatasetConfig
+from mugato.system.files import write_whole
+from mugato.training.config import TrainConfig
+
+TRAIN_CONFIG, METRICS = "train_config.json", "metrics.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """What a run was asked to do, and how far it came.
+
+    Attributes:
+        datasets: what the agent was trained on; None where the folder holds an agent alone.
+        metrics: the reports so far, oldest first, see `StepReport`.
+    """
+
+    datasets: tuple[DatasetConfig, ...] | None
+    metrics: Sequence[Mapping[str, Any]]
+
+    @staticmethod
+    def read(run: Path) -> "RunInfo":
+        """Read a run's folder.
+
+        Raises:
+            ValueError: if its configuration is not one of ours.
+        """
+        path = run / TRAIN_CONFIG
+        if not path.is_file():
+            return RunInfo(datasets=None, metrics=read_metrics(run))
+        try:
+            config = json.loads(path.read_text("utf-8"))
+            datasets = tuple(DatasetConfig(**dataset) for dataset in config["datasets"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is not a run's configuration: {error!r}") from None
+        return RunInfo(datasets=datasets, metrics=read_metrics(run))
+
+    @property
+    def last(self) -> Mapping[str, Any]:
+        """The last report; empty where there is none."""
+        return self.metrics[-1] if self.metrics else {}
+
+
+def save_config(config: TrainConfig) -> None:
+    """Make the run's folder and keep the resolved configuration in it."""
+    config.run.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n"
+    write_whole(config.run / TRAIN_CONFIG, lambda path: path.write_text(text, "utf-8"))
+
+
+def read_metrics(run: Path) -> list[dict]:
+    """Read all reports of a run, oldest first; a line cut off by a crash is left out."""
+    path = run / METRICS
+    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
