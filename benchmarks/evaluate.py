@@ -19,10 +19,15 @@ from pathlib import Path
 
 import torch
 
-from mugato.acting.sampling import Sampling
 from mugato.agent import Agent, AgentTask
-from mugato.evaluation.episodes import Acting, Assignment, Played, PlayedEpisode, play_episodes
-from mugato.evaluation.evaluate import make_acting
+from mugato.evaluation.config import EvaluationConfig, inference_config
+from mugato.evaluation.episodes import (
+    EpisodeRequest,
+    EpisodeResult,
+    InferenceConfig,
+    PlayedEpisode,
+    play_episodes,
+)
 from mugato.evaluation.jobs import episode_jobs, run_episode_jobs
 from mugato.model.config import GatoConfig
 from mugato.model.gato import Gato
@@ -62,9 +67,9 @@ def random_agent(tasks: Sequence[Task]) -> Agent:
 
 def batched(
     agent: Agent, folder: str, tasks: Sequence[Task], seeds: Sequence[int], workers: int
-) -> list[Played]:
+) -> list[EpisodeResult]:
     """As `mugato evaluate` plays them."""
-    jobs = episode_jobs(agent, folder, tasks, seeds, make_acting(Sampling(), 0))
+    jobs = episode_jobs(agent, folder, tasks, seeds, inference_config(EvaluationConfig()))
     outcomes = run_episode_jobs(jobs, workers=workers, environment={})
     if errors := [outcome.error for outcome in outcomes if outcome.error]:
         raise ValueError("; ".join(errors))
@@ -73,14 +78,16 @@ def batched(
 
 def one_at_a_time(
     agent: Agent, tasks: Sequence[Task], seeds: Sequence[int], precision: Precision, threads: int
-) -> list[Played]:
+) -> list[EpisodeResult]:
     """One process, one environment."""
     torch.set_num_threads(threads)
-    assignments = [Assignment(task=task, seed=seed) for task in tasks for seed in seeds]
-    return play_episodes(agent, assignments, acting=Acting(precision=precision), max_envs=1)
+    requests = [EpisodeRequest(task=task, seed=seed) for task in tasks for seed in seeds]
+    return play_episodes(
+        agent, requests, inference=InferenceConfig(precision=precision), max_envs=1
+    )
 
 
-def num_timesteps(episodes: Sequence[Played]) -> int:
+def num_timesteps(episodes: Sequence[EpisodeResult]) -> int:
     assert all(isinstance(episode, PlayedEpisode) for episode in episodes), episodes
     return sum(episode.length for episode in episodes if isinstance(episode, PlayedEpisode))
 

@@ -26,12 +26,13 @@ def ablate(
         episodes: per task and condition, on seeds from 3,000,000 that no demonstration uses.
         workers: processes.
     """
-    from mugato.evaluation.evaluate import make_plan
+    from mugato.evaluation.config import EvaluationConfig, make_plan
     from mugato.reports.ablation import ablate as ablate_run
     from mugato.reports.ablation import ablation_markdown
 
-    plan = make_plan(run, tasks=tasks, episodes=episodes, videos=False)
+    config = EvaluationConfig(tasks=tasks, episodes=episodes, workers=workers, videos=False)
+    plan = make_plan(run, config)
     command = " ".join(["mugato", *sys.argv[1:]])
     with display.progress("ablating") as show:
-        data = ablate_run(plan, command=command, workers=workers, progress=show)
+        data = ablate_run(plan, command=command, on_progress=show)
     display.console.print(ablation_markdown(data), markup=False, highlight=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from mugato.evaluation.config import EvaluationConfig
     from mugato.recording.recorder import RecordReport
     from mugato.tasks.task import Task
 
@@ -128,16 +129,19 @@ def progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
-def evaluate(run: Path, *, command: str, started: float | None, **options: Any) -> None:
-    """Evaluate with a progress bar, then show the scores, and what there are none of.
+def evaluate(run: Path, config: "EvaluationConfig", *, command: str, started: float | None) -> None:
+    """Evaluate with a progress bar, write the report, show scores and what there are none of.
 
     Raises:
         ValueError: where nothing could be scored; the report says why.
     """
     from mugato.evaluation.evaluate import evaluate as evaluate_run
+    from mugato.reports.report import write_report
 
     with progress("evaluating") as show:
-        report = evaluate_run(run, command=command, started=started, progress=show, **options)
+        results = evaluate_run(run, config, command=command, started=started, on_progress=show)
+        write_report(results)
+    report = results.to_json()
     console.print(_scores(report))
     for name, problem in report["problems"].items():
         console.print(f"[red]{name}:[/red] {escape(problem)}", highlight=False, soft_wrap=True)

@@ -27,9 +27,10 @@ def evaluate(
         workers: processes.
         started: when the whole undertaking began, in seconds since 1970, for `total_seconds`.
     """
-    display.evaluate(
-        run, episodes=episodes, tasks=tasks, workers=workers, started=started, command=_command()
-    )
+    from mugato.evaluation.config import EvaluationConfig
+
+    config = EvaluationConfig(tasks=tasks, episodes=episodes, workers=workers)
+    display.evaluate(run, config, started=started, command=_command())
 
 
 def _command() -> str:

@@ -74,7 +74,7 @@ def train(arguments: Sequence[str]) -> None:
     command = tyro.cli(
         TrainCommand,
         args=list(arguments),
-        default=TrainCommand(selection=chosen, config=selected_config(chosen)),
+        default=TrainCommand(selection=Selection(), config=selected_config(chosen)),
         prog="mugato train",
     )
     run_and_show(command.config, resume=command.selection.resume)

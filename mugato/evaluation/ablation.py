@@ -17,10 +17,10 @@ from mugato.agent import Agent
 from mugato.data.formats.minari.read import open_minari
 from mugato.episode import Episode
 from mugato.evaluation.comparison import Difference, difference
-from mugato.evaluation.episodes import Assignment
-from mugato.evaluation.findings import task_scores
+from mugato.evaluation.config import Plan
+from mugato.evaluation.episodes import EpisodeRequest
+from mugato.evaluation.evaluate import task_scores
 from mugato.evaluation.jobs import PlayEpisodes
-from mugato.evaluation.plan import Plan
 from mugato.evaluation.references import measure_reference, tabled_reference
 from mugato.evaluation.scores import Reference, TaskScores
 from mugato.spec import Spec, flatten
@@ -190,8 +190,8 @@ def _jobs(
             name=f"{task.name}, {condition}, prompt {i + 1}",
             run=PlayEpisodes(
                 folder=str(plan.run),
-                assignments=tuple(Assignment(task=task, seed=seed) for seed in seeds),
-                acting=replace(plan.acting, prompt=prompt),
+                requests=tuple(EpisodeRequest(task=task, seed=seed) for seed in seeds),
+                inference=replace(plan.inference, prompt=prompt),
             ),
             cost=float(task.max_episode_steps * len(seeds)),
         )

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from mugato.evaluation.results import seeds_of
+from mugato.evaluation.results import REPORT, seeds_of
 from mugato.evaluation.scores import (
     AGGREGATES,
     Interval,
     Reference,
     stratified_difference,
 )
-from mugato.reports.report import JSON
 
 # Of each task's row.
 COMPARED_KEYS = ("domain", "expert", "random", "seeds", "returns")
@@ -45,7 +44,7 @@ class Difference:
         return self.second - self.first
 
     @property
-    def is_sure(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the interval leaves out no change at all."""
         low, high = self.interval
         return low > 0 or high < 0
@@ -67,7 +66,7 @@ def read_report(run: Path) -> dict[str, Any]:
     Raises:
         ValueError: there is none, or it is not one of ours.
     """
-    path = run if run.suffix == ".json" else run / JSON
+    path = run if run.suffix == ".json" else run / REPORT
     if not path.is_file():
         raise ValueError(f"{path} is not there: run mugato evaluate {run} first")
     try:

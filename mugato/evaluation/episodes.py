@@ -34,7 +34,7 @@ TRIES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Acting:
+class InferenceConfig:
     """How the agent acts.
 
     Attributes:
@@ -51,7 +51,7 @@ class Acting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Assignment:
+class EpisodeRequest:
     """One episode to play."""
 
     task: Task
@@ -77,17 +77,17 @@ class FailedEpisode:
     error: str
 
 
-Played = PlayedEpisode | FailedEpisode
+EpisodeResult = PlayedEpisode | FailedEpisode
 
 
 def play_episodes(
     agent: Agent,
-    assignments: Sequence[Assignment],
+    requests: Sequence[EpisodeRequest],
     *,
-    acting: Acting = Acting(),
+    inference: InferenceConfig = InferenceConfig(),
     max_envs: int | None = None,
     progress: JobProgress = JobProgress(),
-) -> list[Played]:
+) -> list[EpisodeResult]:
     """Play all episodes, some at a time; results come in the order given.
 
     Args:
@@ -96,23 +96,23 @@ def play_episodes(
     Raises:
         ValueError: if the tasks' specs differ, so that one policy cannot act in all of them.
     """
-    names = list(dict.fromkeys(a.task.name for a in assignments))
+    names = list(dict.fromkeys(a.task.name for a in requests))
     if other := [name for name in names if agent.task(name) != agent.task(names[0])]:
         raise ValueError(f"{names[0]} and {other[0]} cannot step together: their specs differ")
-    results: dict[int, Played] = {}
+    results: dict[int, EpisodeResult] = {}
     with _Environments() as environments:
         for _ in range(TRIES):
             waiting = deque(
-                _Row(i, assignment, environments)
-                for i, assignment in enumerate(assignments)
+                _Row(i, request, environments)
+                for i, request in enumerate(requests)
                 if not isinstance(results.get(i), PlayedEpisode)
             )
-            together = max_envs or MAX_ENVS[acting.device]
-            for row in _play(agent, waiting, acting, together, progress) if waiting else ():
+            together = max_envs or MAX_ENVS[inference.device]
+            for row in _play(agent, waiting, inference, together, progress) if waiting else ():
                 results[row.place] = row.result()
                 done = sum(isinstance(r, PlayedEpisode) for r in results.values())
-                progress(done, len(assignments))
-    return [results[i] for i in range(len(assignments))]
+                progress(done, len(requests))
+    return [results[i] for i in range(len(requests))]
 
 
 def load_agent(folder: str | Path, device: str) -> Agent:
@@ -159,8 +159,8 @@ class _Environments:
 class _Row:
     """One episode in the batch; whatever its environment raises ends it and is remembered."""
 
-    def __init__(self, place: int, assignment: Assignment, environments: _Environments) -> None:
-        self.place, self.task, self.seed = place, assignment.task, assignment.seed
+    def __init__(self, place: int, request: EpisodeRequest, environments: _Environments) -> None:
+        self.place, self.task, self.seed = place, request.task, request.seed
         self._environments = environments
         self._env: gymnasium.Env | None = None
         self.observation: Any = None
@@ -191,7 +191,7 @@ class _Row:
         with self._failing():
             conform(self._env.observation_space, self.observation, "the observation")
 
-    def result(self) -> Played:
+    def result(self) -> EpisodeResult:
         if self.error:
             return FailedEpisode(task=self.task.name, seed=self.seed, error=self.error)
         return PlayedEpisode(
@@ -213,7 +213,11 @@ class _Row:
 
 
 def _play(
-    agent: Agent, waiting: deque[_Row], acting: Acting, max_envs: int, progress: JobProgress
+    agent: Agent,
+    waiting: deque[_Row],
+    inference: InferenceConfig,
+    max_envs: int,
+    progress: JobProgress,
 ) -> Iterator[_Row]:
     """Let rows step together, the next one in the place of each that is over; yield those."""
     running = [waiting.popleft() for _ in range(min(max_envs, len(waiting)))]
@@ -221,11 +225,11 @@ def _play(
         agent,
         task=running[0].task.name,
         num_rows=len(running),
-        prompt=acting.prompt,
-        sampling=acting.sampling,
-        precision=acting.precision,
+        prompt=inference.prompt,
+        sampling=inference.sampling,
+        precision=inference.precision,
     )
-    _start(policy, dict(enumerate(running)), acting, progress)
+    _start(policy, dict(enumerate(running)), inference, progress)
     while running:
         if over := [i for i, row in enumerate(running) if row.over]:
             yield from (running[i] for i in over)
@@ -233,7 +237,7 @@ def _play(
             for i, row in fresh.items():
                 running[i] = row
             policy.reset([i in fresh for i in range(len(running))])
-            _start(policy, fresh, acting, progress)
+            _start(policy, fresh, inference, progress)
             kept = [i for i in range(len(running)) if i in fresh or i not in over]
             policy.keep(kept)
             running = [running[i] for i in kept]
@@ -241,10 +245,12 @@ def _play(
             _step(policy, running, progress)
 
 
-def _start(policy: Policy, rows: Mapping[int, _Row], acting: Acting, progress: JobProgress) -> None:
+def _start(
+    policy: Policy, rows: Mapping[int, _Row], inference: InferenceConfig, progress: JobProgress
+) -> None:
     """Begin the episodes; each draws from its own seed."""
     for i, row in rows.items():
-        policy.draw_from(i, acting.seed + row.seed)
+        policy.draw_from(i, inference.seed + row.seed)
         progress.at(row.place)
         row.start()
 

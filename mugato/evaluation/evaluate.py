@@ -1,136 +1,122 @@
-"""Evaluate a run: every task, question, caption and text, then `report.json`, `.md` and `.html`."""
+"""Evaluate a run: every task, question, caption and text that its agent was trained on."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
+from mugato.evaluation.config import EvaluationConfig, Plan, find_tasks, make_plan
+from mugato.evaluation.episodes import (
+    EpisodeResult,
+    FailedEpisode,
+    InferenceConfig,
+    PlayedEpisode,
+    load_agent,
+)
+from mugato.evaluation.jobs import episode_jobs, run_episode_jobs
+from mugato.evaluation.language import CAPTIONS, QUESTIONS, TEXT, language_jobs
+from mugato.evaluation.references import measure_reference, tabled_reference
+from mugato.evaluation.results import EvaluationResults, Video, now
+from mugato.evaluation.scores import Reference, TaskScores
+from mugato.evaluation.video import film_episode, rendering_variables, write_mp4
+from mugato.system.workers import Job, JobProgress, Outcome
+from mugato.tasks.task import Task
 
-from mugato.acting.sampling import Sampling
-from mugato.evaluation.contents import chosen, run_contents
-from mugato.evaluation.episodes import Acting, load_agent
-from mugato.evaluation.findings import Findings, collect, find_tasks, plan_jobs
-from mugato.evaluation.jobs import run_episode_jobs
-from mugato.evaluation.plan import Plan
-from mugato.evaluation.video import rendering_variables
-from mugato.reports.report import report_data, write_report
-from mugato.system.workers import Job
-from mugato.tasks.task import DEMONSTRATION_SEEDS, EVALUATION_SEEDS
+OnProgress = Callable[[str, int, int], None]  # called with (what is at work, done, of how many)
 
-Progress = Callable[[str, int, int], None]  # called with (what is at work, done, of how many)
+# Episodes of 50 that take about as long as the job, for the order and for the progress bar.
+VIDEO_COST, REFERENCE_COST = 1.0, 3.0
+_VIDEO, _REFERENCE = "video of ", "references of "
 
 
 def evaluate(
-    run: Path,
+    run: str | Path,
+    config: EvaluationConfig = EvaluationConfig(),
     *,
-    command: str,
-    episodes: int = 50,
-    tasks: Sequence[str] | None = None,
-    workers: int = 2,
+    on_progress: OnProgress = lambda what, done, total: None,
+    command: str = "mugato.evaluate",
     started: float | None = None,
-    progress: Progress = lambda what, done, total: None,
-    sampling: Sampling = Sampling(),
-    seed: int = 0,
-    first_seed: int = EVALUATION_SEEDS.start,
-    videos: bool = True,
-) -> dict[str, Any]:
-    """Score the agent in a run's folder and write the report there; return what `report.json` says.
+) -> EvaluationResults:
+    """Score the agent in a run's folder, and write `report.json` there.
 
-    A task that fails leaves the others as they are; the report says why it has no score.
+    A task that fails leaves the others as they are; the results say why it has no score.
 
     Args:
-        tasks: only these tasks and sources; all that the agent was trained on where None.
-        workers: processes of one thread each.
+        on_progress: called with (what is at work, percent done, 100).
+        command: what was asked for, kept with the results.
         started: when the whole undertaking began, in seconds since 1970.
-        progress: called with (what is at work, percent done, 100).
 
     Raises:
-        ValueError: no agent in `run`, an unknown task, seeds that demonstrations may have used.
+        ValueError: no agent in `run`, or an unknown task.
     """
     begun = time.time()
-    plan = make_plan(
-        run,
-        tasks=tasks,
-        episodes=episodes,
-        first_seed=first_seed,
-        sampling=sampling,
-        seed=seed,
-        videos=videos,
-    )
-    findings = find_out(plan, workers=workers, progress=progress)
-    data = report_data(
-        plan,
-        findings,
-        command=command,
-        workers=workers,
-        seconds=time.time() - begun,
-        total_seconds=time.time() - (begun if started is None else started),
-    )
-    write_report(plan.run, data, findings)
-    return data
-
-
-def find_out(
-    plan: Plan, *, workers: int = 2, progress: Progress = lambda what, done, total: None
-) -> Findings:
-    """Run all the plan's jobs, the longest first."""
+    plan = make_plan(Path(run), config)
     tasks, problems = find_tasks(plan.names)
     jobs = plan_jobs(plan, tasks)
-    environment = rendering_variables() if plan.videos and tasks else {}
+    environment = rendering_variables() if config.videos and tasks else {}
     outcomes = run_episode_jobs(
-        jobs, workers=workers, environment=environment, progress=percent(jobs, progress)
+        jobs,
+        workers=config.workers,
+        environment=environment,
+        progress=percent(jobs, on_progress),
     )
-    return collect(plan, tasks, outcomes, problems)
+    results = EvaluationResults(
+        plan=plan,
+        **_sorted(plan, tasks, outcomes, problems),
+        seconds=time.time() - begun,
+        total_seconds=time.time() - (begun if started is None else started),
+        command=command,
+        date=now(),
+    )
+    results.save()
+    return results
 
 
-def make_plan(
-    run: Path,
-    *,
-    tasks: Sequence[str] | None = None,
-    episodes: int = 50,
-    first_seed: int = EVALUATION_SEEDS.start,
-    sampling: Sampling = Sampling(),
-    seed: int = 0,
-    videos: bool = True,
-) -> Plan:
-    """What to evaluate; arguments as in `evaluate`.
+def plan_jobs(plan: Plan, tasks: Sequence[Task]) -> list[Job]:
+    """Return everything to do, as jobs."""
+    folder = str(plan.run)
+    agent = load_agent(folder, plan.inference.device)
+    jobs = episode_jobs(agent, folder, tasks, plan.seeds, plan.inference)
+    for task in tasks:
+        if tabled_reference(task, plan.seeds) is None:
+            demonstrations = plan.contents.demonstrations.get(task.name)
+            measure = partial(_reference, task, plan.seeds, demonstrations)
+            jobs.append(Job(name=f"{_REFERENCE}{task.name}", run=measure, cost=REFERENCE_COST))
+        if plan.config.videos:
+            film = partial(_film, folder, task, plan.video_seed, plan.inference)
+            jobs.append(Job(name=f"{_VIDEO}{task.name}", run=film, cost=VIDEO_COST))
+    return [*jobs, *language_jobs(plan)]
 
-    Raises:
-        ValueError: no agent in `run`, an unknown task, seeds that demonstrations may have used.
+
+def _sorted(
+    plan: Plan, tasks: Sequence[Task], outcomes: Sequence[Outcome], problems: Mapping[str, str]
+) -> dict[str, Any]:
+    """Sort the outcomes by what they are about."""
+    failed = {o.name: o.error for o in outcomes if o.error is not None}
+    results: dict[str, Any] = {o.name: o.result for o in outcomes if o.error is None}
+    played = [e for r in results.values() if isinstance(r, list) for e in r]
+    references = {
+        task.name: tabled_reference(task, plan.seeds) or results.get(f"{_REFERENCE}{task.name}")
+        for task in tasks
+    }
+    scores, broken = task_scores(tasks, played, references)
+    return {
+        "tasks": scores,
+        "videos": {r.task: r for r in results.values() if isinstance(r, Video)},
+        "questions": results.get(QUESTIONS),
+        "captions": results.get(CAPTIONS),
+        "text": results.get(TEXT),
+        "problems": {**problems, **broken, **failed},
+        "job_seconds": {outcome.name: outcome.seconds for outcome in outcomes},
+    }
+
+
+def percent(jobs: Sequence[Job], on_progress: OnProgress) -> OnProgress:
+    """Report the progress over all jobs, each weighing what it costs.
+
+    What is done again is not counted.
     """
-    if episodes < 1:
-        raise ValueError(f"episodes must be at least 1, got {episodes}")
-    if first_seed < DEMONSTRATION_SEEDS.stop:
-        raise ValueError(
-            f"seeds below {DEMONSTRATION_SEEDS.stop} are for demonstrations, got {first_seed}"
-        )
-    run, acting = Path(run), make_acting(sampling, seed)
-    contents = run_contents(run, load_agent(str(run), acting.device))
-    wanted = chosen(contents, tasks)
-    return Plan(
-        run=run,
-        names=wanted.tasks,
-        sources=wanted.sources,
-        contents=contents,
-        episodes=episodes,
-        first_seed=first_seed,
-        acting=acting,
-        videos=videos,
-    )
-
-
-def make_acting(sampling: Sampling, seed: int) -> Acting:
-    """In bf16 where there are units for it; asked of the machine, never chosen by a stopwatch."""
-    if torch.cuda.is_available():
-        return Acting(sampling=sampling, seed=seed, device="cuda", precision="bf16")
-    capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])()  # new in PyTorch
-    precision = "bf16" if capabilities.get("amx_bf16") else "fp32"
-    return Acting(sampling=sampling, seed=seed, precision=precision)
-
-
-def percent(jobs: Sequence[Job], progress: Progress) -> Progress:
-    """Progress over all jobs, each weighing what it costs; what is done again is not counted."""
     costs = {job.name: job.cost for job in jobs}
     shares = dict.fromkeys(costs, 0.0)
 
@@ -138,6 +124,71 @@ def percent(jobs: Sequence[Job], progress: Progress) -> Progress:
         if name in shares:
             shares[name] = done / total
         whole = sum(costs[job] * share for job, share in shares.items()) / sum(costs.values())
-        progress(name, round(100 * whole), 100)
+        on_progress(name, round(100 * whole), 100)
 
     return advance
+
+
+def task_scores(
+    tasks: Sequence[Task],
+    episodes: Sequence[EpisodeResult],
+    references: Mapping[str, Reference | None],
+) -> tuple[dict[str, TaskScores], dict[str, str]]:
+    """Put each task's episodes beside its reference, by seed; also return what went wrong."""
+    found, problems = {}, {}
+    for task in tasks:
+        name = task.name
+        own = sorted((e for e in episodes if e.task == name), key=lambda episode: episode.seed)
+        played = [e for e in own if isinstance(e, PlayedEpisode)]
+        failed = {e.seed: e.error for e in own if isinstance(e, FailedEpisode)}
+        reference = references.get(name)
+        if failed:
+            seed, error = next(iter(failed.items()))
+            problems[name] = f"{len(failed)} of {len(own)} episodes failed: seed {seed}: {error}"
+        if played and reference is not None:
+            found[name] = _scores(task, played, failed, reference)
+    return found, problems
+
+
+def _scores(
+    task: Task,
+    played: Sequence[PlayedEpisode],
+    failed: Mapping[int, str],
+    reference: Reference,
+) -> TaskScores:
+    return TaskScores(
+        name=task.name,
+        domain=task.domain,
+        seeds=[episode.seed for episode in played],
+        returns=[episode.episode_return for episode in played],
+        lengths=[episode.length for episode in played],
+        reference=reference,
+        max_episode_steps=task.max_episode_steps,
+        failure_return=task.failure_return,
+        jat_name=task.jat_name,
+        failed=failed,
+    )
+
+
+def _reference(
+    task: Task, seeds: Sequence[int], demonstrations: str | None, progress: JobProgress
+) -> Reference:
+    return measure_reference(task, seeds, demonstrations=demonstrations)
+
+
+def _film(
+    run: str, task: Task, seed: int, inference: InferenceConfig, progress: JobProgress
+) -> Video:
+    film = film_episode(run, task, seed=seed, inference=inference)
+    name = task.name.replace("/", "-").replace(":", "-")
+    path = Path(run) / "videos" / f"{name}.mp4"
+    path.parent.mkdir(exist_ok=True)
+    write_mp4(film, path)
+    return Video(
+        task=task.name,
+        path=path,
+        seed=seed,
+        episode_return=film.episode_return,
+        length=film.length,
+        texts=film.texts,
+    )

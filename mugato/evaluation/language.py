@@ -11,9 +11,9 @@ from mugato.agent import Agent
 from mugato.data.registry import named_like
 from mugato.data.sources.shakespeare import held_out_text, open_shakespeare
 from mugato.evaluation import text as texts
-from mugato.evaluation.episodes import Acting, load_agent
+from mugato.evaluation.config import Plan
+from mugato.evaluation.episodes import InferenceConfig, load_agent
 from mugato.evaluation.pictures import Answers, evaluate_captions, evaluate_questions
-from mugato.evaluation.plan import Plan
 from mugato.system.workers import Job, JobProgress
 
 # How the part of the report is called that a source makes possible.
@@ -49,7 +49,7 @@ def language_jobs(plan: Plan) -> list[Job]:
     return [
         Job(
             name=part,
-            run=partial(_JOBS[part], str(plan.run), source, language_acting(plan.acting)),
+            run=partial(_JOBS[part], str(plan.run), source, language_inference(plan.inference)),
             cost=TEXT_COST if part == TEXT else PICTURES_COST,
         )
         for part, source in scored_sources(plan.sources).items()
@@ -66,29 +66,29 @@ def scored_sources(sources: Sequence[str]) -> dict[str, str]:
     return {part: source for part, source in found.items() if source is not None}
 
 
-def language_acting(acting: Acting) -> Acting:
+def language_inference(inference: InferenceConfig) -> InferenceConfig:
     """On processors in full precision: bits per byte are compared to the third digit."""
-    return acting if acting.device == "cuda" else replace(acting, precision="fp32")
+    return inference if inference.device == "cuda" else replace(inference, precision="fp32")
 
 
-def _questions(run: str, source: str, acting: Acting, progress: JobProgress) -> Answers:
-    agent = load_agent(run, acting.device)
-    return evaluate_questions(agent, task=source, precision=acting.precision, progress=progress)
+def _questions(run: str, source: str, inference: InferenceConfig, progress: JobProgress) -> Answers:
+    agent = load_agent(run, inference.device)
+    return evaluate_questions(agent, task=source, precision=inference.precision, progress=progress)
 
 
-def _captions(run: str, source: str, acting: Acting, progress: JobProgress) -> Answers:
-    agent = load_agent(run, acting.device)
-    return evaluate_captions(agent, task=source, precision=acting.precision, progress=progress)
+def _captions(run: str, source: str, inference: InferenceConfig, progress: JobProgress) -> Answers:
+    agent = load_agent(run, inference.device)
+    return evaluate_captions(agent, task=source, precision=inference.precision, progress=progress)
 
 
-def _text(run: str, source: str, acting: Acting, progress: JobProgress) -> TextFindings:
-    agent = load_agent(run, acting.device)
+def _text(run: str, source: str, inference: InferenceConfig, progress: JobProgress) -> TextFindings:
+    agent = load_agent(run, inference.device)
     play = held_out_text()
     plays = open_shakespeare("train")
     training = [str(plays[i].actions["text"][0]) for i in range(len(plays))]
     scores = {
         "bits_per_byte": texts.bits_per_byte(
-            agent, play, precision=acting.precision, progress=progress
+            agent, play, precision=inference.precision, progress=progress
         ),
         "bz2_bits_per_byte": texts.bz2_bits_per_byte(play),
         "unigram_bits_per_byte": texts.unigram_bits_per_byte(
@@ -101,7 +101,7 @@ def _text(run: str, source: str, acting: Acting, progress: JobProgress) -> TextF
     return TextFindings(
         scores=scores,
         continuations=tuple(
-            _continue(agent, play, place, acting.seed + i) for i, place in enumerate(places)
+            _continue(agent, play, place, inference.seed + i) for i, place in enumerate(places)
         ),
     )
 

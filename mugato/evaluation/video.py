@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from mugato.acting.policy import Policy
-from mugato.evaluation.contents import find_task
-from mugato.evaluation.episodes import Acting, load_agent, named_failures
+from mugato.evaluation.config import find_task
+from mugato.evaluation.episodes import InferenceConfig, load_agent, named_failures
 from mugato.system.files import write_whole
 from mugato.tasks.conform import conform
 from mugato.tasks.task import Task
@@ -60,7 +60,12 @@ class Film:
 
 
 def render_video(
-    agent: str | Path, task: str, *, seed: int, path: Path, acting: Acting = Acting()
+    agent: str | Path,
+    task: str,
+    *,
+    seed: int,
+    path: Path,
+    inference: InferenceConfig = InferenceConfig(),
 ) -> float:
     """Let the agent in a folder play one episode; write the mp4 and return the episode's return.
 
@@ -70,22 +75,24 @@ def render_video(
     """
     if path.suffix != ".mp4":
         raise ValueError(f"videos are mp4 files: {path} does not end in .mp4")
-    load_agent(agent, acting.device).spec(task)
+    load_agent(agent, inference.device).spec(task)
     os.environ.update(rendering_variables())
-    film = film_episode(agent, find_task(task), seed=seed, acting=acting)
+    film = film_episode(agent, find_task(task), seed=seed, inference=inference)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_mp4(film, path)
     return film.episode_return
 
 
-def film_episode(agent: str | Path, task: Task, *, seed: int, acting: Acting = Acting()) -> Film:
+def film_episode(
+    agent: str | Path, task: Task, *, seed: int, inference: InferenceConfig = InferenceConfig()
+) -> Film:
     """Play one episode and keep what it looks like."""
     policy = Policy(
-        load_agent(agent, acting.device),
+        load_agent(agent, inference.device),
         task=task.name,
-        sampling=acting.sampling,
-        seed=acting.seed + seed,
-        precision=acting.precision,
+        sampling=inference.sampling,
+        seed=inference.seed + seed,
+        precision=inference.precision,
     )
     frames = _Frames()
     with closing(_make_env(task)) as env, named_failures(task.name, seed):

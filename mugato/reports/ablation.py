@@ -14,11 +14,10 @@ from mugato.evaluation.ablation import (
     collect_ablation,
 )
 from mugato.evaluation.comparison import Difference
+from mugato.evaluation.config import Plan, find_tasks
 from mugato.evaluation.episodes import load_agent
-from mugato.evaluation.evaluate import Progress, percent
-from mugato.evaluation.findings import find_tasks
+from mugato.evaluation.evaluate import OnProgress, percent
 from mugato.evaluation.jobs import run_episode_jobs
-from mugato.evaluation.plan import Plan
 from mugato.evaluation.results import task_row
 from mugato.reports.markdown import markdown_table
 from mugato.system.files import write_whole
@@ -31,8 +30,7 @@ def ablate(
     plan: Plan,
     *,
     command: str,
-    workers: int = 2,
-    progress: Progress = lambda what, done, total: None,
+    on_progress: OnProgress = lambda what, done, total: None,
 ) -> dict[str, Any]:
     """Play all conditions, write both files into the run's folder; return what the first says.
 
@@ -40,13 +38,13 @@ def ablate(
         ValueError: if no task can be prompted.
     """
     tasks, problems = find_tasks(plan.names)
-    agent = load_agent(str(plan.run), plan.acting.device)
+    agent = load_agent(str(plan.run), plan.inference.device)
     jobs, wrong, remarks = ablation_jobs(plan, agent, tasks)
     outcomes = run_episode_jobs(
-        jobs, workers=workers, environment={}, progress=percent(jobs, progress)
+        jobs, workers=plan.config.workers, environment={}, progress=percent(jobs, on_progress)
     )
     remarks += [f"{name}: {why}" for name, why in problems.items()]
-    data = _data(plan, collect_ablation(plan, tasks, outcomes, wrong, remarks), command, workers)
+    data = _data(plan, collect_ablation(plan, tasks, outcomes, wrong, remarks), command)
     texts = {
         JSON: json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
         MARKDOWN: ablation_markdown(data),
@@ -63,7 +61,7 @@ def ablation_markdown(data: Mapping[str, Any]) -> str:
     return "\n".join(_lines(data)) + "\n"
 
 
-def _data(plan: Plan, found: Ablation, command: str, workers: int) -> dict[str, Any]:
+def _data(plan: Plan, found: Ablation, command: str) -> dict[str, Any]:
     problems: dict[str, str] = {}
     tasks = {
         name: {
@@ -80,12 +78,12 @@ def _data(plan: Plan, found: Ablation, command: str, workers: int) -> dict[str, 
         "tasks": tasks,
         "differences": differences,
         "remarks": [*found.remarks, *problems.values()],
-        "episodes": plan.episodes,
+        "episodes": plan.config.episodes,
         "seeds": [plan.seeds[0], plan.seeds[-1]],
-        "prompts": min(NUM_PROMPTS, plan.episodes),
-        "sampling": vars(plan.acting.sampling),
-        "precision": plan.acting.precision,
-        "workers": workers,
+        "prompts": min(NUM_PROMPTS, plan.config.episodes),
+        "sampling": vars(plan.inference.sampling),
+        "precision": plan.inference.precision,
+        "workers": plan.config.workers,
         "machine": describe_machine(),
         "versions": package_versions(),
         "commit": git_commit(),

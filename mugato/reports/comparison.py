@@ -76,12 +76,12 @@ def _cells(name: str, difference: Difference) -> list[str]:
         name,
         f"{difference.first:.2f}",
         f"{difference.second:.2f}",
-        f"{difference.change:+.2f}{'*' if difference.is_sure else ''}",
+        f"{difference.change:+.2f}{'*' if difference.is_significant else ''}",
         f"{low:+.2f} to {high:+.2f}",
         str(difference.pairs),
     ]
 
 
 def _bar(name: str, difference: Difference) -> Bar:
-    grade = "fair" if not difference.is_sure else "good" if difference.change > 0 else "poor"
+    grade = "fair" if not difference.is_significant else "good" if difference.change > 0 else "poor"
     return Bar(name=name, value=difference.change, interval=difference.interval, grade=grade)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from mugato.evaluation.findings import Findings
 from mugato.evaluation.pictures import Sample
+from mugato.evaluation.results import EvaluationResults
 from mugato.reports.charts import Bar, bar_chart, curves, domain_chart
 from mugato.reports.rows import (
     DOMAIN_HEADER,
@@ -27,7 +27,7 @@ from mugato.reports.rows import (
 
 
 def report_html(
-    data: Mapping[str, Any], findings: Findings, metrics: Sequence[Mapping[str, Any]]
+    data: Mapping[str, Any], findings: EvaluationResults, metrics: Sequence[Mapping[str, Any]]
 ) -> str:
     """Write `report_data`'s dictionary as a page with the findings' pictures and videos."""
     return page("mugato: what the agent can do", "\n".join(_sections(data, findings, metrics)))
@@ -45,7 +45,7 @@ def page(title: str, body: str) -> str:
 
 
 def _sections(
-    data: Mapping[str, Any], findings: Findings, metrics: Sequence[Mapping[str, Any]]
+    data: Mapping[str, Any], findings: EvaluationResults, metrics: Sequence[Mapping[str, Any]]
 ) -> Iterator[str]:
     names = [*data["train"]["tasks"], *data["train"]["sources"]]
     yield "<header><h1>What the agent can do</h1>"

@@ -12,10 +12,9 @@ from mugato.agent import AgentTask
 from mugato.episode import validate
 from mugato.evaluation import ablation
 from mugato.evaluation.ablation import CONDITIONS, NONE, RIGHT, WRONG, ablation_jobs, demonstrations
-from mugato.evaluation.contents import TASKS as OUR_TASKS
-from mugato.evaluation.contents import find_task
+from mugato.evaluation.config import TASKS as OUR_TASKS
+from mugato.evaluation.config import EvaluationConfig, find_task, make_plan
 from mugato.evaluation.episodes import load_agent
-from mugato.evaluation.evaluate import make_plan
 from mugato.evaluation.scores import Reference
 from mugato.recording.recorder import record
 from mugato.reports.ablation import ablate, ablation_markdown
@@ -42,7 +41,7 @@ def write_config(folder, tasks, demonstrations=None):
 
 
 def jobs_of(run, episodes=6):
-    plan = make_plan(run, episodes=episodes, videos=False)
+    plan = make_plan(run, EvaluationConfig(episodes=episodes, videos=False))
     agent = load_agent(str(run), "cpu")
     return ablation_jobs(plan, agent, [find_task(name) for name in plan.names])
 
@@ -64,7 +63,9 @@ def test_without_an_expert_the_data_sets_demonstrations_serve_however_few(run, m
     jobs, wrong, remarks = jobs_of(run)
     assert wrong == {"guess": "riddle", "riddle": "guess"} and not remarks
     for name in (f"guess, {RIGHT}", f"riddle, {WRONG}"):
-        prompts = [job.run.acting.prompt.name for job in jobs if job.name.startswith(f"{name}, ")]
+        prompts = [
+            job.run.inference.prompt.name for job in jobs if job.name.startswith(f"{name}, ")
+        ]
         assert prompts == ["guesses-v0 episode 0", "guesses-v0 episode 1"]
 
 
@@ -96,8 +97,8 @@ def test_a_task_without_a_reference_does_not_end_the_others(run, monkeypatch):
     monkeypatch.setitem(
         OUR_TASKS, "guess", dataclasses.replace(guess_task(), make_expert=only_demonstrates)
     )
-    plan = make_plan(run, episodes=2, sampling=GREEDY, videos=False)
-    data = ablate(plan, command="mugato ablate run", workers=1)
+    plan = make_plan(run, EvaluationConfig(episodes=2, sampling=GREEDY, videos=False, workers=1))
+    data = ablate(plan, command="mugato ablate run")
     assert set(data["tasks"]) == {"riddle"}
     reason = "the expert gave up at all 2 seeds"
     assert f"guess: left out: no reference: guess: {reason}" in data["remarks"]
@@ -112,7 +113,8 @@ def only_demonstrates(env):
 def test_a_fault_that_each_condition_finds_is_told_once(run, monkeypatch):
     clumsy = Reference(expert=1.0, random=1.0)
     monkeypatch.setattr(ablation, "tabled_reference", lambda task, seeds: clumsy)
-    data = ablate(make_plan(run, episodes=2, videos=False), command="", workers=1)
+    plan = make_plan(run, EvaluationConfig(episodes=2, videos=False, workers=1))
+    data = ablate(plan, command="")
     assert data["remarks"] == [
         f"{name}: left out: its expert is no better than chance" for name in ("guess", "riddle")
     ]
@@ -123,9 +125,9 @@ def test_each_condition_plays_all_seeds_once(run):
     assert wrong == {"guess": "riddle", "riddle": "guess"} and not remarks
     for condition in CONDITIONS:
         work = [j.run for j in jobs if j.name.startswith(f"guess, {condition}, ")]
-        seeds = [a.seed for w in work for a in w.assignments]
+        seeds = [a.seed for w in work for a in w.requests]
         assert sorted(seeds) == list(range(3_000_000, 3_000_006))
-        prompts = [w.acting.prompt for w in work]
+        prompts = [w.inference.prompt for w in work]
         assert len(work) == (1 if condition == NONE else 4)
         names = {p.name.partition(",")[0] for p in prompts if p is not None}
         assert names == {NONE: set(), RIGHT: {"guess"}, WRONG: {"riddle"}}[condition]
@@ -133,8 +135,8 @@ def test_each_condition_plays_all_seeds_once(run):
 
 def test_the_command_writes_all_three_conditions(run):
     # Untrained weights tell little of a prompt: let the likeliest action win.
-    plan = make_plan(run, episodes=6, sampling=GREEDY, videos=False)
-    data = ablate(plan, command="mugato ablate run", workers=1)
+    plan = make_plan(run, EvaluationConfig(episodes=6, sampling=GREEDY, videos=False, workers=1))
+    data = ablate(plan, command="mugato ablate run")
     assert data == json.loads((run / "ablation.json").read_text())
     for name in ("guess", "riddle"):
         conditions = data["tasks"][name]["conditions"]

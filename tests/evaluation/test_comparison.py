@@ -42,7 +42,7 @@ def test_pairs_make_small_changes_sure():
     better = luck + np.random.default_rng(1).normal(0.5, 0.2, len(SEEDS))
     found = compare(report(luck.tolist()), report(better.tolist())).tasks["walk"]
     assert found.change == pytest.approx((better - luck).mean() / 10)
-    assert found.is_sure and found.pairs == 40
+    assert found.is_significant and found.pairs == 40
     unpaired = scores.interval(better / 10)
     assert found.interval[1] - found.interval[0] < (unpaired[1] - unpaired[0]) / 3
 

@@ -7,9 +7,9 @@ import pytest
 from mugato.acting.sampling import Sampling
 from mugato.agent import AgentTask
 from mugato.evaluation.episodes import (
-    Acting,
-    Assignment,
+    EpisodeRequest,
     FailedEpisode,
+    InferenceConfig,
     PlayedEpisode,
     load_agent,
     play_episodes,
@@ -40,7 +40,7 @@ def cart_pole_agent():
 
 
 def play(agent, task, seeds, **options):
-    return play_episodes(agent, [Assignment(task=task, seed=seed) for seed in seeds], **options)
+    return play_episodes(agent, [EpisodeRequest(task=task, seed=seed) for seed in seeds], **options)
 
 
 @pytest.mark.parametrize("max_envs", [7, 3])
@@ -58,7 +58,7 @@ def test_tasks_that_look_alike_step_together(history):
     spec = spec_of(Guess.observation_space, Guess.action_space)
     agent = tiny_agent({"guess": spec, "riddle": spec}, history=history)
     tasks = [guess_task(), guess_task("riddle")]
-    mixed = [Assignment(task=task, seed=seed) for seed in SEEDS for task in tasks]
+    mixed = [EpisodeRequest(task=task, seed=seed) for seed in SEEDS for task in tasks]
     together = play_episodes(agent, mixed, max_envs=4)
     assert [(e.task, e.seed) for e in together] == [(a.task.name, a.seed) for a in mixed]
     assert together[::2] == play(agent, tasks[0], SEEDS, max_envs=1)
@@ -70,7 +70,7 @@ def test_tasks_that_differ_in_their_specs_are_refused():
     agent = tiny_agent({"guess": spec})
     tasks = {**agent.tasks, "riddle": AgentTask(spec=spec, history=1)}
     agent = dataclasses.replace(agent, tasks=tasks)
-    mixed = [Assignment(task=guess_task(name), seed=3_000_000) for name in ("guess", "riddle")]
+    mixed = [EpisodeRequest(task=guess_task(name), seed=3_000_000) for name in ("guess", "riddle")]
     with pytest.raises(ValueError, match="guess and riddle cannot step together"):
         play_episodes(agent, mixed)
 
@@ -84,8 +84,8 @@ def test_a_return_is_the_undiscounted_sum_of_rewards(agent):
 
 def test_sampled_actions_repeat_under_a_seed_and_differ_under_another(agent):
     def acted(seed):
-        acting = Acting(sampling=Sampling(temperature=1.0), seed=seed)
-        return play(agent, guess_task(), SEEDS, acting=acting)
+        inference = InferenceConfig(sampling=Sampling(temperature=1.0), seed=seed)
+        return play(agent, guess_task(), SEEDS, inference=inference)
 
     assert acted(0) == acted(0)
     assert acted(0) != acted(1)

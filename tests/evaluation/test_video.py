@@ -5,7 +5,7 @@ import pytest
 from imageio_ffmpeg import count_frames_and_secs, read_frames
 
 from mugato.evaluation import video as videos
-from mugato.evaluation.episodes import Assignment, PlayedEpisode, load_agent, play_episodes
+from mugato.evaluation.episodes import EpisodeRequest, PlayedEpisode, load_agent, play_episodes
 from mugato.evaluation.video import (
     Film,
     film_episode,
@@ -34,8 +34,8 @@ def test_the_video_shows_the_episode_of_its_seed(folder, monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "egl")  # no need to probe for CartPole
     path = folder / "cartpole.mp4"
     returned = render_video(folder, "cartpole", seed=2_000_001, path=path)
-    assignment = Assignment(task=TASKS["cartpole"], seed=2_000_001)
-    [played] = play_episodes(load_agent(str(folder), "cpu"), [assignment])
+    request = EpisodeRequest(task=TASKS["cartpole"], seed=2_000_001)
+    [played] = play_episodes(load_agent(str(folder), "cpu"), [request])
     assert isinstance(played, PlayedEpisode) and returned == played.episode_return
     meta = next(read_frames(str(path)))
     assert meta["size"] == (288, 192) and meta["codec"] == "h264"
