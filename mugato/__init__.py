@@ -1,6 +1,7 @@
 """mugato: one sequence model that plays, moves, looks, answers and writes.
 
-The public names, each imported when it is first asked for: recording, for one, needs no PyTorch.
+`record` demonstrations, `train` an agent, `evaluate` it, `compare` two, and act with a `Policy`.
+The public names are imported when they are first asked for: recording, for one, needs no PyTorch.
 Nothing inside the package imports from here.
 """
 
@@ -9,45 +10,90 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mugato.acting.policy import Policy
+    from mugato.agent import Agent, AgentTask
+    from mugato.data.config import DatasetConfig
     from mugato.episode import Episode
+    from mugato.evaluation.comparison import Comparison, compare
+    from mugato.evaluation.config import EvaluationConfig
+    from mugato.evaluation.evaluate import evaluate
+    from mugato.evaluation.results import EvaluationResults
     from mugato.model.config import GatoConfig
     from mugato.model.gato import Gato
-    from mugato.spec import spec_of
+    from mugato.recording.recorder import RecordConfig, record
+    from mugato.reports.report import write_report
+    from mugato.spec import Spec, spec_of
+    from mugato.tasks.gymnasium_task import gymnasium_task
+    from mugato.tasks.registry import get_task
     from mugato.tasks.task import Task
-    from mugato.tokens.batch import Batch
+    from mugato.tokens.batch import Batch, ModelInput
     from mugato.tokens.packing import pack, pad
     from mugato.tokens.sequence import TokenSequence
     from mugato.tokens.timesteps import Timesteps
     from mugato.tokens.tokenizer import Tokenizer
+    from mugato.training.config import TokenizerConfig, TrainConfig
+    from mugato.training.optimizer import OptimizerConfig
+    from mugato.training.run import train
 
-_MODULES = {
-    "Batch": "mugato.tokens.batch",
-    "Episode": "mugato.episode",
-    "Gato": "mugato.model.gato",
-    "GatoConfig": "mugato.model.config",
-    "Policy": "mugato.acting.policy",
-    "Task": "mugato.tasks.task",
-    "TokenSequence": "mugato.tokens.sequence",
-    "Timesteps": "mugato.tokens.timesteps",
-    "Tokenizer": "mugato.tokens.tokenizer",
-    "pack": "mugato.tokens.packing",
-    "pad": "mugato.tokens.packing",
-    "spec_of": "mugato.spec",
+_NAMES = {
+    "acting.policy": ("Policy",),
+    "agent": ("Agent", "AgentTask"),
+    "data.config": ("DatasetConfig",),
+    "episode": ("Episode",),
+    "evaluation.comparison": ("Comparison", "compare"),
+    "evaluation.config": ("EvaluationConfig",),
+    "evaluation.evaluate": ("evaluate",),
+    "evaluation.results": ("EvaluationResults",),
+    "model.config": ("GatoConfig",),
+    "model.gato": ("Gato",),
+    "recording.recorder": ("RecordConfig", "record"),
+    "reports.report": ("write_report",),
+    "spec": ("Spec", "spec_of"),
+    "tasks.gymnasium_task": ("gymnasium_task",),
+    "tasks.registry": ("get_task",),
+    "tasks.task": ("Task",),
+    "tokens.batch": ("Batch", "ModelInput"),
+    "tokens.packing": ("pack", "pad"),
+    "tokens.sequence": ("TokenSequence",),
+    "tokens.timesteps": ("Timesteps",),
+    "tokens.tokenizer": ("Tokenizer",),
+    "training.config": ("TokenizerConfig", "TrainConfig"),
+    "training.optimizer": ("OptimizerConfig",),
+    "training.run": ("train",),
 }
+_MODULES = {name: f"mugato.{module}" for module, names in _NAMES.items() for name in names}
 
 __all__ = [
+    "Agent",
+    "AgentTask",
     "Batch",
+    "Comparison",
+    "DatasetConfig",
     "Episode",
+    "EvaluationConfig",
+    "EvaluationResults",
     "Gato",
     "GatoConfig",
+    "ModelInput",
+    "OptimizerConfig",
     "Policy",
+    "RecordConfig",
+    "Spec",
     "Task",
     "Timesteps",
     "TokenSequence",
     "Tokenizer",
+    "TokenizerConfig",
+    "TrainConfig",
+    "compare",
+    "evaluate",
+    "get_task",
+    "gymnasium_task",
     "pack",
     "pad",
+    "record",
     "spec_of",
+    "train",
+    "write_report",
 ]
 
 

@@ -22,8 +22,6 @@ ROWS = [
 ROW = {room: number for number, rooms in enumerate(ROWS) for room in rooms}
 SIBLINGS = {("model", "data"), ("tasks", "acting"), ("recording", "training")}
 MAX_LOOSE_FILES = 5
-# Arrows that climb until these files are taken apart.
-CLIMBING = {"data/formats/minari/write.py"}
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -44,9 +42,7 @@ def imported_modules(file: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
-def test_imports_point_down(file, request):
-    if str(file.relative_to(ROOT)) in CLIMBING:
-        request.applymarker(pytest.mark.xfail(strict=True))
+def test_imports_point_down(file):
     for module in imported_modules(file):
         assert module != "mugato", f"{file} imports the package's front"
         here, there = room_of(file), module.split(".")[1]

@@ -12,7 +12,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from mugato.evaluation.config import EvaluationConfig
-    from mugato.recording.recorder import RecordReport
+    from mugato.recording.recorder import RecordConfig, RecordReport
     from mugato.tasks.task import Task
 
 console = Console()
@@ -48,7 +48,7 @@ def status(what: str, *, quiet: bool = False) -> Iterator[None]:
         yield
 
 
-def record(tasks: Sequence["Task"], options: Mapping[str, Any]) -> None:
+def record(tasks: Sequence["Task"], config: "RecordConfig") -> None:
     """Record tasks one after the other, with a progress bar each.
 
     Raises:
@@ -57,7 +57,7 @@ def record(tasks: Sequence["Task"], options: Mapping[str, Any]) -> None:
     failed = {}
     for task in tasks:
         try:
-            _record(task, options)
+            _record(task, config)
         except (ValueError, ImportError) as error:
             if len(tasks) == 1:
                 raise
@@ -69,10 +69,10 @@ def record(tasks: Sequence["Task"], options: Mapping[str, Any]) -> None:
         raise ValueError(f"{len(failed)} of {len(tasks)} not recorded: {', '.join(failed)}")
 
 
-def _record(task: "Task", options: Mapping[str, Any]) -> None:
+def _record(task: "Task", config: "RecordConfig") -> None:
     from mugato.recording.recorder import record as record_task
 
-    kept, total = 0, options.get("episodes") or task.episodes
+    kept, total = 0, config.episodes or task.episodes
     try:
         with _bar() as bar:
             bar_id = bar.add_task(f"recording {task.name}", total=total)
@@ -82,10 +82,10 @@ def _record(task: "Task", options: Mapping[str, Any]) -> None:
                 kept = episodes
                 bar.update(bar_id, completed=kept)
 
-            report = record_task(task, progress=show, **options)
+            report = record_task(task, config, on_progress=show)
     except BaseException:
         if kept:
-            how = " without --overwrite" if options.get("overwrite") else ""
+            how = " without --overwrite" if config.overwrite else ""
             console.print(
                 f"{task.name}: {kept} of {total} episodes are kept; the same command{how} goes on "
                 "from there, --overwrite begins anew",

@@ -1,15 +1,15 @@
 """`mugato record`: expert demonstrations as Minari data sets."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from mugato.cli import display
-from mugato.training.presets import preset as preset_of
-
-if TYPE_CHECKING:
-    from mugato.tasks.task import Task
+from mugato.recording.recorder import RecordConfig
+from mugato.tasks.gymnasium_task import gymnasium_task
+from mugato.tasks.registry import TASKS, get_task
+from mugato.tasks.task import Task
 
 
 def record(
@@ -19,15 +19,7 @@ def record(
     preset: str | None = None,
     env: str | None = None,
     expert: str | None = None,
-    episodes: int | None = None,
-    dataset: str | None = None,
-    workers: int = 2,
-    first_seed: int = 0,
-    action_noise: float | None = None,
-    keep_failures: bool = False,
-    keep_above: float | None = None,
-    jpeg: bool = False,
-    overwrite: bool = False,
+    config: Annotated[RecordConfig, tyro.conf.arg(name="")] = RecordConfig(workers=2),
 ) -> None:
     """Record expert demonstrations as Minari data sets; what was interrupted goes on.
 
@@ -41,71 +33,52 @@ def record(
         preset: record every task of this preset that was not recorded yet.
         env: any registered Gymnasium environment instead of a task.
         expert: with --env: "package.module:function", from observation to action.
-        episodes: demonstrations per task; the task's own number if not given.
-        dataset: Minari id to write to; the task's own if not given.
-        workers: processes.
-        first_seed: first episode seed. Keep below 1,000,000: tuning and evaluation start there.
-        action_noise: share of executed actions that stray from the expert's, which stay recorded.
-        keep_failures: keep episodes in which the expert failed.
-        keep_above: keep episodes above this share of the expert's mean return (the paper: 0.8),
-            where 0 is the mean return of random actions.
-        jpeg: store pictures as lossy JPEG: smaller, but not what the expert saw.
-        overwrite: begin anew, and replace a data set that exists.
+        config: how to record.
     """
-    from mugato.tasks.gymnasium_task import gymnasium_task
-    from mugato.tasks.registry import TASKS, get_task
-
     if task == ("list",):
         display.tasks(TASKS.values())
         return
     if sum((env is not None, domain is not None, preset is not None, bool(task))) != 1:
         raise ValueError("name either tasks, or --domain, or --preset, or --env")
-    options: dict[str, Any] = {
-        "episodes": episodes, "dataset_id": dataset, "workers": workers, "first_seed": first_seed,
-        "action_noise": action_noise, "keep_failures": keep_failures, "keep_above": keep_above,
-        "jpeg": jpeg, "overwrite": overwrite,
-    }  # fmt: skip
     if env is not None:
-        if expert is None or dataset is None:
+        if expert is None or config.dataset is None:
             raise ValueError("--env needs --expert package.module:function and --dataset NAME")
         tasks = [gymnasium_task(env, expert=expert)]
     elif domain is not None:
-        tasks = unrecorded(domain_tasks(domain), overwrite=overwrite)
+        tasks = unrecorded(domain_tasks(domain), overwrite=config.overwrite)
     elif preset is not None:
-        tasks = unrecorded(preset_tasks(preset), overwrite=overwrite)
+        tasks = unrecorded(preset_tasks(preset), overwrite=config.overwrite)
     else:
         tasks = [get_task(name) for name in task]
-    if dataset is not None and len(tasks) != 1:
+    if config.dataset is not None and len(tasks) != 1:
         raise ValueError(f"--dataset names one data set, but there are {len(tasks)} tasks")
     if not tasks:
         display.console.print("All of it is recorded; --overwrite begins anew")
-    display.record(tasks, options)
+    display.record(tasks, config)
 
 
-def unrecorded(tasks: Sequence["Task"], *, overwrite: bool = False) -> list["Task"]:
-    """The tasks whose own data set is not complete yet, or where it may be overwritten, all."""
-    from mugato.data.formats.minari.write import is_recorded
+def unrecorded(tasks: Sequence[Task], *, overwrite: bool = False) -> list[Task]:
+    """Return the tasks whose own data set is not complete yet; all, if it may be overwritten."""
+    from mugato.recording.unfinished import is_recorded
 
     return [task for task in tasks if overwrite or not is_recorded(task.dataset_id)]
 
 
-def preset_tasks(name: str) -> list["Task"]:
-    """The preset's tasks that learn from our own demonstrations."""
-    from mugato.tasks.registry import get_task
+def preset_tasks(name: str) -> list[Task]:
+    """Return the preset's tasks that learn from our own demonstrations."""
+    from mugato.training.presets import preset as preset_of
     from mugato.training.setup import is_task
 
     datasets = preset_of(name).datasets
     return [get_task(d.name) for d in datasets if is_task(d) and d.demonstrations is None]
 
 
-def domain_tasks(name: str) -> list["Task"]:
-    """The domain's tasks that have an expert.
+def domain_tasks(name: str) -> list[Task]:
+    """Return the domain's tasks that have an expert.
 
     Raises:
         ValueError: for an unknown domain, listing the known ones, or one without experts.
     """
-    from mugato.tasks.registry import TASKS
-
     domains = sorted({task.domain for task in TASKS.values()})
     if name not in domains:
         raise ValueError(f"no domain {name!r}; there are {', '.join(domains)}")

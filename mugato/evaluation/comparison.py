@@ -81,12 +81,18 @@ def read_report(run: Path) -> dict[str, Any]:
     return data
 
 
-def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
-    """Pair what both reports played.
+def compare(
+    first: str | Path | Mapping[str, Any], second: str | Path | Mapping[str, Any]
+) -> Comparison:
+    """Pair what two evaluated runs played.
+
+    Args:
+        first, second: folders of runs, their `report.json`, or what it says.
 
     Raises:
-        ValueError: if there is no task with a score and seeds in common.
+        ValueError: no report, or no task with a score and seeds in common.
     """
+    first, second = _numbers(first), _numbers(second)
     remarks = list(_only_in_one(first["tasks"], second["tasks"]))
     pairs: dict[str, Float[np.ndarray, "pairs 2"]] = {}
     for name in (name for name in first["tasks"] if name in second["tasks"]):
@@ -106,6 +112,10 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
         overall={kind: difference(list(pairs.values()), kind) for kind in AGGREGATES},
         remarks=remarks,
     )
+
+
+def _numbers(report: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
+    return report if isinstance(report, Mapping) else read_report(Path(report))
 
 
 def _pair(name: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> np.ndarray:

@@ -26,7 +26,7 @@ from mugato.tasks.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
+class AcceptanceCriteria:
     """What makes an episode a demonstration, and how it is kept.
 
     Attributes:
@@ -55,7 +55,7 @@ class Demonstration:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dropped:
+class RejectedEpisode:
     """A seed whose episode is no demonstration.
 
     Attributes:
@@ -68,7 +68,9 @@ class Dropped:
     reason: str
 
 
-def demonstrate(task: Task, env: gymnasium.Env, seed: int, terms: Terms) -> Demonstration | Dropped:
+def demonstrate(
+    task: Task, env: gymnasium.Env, seed: int, criteria: AcceptanceCriteria
+) -> Demonstration | RejectedEpisode:
     """Let the expert play one episode.
 
     Errors of the expert or the environment in it, and a return too low, drop it.
@@ -85,7 +87,7 @@ def demonstrate(task: Task, env: gymnasium.Env, seed: int, terms: Terms) -> Demo
             max_episode_steps=task.max_episode_steps,
             action_noise=task.action_noise,
         )
-        dropped = _too_low(task, rollout, terms)
+        dropped = _too_low(task, rollout, criteria)
         if dropped is not None:
             return dropped
         parts = _stacked(env, rollout)
@@ -93,10 +95,10 @@ def demonstrate(task: Task, env: gymnasium.Env, seed: int, terms: Terms) -> Demo
         raise ValueError(f"{task.name}, seed {seed}: {error}") from error
     except Exception as error:
         cause = type(error).__name__
-        return Dropped(seed=seed, cause=cause, reason=f"{cause}: {one_line(error)}"[:200])
+        return RejectedEpisode(seed=seed, cause=cause, reason=f"{cause}: {one_line(error)}"[:200])
     spec = spec_of(env.observation_space, env.action_space)
     validate(episode_of(SimpleNamespace(**parts), spec, name=f"{task.name}, seed {seed}"), spec)
-    if terms.jpeg:
+    if criteria.jpeg:
         parts["observations"] = with_jpeg(env.observation_space, parts["observations"])
         parts["actions"] = with_jpeg(env.action_space, parts["actions"])
     arrays = episode_arrays(terminated=rollout.terminated, **parts)
@@ -108,9 +110,11 @@ def demonstrate(task: Task, env: gymnasium.Env, seed: int, terms: Terms) -> Demo
     )
 
 
-def demonstrate_in_worker(pickled_task: bytes, seed: int, terms: Terms) -> Demonstration | Dropped:
+def demonstrate_in_worker(
+    pickled_task: bytes, seed: int, criteria: AcceptanceCriteria
+) -> Demonstration | RejectedEpisode:
     """Do the same in a process that makes the environment once: some take a second to make."""
-    return demonstrate(*_task_and_env(pickled_task), seed, terms)
+    return demonstrate(*_task_and_env(pickled_task), seed, criteria)
 
 
 @lru_cache(maxsize=1)
@@ -151,13 +155,13 @@ def _(space: spaces.Text, values: list, where: str) -> list[str]:
     return [conform(space, value, where) for value in values]
 
 
-def _too_low(task: Task, rollout: Rollout, terms: Terms) -> Dropped | None:
+def _too_low(task: Task, rollout: Rollout, criteria: AcceptanceCriteria) -> RejectedEpisode | None:
     seed, returned = rollout.seed, rollout.episode_return
-    if not (terms.keep_failures or task.succeeded(returned)):
-        return Dropped(seed=seed, cause="failed", reason=f"failed with return {returned:g}")
-    if terms.min_return is not None and not returned >= terms.min_return:
-        reason = f"returned {returned:g}, less than {terms.min_return:g}"
-        return Dropped(seed=seed, cause="return too low", reason=reason)
+    if not (criteria.keep_failures or task.succeeded(returned)):
+        return RejectedEpisode(seed=seed, cause="failed", reason=f"failed with return {returned:g}")
+    if criteria.min_return is not None and not returned >= criteria.min_return:
+        reason = f"returned {returned:g}, less than {criteria.min_return:g}"
+        return RejectedEpisode(seed=seed, cause="return too low", reason=reason)
     return None
 
 

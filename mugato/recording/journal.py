@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from mugato.data.formats.minari.layout import StoredArray
-from mugato.recording.demonstrate import Demonstration, Dropped
+from mugato.recording.demonstrate import Demonstration, RejectedEpisode
 
 # Checksum of what follows, then the lengths of a JSON object and of the bytes after it.
 _HEAD = struct.Struct("<IQQ")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class DemonstrationHeader:
     """A demonstration without its arrays."""
 
     seed: int
@@ -51,7 +51,7 @@ class Journal:
             ValueError: another process has it open.
         """
         self.path = path
-        self.outcomes: list[Kept | Dropped] = []
+        self.outcomes: list[DemonstrationHeader | RejectedEpisode] = []
         self._places: list[int] = []  # where the demonstrations lie
         self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
         try:
@@ -63,15 +63,15 @@ class Journal:
             self._file.close()
             raise
 
-    def append(self, outcome: Demonstration | Dropped) -> None:
+    def append(self, outcome: Demonstration | RejectedEpisode) -> None:
         """Add the outcome of the next seed; when this returns it outlives the process."""
         place = self._file.tell()
         match outcome:
-            case Dropped():
+            case RejectedEpisode():
                 self._write({"dropped": asdict(outcome)})
                 self.outcomes.append(outcome)
             case Demonstration(seed=seed, timesteps=n, episode_return=value):
-                kept = Kept(seed=seed, timesteps=n, episode_return=value)
+                kept = DemonstrationHeader(seed=seed, timesteps=n, episode_return=value)
                 arrays = {path: _outline(array) for path, array in outcome.arrays.items()}
                 parts = [part for array in outcome.arrays.values() for part in array.parts]
                 self._write({"kept": asdict(kept), "arrays": arrays}, b"".join(parts))
@@ -125,9 +125,9 @@ class Journal:
                 return head[0]["settings"]
             about, _ = entry
             if "dropped" in about:
-                self.outcomes.append(Dropped(**about["dropped"]))
+                self.outcomes.append(RejectedEpisode(**about["dropped"]))
             else:
-                self.outcomes.append(Kept(**about["kept"]))
+                self.outcomes.append(DemonstrationHeader(**about["kept"]))
                 self._places.append(place)
 
     def _next(self) -> tuple[dict[str, Any], bytes] | None:

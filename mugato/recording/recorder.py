@@ -19,15 +19,16 @@ import numpy as np
 from minari.serialization import serialize_space
 
 from mugato.data.formats.minari.read import complete_dataset_id, dataset_folder
-from mugato.data.formats.minari.write import check_may_write, finish_recording, unfinished_recording
-from mugato.recording.demonstrate import Demonstration, Dropped, Terms
-from mugato.recording.journal import Journal, Kept
+from mugato.recording.demonstrate import AcceptanceCriteria, Demonstration, RejectedEpisode
+from mugato.recording.journal import DemonstrationHeader, Journal
+from mugato.recording.unfinished import check_may_write, finish_recording, unfinished_recording
 from mugato.recording.workers import endless_demonstrations
 from mugato.tasks.references import reference
+from mugato.tasks.registry import get_task
 from mugato.tasks.rollout import perturb
 from mugato.tasks.task import DEMONSTRATION_SEEDS, Task
 
-Progress = Callable[[int, int], None]  # called after each episode with (kept, dropped)
+OnProgress = Callable[[int, int], None]  # called after each episode with (kept, dropped)
 
 # Recording gives up when this many more seeds have failed than succeeded.
 MAX_EXCESS_FAILURES = 20
@@ -63,33 +64,48 @@ class RecordReport:
         return sum(self.returns) / len(self.returns)
 
 
-def record(
-    task: Task,
-    *,
-    episodes: int | None = None,
-    dataset_id: str | None = None,
-    workers: int = 1,
-    first_seed: int = 0,
-    action_noise: float | None = None,
-    keep_failures: bool = False,
-    keep_above: float | None = None,
-    jpeg: bool = False,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> RecordReport:
-    """Write `episodes` demonstrations to a Minari data set, or finish what was begun.
+@dataclass(frozen=True, kw_only=True)
+class RecordConfig:
+    """How to record demonstrations.
 
-    Args:
-        episodes, action_noise: the task's own where None.
-        dataset_id: a Minari id, "-v0" is added where it has no version; the task's own where None.
+    Attributes:
+        episodes: demonstrations; the task's own number if None.
+        dataset: Minari id to write to, "-v0" is added where it has no version; the task's own if
+            None.
         workers: processes; with 1 everything happens in this one. More need a main module that can
             be imported (`if __name__ == "__main__":`), as ever with spawned processes.
-        keep_failures: keep episodes whose return is a failure; errors are always dropped.
-        keep_above: drop episodes below this share of the way from the random to the expert's mean
-            return; the paper keeps those above 0.8 (Reed et al. 2022, §3.1).
-        jpeg: store pictures as lossy JPEG.
+        first_seed: first episode seed. Keep below 1,000,000: tuning and evaluation start there.
+        action_noise: share of executed actions that stray from the expert's, which stay recorded;
+            the task's own if None.
+        keep_failures: keep episodes in which the expert failed; errors are always dropped.
+        keep_above: keep episodes above this share of the expert's mean return, where 0 is the mean
+            return of random actions; the paper keeps those above 0.8 (Reed et al. 2022, §3.1).
+        jpeg: store pictures as lossy JPEG: smaller, but not what the expert saw.
         overwrite: begin anew, and replace a data set that exists.
-        progress: called in this process after each episode with (kept, dropped).
+    """
+
+    episodes: int | None = None
+    dataset: str | None = None
+    workers: int = 1
+    first_seed: int = 0
+    action_noise: float | None = None
+    keep_failures: bool = False
+    keep_above: float | None = None
+    jpeg: bool = False
+    overwrite: bool = False
+
+
+def record(
+    task: Task | str,
+    config: RecordConfig = RecordConfig(),
+    *,
+    on_progress: OnProgress | None = None,
+) -> RecordReport:
+    """Write demonstrations of a task to a Minari data set, or finish what was begun.
+
+    Args:
+        task: one of our tasks by name, or a task of your own.
+        on_progress: called in this process after each episode with (kept, dropped).
 
     Raises:
         ValueError: no expert, bad arguments, an existing data set without `overwrite`, one that is
@@ -98,28 +114,35 @@ def record(
         ImportError: a package of the task's domain is missing.
     """
     started = time.perf_counter()
-    task = _with_overrides(task, episodes, action_noise)
-    dataset_id = complete_dataset_id(dataset_id or task.dataset_id)
-    _check(task, workers, first_seed)
-    min_return = None if keep_above is None else _min_return(task, keep_above)
-    terms = Terms(keep_failures=keep_failures, min_return=min_return, jpeg=jpeg)
-    check_may_write(dataset_id, overwrite=overwrite)
-    tally = _Tally(task=task, progress=progress)
+    task = _with_overrides(get_task(task) if isinstance(task, str) else task, config)
+    dataset_id = complete_dataset_id(config.dataset or task.dataset_id)
+    _check(task, config)
+    check_may_write(dataset_id, overwrite=config.overwrite)
+    tally = _Tally(task=task, on_progress=on_progress)
     with closing(task.make_env()) as env:
-        _check_noise(task, env)
-        settings = {**_settings(task, env, first_seed), **vars(terms)}
-        with unfinished_recording(dataset_id, settings, overwrite=overwrite) as journal:
-            continued = tally.take_over(journal)
-            if not tally.complete:
-                with endless_demonstrations(
-                    task, env, terms, workers=workers, first_seed=first_seed + continued
-                ) as outcomes:
-                    tally.record(outcomes, journal)
-            finish_recording(
-                journal, dataset_id, env, episodes=task.episodes, **tally.metadata(keep_above)
-            )
+        continued = _record_in(env, task, dataset_id, config, tally)
     seconds = time.perf_counter() - started
     return tally.report(dataset_id, continued=continued, seconds=seconds)
+
+
+def _record_in(
+    env: gymnasium.Env, task: Task, dataset_id: str, config: RecordConfig, tally: "_Tally"
+) -> int:
+    """Record until there are enough; return how many seeds an earlier call had tried."""
+    _check_noise(task, env)
+    criteria = _criteria(task, config)
+    settings = {**_settings(task, env, config.first_seed), **vars(criteria)}
+    with unfinished_recording(dataset_id, settings, overwrite=config.overwrite) as journal:
+        continued = tally.take_over(journal)
+        if not tally.complete:
+            first_seed = config.first_seed + continued
+            with endless_demonstrations(
+                task, env, criteria, workers=config.workers, first_seed=first_seed
+            ) as outcomes:
+                tally.record(outcomes, journal)
+        metadata = tally.metadata(config.keep_above)
+        finish_recording(journal, dataset_id, env, episodes=task.episodes, **metadata)
+    return continued
 
 
 @dataclass(kw_only=True)
@@ -127,9 +150,9 @@ class _Tally:
     """What came of the seeds so far."""
 
     task: Task
-    progress: Progress | None
+    on_progress: OnProgress | None
     returns: list[float] = field(default_factory=list)
-    dropped: list[Dropped] = field(default_factory=list)
+    dropped: list[RejectedEpisode] = field(default_factory=list)
     timesteps: int = 0
 
     @property
@@ -148,7 +171,7 @@ class _Tally:
             self._show()
         return taken
 
-    def record(self, outcomes: Iterable[Demonstration | Dropped], journal: Journal) -> None:
+    def record(self, outcomes: Iterable[Demonstration | RejectedEpisode], journal: Journal) -> None:
         """Keep demonstrations until there are enough."""
         for outcome in outcomes:
             journal.append(outcome)
@@ -190,8 +213,8 @@ class _Tally:
             },
         }
 
-    def _count(self, outcome: Demonstration | Kept | Dropped) -> None:
-        if not isinstance(outcome, Dropped):
+    def _count(self, outcome: Demonstration | DemonstrationHeader | RejectedEpisode) -> None:
+        if not isinstance(outcome, RejectedEpisode):
             self.returns.append(outcome.episode_return)
             self.timesteps += outcome.timesteps
             return
@@ -204,15 +227,22 @@ class _Tally:
             )
 
     def _show(self) -> None:
-        if self.progress is not None:
-            self.progress(len(self.returns), len(self.dropped))
+        if self.on_progress is not None:
+            self.on_progress(len(self.returns), len(self.dropped))
 
 
-def _with_overrides(task: Task, episodes: int | None, action_noise: float | None) -> Task:
+def _with_overrides(task: Task, config: RecordConfig) -> Task:
     return replace(
         task,
-        episodes=task.episodes if episodes is None else episodes,
-        action_noise=task.action_noise if action_noise is None else action_noise,
+        episodes=task.episodes if config.episodes is None else config.episodes,
+        action_noise=task.action_noise if config.action_noise is None else config.action_noise,
+    )
+
+
+def _criteria(task: Task, config: RecordConfig) -> AcceptanceCriteria:
+    min_return = None if config.keep_above is None else _min_return(task, config.keep_above)
+    return AcceptanceCriteria(
+        keep_failures=config.keep_failures, min_return=min_return, jpeg=config.jpeg
     )
 
 
@@ -255,7 +285,8 @@ def _described(value: Any) -> str:
     return type(value).__qualname__ if " at 0x" in text else text
 
 
-def _check(task: Task, workers: int, first_seed: int) -> None:
+def _check(task: Task, config: RecordConfig) -> None:
+    workers, first_seed = config.workers, config.first_seed
     if task.make_expert is None:
         raise ValueError(f"{task.name} has no expert; name one as 'package.module:function'")
     if workers < 1:

@@ -17,9 +17,9 @@ from multiprocessing import get_context
 import gymnasium
 
 from mugato.recording.demonstrate import (
+    AcceptanceCriteria,
     Demonstration,
-    Dropped,
-    Terms,
+    RejectedEpisode,
     demonstrate,
     demonstrate_in_worker,
 )
@@ -32,8 +32,8 @@ SEEDS_AHEAD = 8
 
 @contextmanager
 def endless_demonstrations(
-    task: Task, env: gymnasium.Env, terms: Terms, *, workers: int, first_seed: int
-) -> Iterator[Iterator[Demonstration | Dropped]]:
+    task: Task, env: gymnasium.Env, criteria: AcceptanceCriteria, *, workers: int, first_seed: int
+) -> Iterator[Iterator[Demonstration | RejectedEpisode]]:
     """Play the seeds from `first_seed` on; processes end with the block.
 
     Args:
@@ -43,9 +43,9 @@ def endless_demonstrations(
         ValueError: if the task cannot be pickled, or a process dies.
     """
     if workers == 1:
-        yield (demonstrate(task, env, seed, terms) for seed in count(first_seed))
+        yield (demonstrate(task, env, seed, criteria) for seed in count(first_seed))
         return
-    run = partial(demonstrate_in_worker, _pickled(task), terms=terms)
+    run = partial(demonstrate_in_worker, _pickled(task), criteria=criteria)
     with _worker_pool(workers) as pool:
         try:
             yield _in_order(pool, run, first_seed, workers=workers)
@@ -55,7 +55,7 @@ def endless_demonstrations(
 
 def _in_order(
     pool: ProcessPoolExecutor, run: partial, first_seed: int, *, workers: int
-) -> Iterator[Demonstration | Dropped]:
+) -> Iterator[Demonstration | RejectedEpisode]:
     waiting = deque()
     for seed in count(first_seed):
         try:

@@ -1,12 +1,20 @@
 from pathlib import Path
+from typing import Any
 
 import minari
 import pytest
 
-from mugato.cli.record import record
+from mugato.cli.record import record as record_command
+from mugato.recording.recorder import RecordConfig
 from mugato.tasks.registry import TASKS
 
 FAST = {"episodes": 1, "workers": 1}
+CHOICES = ("domain", "preset", "env", "expert")
+
+
+def record(tasks: tuple[str, ...] = (), **options: Any) -> None:
+    chosen = {name: options.pop(name) for name in CHOICES if name in options}
+    record_command(tasks, **chosen, config=RecordConfig(**options))
 
 
 def recorded() -> dict[str, int]:

@@ -7,12 +7,12 @@ from examples.four_rooms import four_rooms_episode, four_rooms_tokens
 from examples.pointmaze import pointmaze_episode, rounding
 from mugato.data.formats.minari.read import open_minari
 from mugato.episode import Episode
-from mugato.recording.recorder import record
 from mugato.spec import Leaf, Spec
 from mugato.tasks.registry import get_task
 from mugato.tokens.sequence import encode
 from mugato.tokens.text import TextTokenizer
 from mugato.tokens.tokenizer import Tokenizer
+from tests.recording.recording import record
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def tokenizer() -> Tokenizer:
 
 def test_a_four_rooms_episode_as_tokens(tokenizer):
     pytest.importorskip("minigrid")
-    record(get_task("minigrid-four-rooms"), episodes=2, dataset_id="mine-v0")
+    record(get_task("minigrid-four-rooms"), episodes=2, dataset="mine-v0")
     spec, episode = four_rooms_episode(1, dataset_id="mine-v0")
     tensors = four_rooms_tokens(spec, episode, tokenizer).tensors
     timesteps, pieces = len(episode), len(tokenizer.text.encode(episode.observations["mission"][0]))
@@ -47,7 +47,7 @@ def test_a_four_rooms_episode_as_tokens(tokenizer):
 
 def test_a_pointmaze_episode_is_three_vectors_and_a_force(tokenizer):
     pytest.importorskip("gymnasium_robotics")
-    record(get_task("pointmaze-umaze"), episodes=1, dataset_id="mine-v0")
+    record(get_task("pointmaze-umaze"), episodes=1, dataset="mine-v0")
     spec, episode = pointmaze_episode(dataset_id="mine-v0")
     assert list(spec.observation_leaves) == ["achieved_goal", "desired_goal", "observation"]
     assert spec == open_minari("mine").spec

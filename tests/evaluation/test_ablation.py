@@ -16,11 +16,11 @@ from mugato.evaluation.config import TASKS as OUR_TASKS
 from mugato.evaluation.config import EvaluationConfig, find_task, make_plan
 from mugato.evaluation.episodes import load_agent
 from mugato.evaluation.scores import Reference
-from mugato.recording.recorder import record
 from mugato.reports.ablation import ablate, ablation_markdown
 from mugato.spec import spec_of
 from tests.agents import tiny_agent
 from tests.evaluation.environments import Guess, guess_expert, guess_task
+from tests.recording.recording import record
 
 SPEC = spec_of(Guess.observation_space, Guess.action_space)
 
@@ -57,7 +57,7 @@ def test_a_demonstration_is_an_experts_success_and_fits_the_spec():
 
 def test_without_an_expert_the_data_sets_demonstrations_serve_however_few(run, monkeypatch):
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(run / "minari"))
-    record(guess_task(), episodes=2, dataset_id="guesses-v0")
+    record(guess_task(), episodes=2, dataset="guesses-v0")
     monkeypatch.setitem(OUR_TASKS, "guess", guess_task(expert=False))
     write_config(run, ["guess", "riddle"], {"guess": "guesses-v0"})
     jobs, wrong, remarks = jobs_of(run)

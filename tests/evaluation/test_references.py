@@ -13,10 +13,10 @@ from mugato.evaluation.references import (
     tabled_reference,
 )
 from mugato.evaluation.scores import ON_AGENTS_SEEDS
-from mugato.recording.recorder import record
 from mugato.tasks import references
 from mugato.tasks.registry import TASKS
 from tests.evaluation.environments import guess_expert, guess_task
+from tests.recording.recording import record
 
 SEEDS = range(3_000_000, 3_000_007)
 
@@ -73,7 +73,7 @@ def test_the_table_stands_for_measuring_where_the_versions_are_the_same(monkeypa
 
 def test_without_an_expert_the_demonstrations_are_the_reference(tmp_path, monkeypatch):
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-    report = record(guess_task(), episodes=3, dataset_id="guesses-v0")
+    report = record(guess_task(), episodes=3, dataset="guesses-v0")
     found = measure_reference(guess_task(expert=False), SEEDS, demonstrations="guesses-v0")
     assert found.expert_is == "demonstrations"
     assert report.returns == demonstrated_returns(guess_task(), "guesses-v0")
@@ -88,7 +88,7 @@ def test_without_any_reference_the_task_is_refused():
 
 def test_demonstrations_without_rewards_are_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-    record(guess_task(), episodes=2, dataset_id="guesses-v0")
+    record(guess_task(), episodes=2, dataset="guesses-v0")
     with h5py.File(tmp_path / "guesses-v0" / "data" / "main_data.hdf5", "a") as file:
         del file["episode_1/rewards"]
         file["episode_1/rewards"] = np.zeros(0)

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from mugato.data.formats.minari.read import open_minari
-from mugato.recording.recorder import record
 from mugato.tasks.gymnasium_task import gymnasium_task
 from mugato.tasks.references import reference
 from mugato.tasks.registry import TASKS
 from mugato.tasks.rollout import run_episode
 from mugato.tasks.task import Task
+from tests.recording.recording import record
 
 
 def task_with(expert: str, **changes) -> Task:
@@ -38,8 +38,8 @@ def values(item) -> list | None:
 
 def test_any_number_of_workers_records_the_same(minari_folder: Path):
     task = task_with("fails_at_times")
-    one = record(task, episodes=7, dataset_id="one")
-    two = record(task, episodes=7, dataset_id="two", workers=2)
+    one = record(task, episodes=7, dataset="one")
+    two = record(task, episodes=7, dataset="two", workers=2)
     assert one.dropped == two.dropped
     assert len(one.dropped) > 0
     assert contents("one-v0", minari_folder) == contents("two-v0", minari_folder)
@@ -47,7 +47,7 @@ def test_any_number_of_workers_records_the_same(minari_folder: Path):
 
 def test_every_space_is_recorded_and_read_back_equal():
     task = task_with("expert")
-    record(task, episodes=2, dataset_id="all")
+    record(task, episodes=2, dataset="all")
     source = open_minari("all")
     env = task.make_env()
     for seed in (0, 1):
@@ -72,7 +72,7 @@ def test_every_space_is_recorded_and_read_back_equal():
 
 
 def test_plain_minari_opens_it_and_makes_the_environment():
-    report = record(task_with("expert"), episodes=2, dataset_id="my/own/all-v3")
+    report = record(task_with("expert"), episodes=2, dataset="my/own/all-v3")
     dataset = minari.load_dataset("my/own/all-v3")
     assert (dataset.total_episodes, dataset.total_steps) == (2, 10)
     assert dataset[1].observations["words"] == ["", *(f"step {t} ß" for t in range(1, 6))]
@@ -102,7 +102,7 @@ def test_pictures_and_missions_of_babyai_survive():
 
 def test_failing_seeds_are_dropped_and_counted():
     task = task_with("expert", failure_return=0.0)
-    report = record(task, episodes=5, dataset_id="five")
+    report = record(task, episodes=5, dataset="five")
     assert report.dropped == {3: "failed with return 0"}
     assert report.dropped_by_cause == {"failed": 1}
     assert (report.episodes, report.seeds_tried) == (5, 6)
@@ -113,7 +113,7 @@ def test_failing_seeds_are_dropped_and_counted():
 def test_a_share_of_the_experts_return_can_be_asked_for_where_returns_are_negative():
     known = reference("pendulum")
     assert known is not None and known.random < known.expert < 0
-    everything = record(TASKS["pendulum"], episodes=8, dataset_id="all")
+    everything = record(TASKS["pendulum"], episodes=8, dataset="all")
     enough = known.random + 0.95 * (known.expert - known.random)
     low = {seed: r for seed, r in enumerate(everything.returns) if r < enough}
     assert 0 < len(low) < 8
@@ -127,18 +127,18 @@ def test_a_share_of_the_experts_return_can_be_asked_for_where_returns_are_negati
 
 def test_a_share_of_an_unknown_return_is_refused():
     with pytest.raises(ValueError, match=r"AllSpaces-v0: no returns of the expert .* are known"):
-        record(task_with("expert"), episodes=2, dataset_id="x", keep_above=0.8)
+        record(task_with("expert"), episodes=2, dataset="x", keep_above=0.8)
 
 
 def test_failures_are_kept_on_request_but_errors_are_not():
     task = task_with("fails_at_times", failure_return=0.0)
-    report = record(task, episodes=4, dataset_id="kept", keep_failures=True, first_seed=3)
+    report = record(task, episodes=4, dataset="kept", keep_failures=True, first_seed=3)
     assert all("out of its depth" in reason for reason in report.dropped.values())
 
 
 def test_under_noise_the_executed_actions_lie_beside_the_experts():
     task = task_with("expert", action_noise=0.4)
-    record(task, episodes=2, dataset_id="noisy")
+    record(task, episodes=2, dataset="noisy")
     data = minari.load_dataset("noisy-v0")[1]
     rollout = run_episode(
         task.make_env(), task.make_expert, seed=1, max_episode_steps=9, action_noise=0.4
@@ -149,14 +149,14 @@ def test_under_noise_the_executed_actions_lie_beside_the_experts():
         np.testing.assert_equal(executed["move"][t], done["move"])
         np.testing.assert_equal(executed["tool"]["_index_1"][t], done["tool"][1])
     assert (executed["move"] != data.actions["move"]).any()
-    record(task, episodes=1, dataset_id="quiet", action_noise=0.0)
+    record(task, episodes=1, dataset="quiet", action_noise=0.0)
     assert minari.load_dataset("quiet-v0")[0].infos == {}
 
 
 def test_pictures_are_stored_as_jpeg_on_request_only():
     task = task_with("expert")
-    record(task, episodes=2, dataset_id="exact")
-    record(task, episodes=2, dataset_id="small", jpeg=True)
+    record(task, episodes=2, dataset="exact")
+    record(task, episodes=2, dataset="small", jpeg=True)
     exact, small = open_minari("exact"), open_minari("small")
     for path, values in exact[1].observations.items():
         seen = small[1].observations[path]
@@ -188,34 +188,32 @@ class Stacked(gymnasium.Env):
 def test_pictures_that_cannot_be_jpeg_are_named(minari_folder: Path):
     task = task_with("expert", make_env=Stacked, make_expert=lambda env: lambda observation: 1)
     with pytest.raises(ValueError, match=r"pictures of shape \(84, 84, 1\) cannot be JPEG"):
-        record(task, episodes=1, dataset_id="stacked", jpeg=True)
+        record(task, episodes=1, dataset="stacked", jpeg=True)
     assert list(minari_folder.iterdir()) == []
 
 
 def test_an_expert_that_always_fails_leaves_nothing(minari_folder: Path):
     task = task_with("expert", failure_return=1.0)
     with pytest.raises(ValueError, match=r"failed at 20 of 20 seeds, .* failed with return 1"):
-        record(task, episodes=5, dataset_id="none")
+        record(task, episodes=5, dataset="none")
     assert list(minari_folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_action_outside_its_space_stops_the_recording(workers: int, minari_folder: Path):
     with pytest.raises(ValueError, match=r"AllSpaces-v0, seed 0: action/tool/1 .*1.5.* is outside"):
-        record(task_with("too_strong"), episodes=5, dataset_id="none", workers=workers)
+        record(task_with("too_strong"), episodes=5, dataset="none", workers=workers)
     assert list(minari_folder.iterdir()) == []
 
 
 def test_an_existing_data_set_is_only_replaced_on_request_and_only_when_complete():
-    record(task_with("expert"), episodes=2, dataset_id="mine")
+    record(task_with("expert"), episodes=2, dataset="mine")
     with pytest.raises(ValueError, match=r"data set 'mine-v0' exists in .*mine-v0"):
-        record(task_with("expert"), episodes=3, dataset_id="mine")
+        record(task_with("expert"), episodes=3, dataset="mine")
     with pytest.raises(ValueError, match="failed at 20"):
-        record(
-            task_with("expert", failure_return=1.0), episodes=3, dataset_id="mine", overwrite=True
-        )
+        record(task_with("expert", failure_return=1.0), episodes=3, dataset="mine", overwrite=True)
     assert len(open_minari("mine")) == 2
-    record(task_with("expert"), episodes=3, dataset_id="mine", overwrite=True)
+    record(task_with("expert"), episodes=3, dataset="mine", overwrite=True)
     assert len(open_minari("mine")) == 3
 
 
@@ -224,7 +222,7 @@ def test_progress_is_reported_after_each_episode():
     record(
         task_with("expert", failure_return=0.0),
         episodes=4,
-        dataset_id="p",
+        dataset="p",
         progress=lambda kept, dropped: seen.append((kept, dropped)),
     )
     assert seen == [(1, 0), (2, 0), (3, 0), (3, 1), (4, 1)]
@@ -238,24 +236,24 @@ def test_progress_is_reported_after_each_episode():
         ({"keep_above": 80.0}, r"keep_above is a share in \[0, 1\], got 80"),
         ({"workers": 0}, "workers must be at least 1, got 0"),
         ({"first_seed": 999_999}, "demonstrations use seeds below 1000000"),
-        ({"dataset_id": "no spaces"}, "'no spaces' is no Minari id"),
+        ({"dataset": "no spaces"}, "'no spaces' is no Minari id"),
     ],
 )
 def test_bad_arguments_are_named(options: dict, message: str):
     with pytest.raises(ValueError, match=message):
-        record(task_with("expert"), **{"episodes": 2, "dataset_id": "x", **options})
+        record(task_with("expert"), **{"episodes": 2, "dataset": "x", **options})
 
 
 def test_a_task_without_expert_cannot_be_recorded():
     with pytest.raises(ValueError, match="AllSpaces-v0 has no expert"):
-        record(gymnasium_task(all_spaces.ENV_ID), dataset_id="x")
+        record(gymnasium_task(all_spaces.ENV_ID), dataset="x")
 
 
 def test_a_task_that_cannot_be_pickled_is_recorded_in_this_process():
     task = task_with("expert", make_expert=lambda env: all_spaces.expert)
     with pytest.raises(ValueError, match="use workers=1"):
-        record(task, episodes=2, dataset_id="x", workers=2)
-    assert record(task, episodes=2, dataset_id="x").episodes == 2
+        record(task, episodes=2, dataset="x", workers=2)
+    assert record(task, episodes=2, dataset="x").episodes == 2
 
 
 def test_an_unknown_data_set_is_refused_without_searching():

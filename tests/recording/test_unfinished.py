@@ -15,11 +15,12 @@ import pytest
 
 from mugato.data.formats.minari.layout import stored
 from mugato.data.formats.minari.read import open_minari
-from mugato.recording.demonstrate import Demonstration, Dropped
+from mugato.recording.demonstrate import Demonstration, RejectedEpisode
 from mugato.recording.journal import Journal
-from mugato.recording.recorder import RecordReport, record
+from mugato.recording.recorder import RecordReport
 from mugato.tasks.gymnasium_task import gymnasium_task
 from mugato.tasks.task import Task
+from tests.recording.recording import record
 
 EPISODES = 8
 
@@ -28,7 +29,7 @@ EPISODES = 8
 SCRIPT = """
 import os, resource, signal, sys
 from mugato.tasks.gymnasium_task import gymnasium_task
-from mugato.recording.recorder import record
+from mugato.recording.recorder import RecordConfig, record
 
 episodes, workers, moment = sys.argv[1:4]
 name, _, number = moment.partition(" ")
@@ -50,7 +51,8 @@ def progress(kept, dropped):
 task = gymnasium_task("all_spaces:AllSpaces-v0", expert="all_spaces:fails_at_times")
 if number and name != "disk":
     sys.setprofile(die_at_moment)
-record(task, episodes=int(episodes), workers=int(workers), dataset_id="it", progress=progress)
+config = RecordConfig(episodes=int(episodes), workers=int(workers), dataset="it")
+record(task, config, on_progress=progress)
 """
 
 
@@ -71,7 +73,7 @@ def task_with(expert: str = "fails_at_times", **changes) -> Task:
 
 
 def record_it(**changes) -> RecordReport:
-    return record(task_with(), **{"episodes": EPISODES, "dataset_id": "it", **changes})
+    return record(task_with(), **{"episodes": EPISODES, "dataset": "it", **changes})
 
 
 def bytes_of(root: Path, name: str = "it-v0") -> list[bytes]:
@@ -160,19 +162,19 @@ def test_a_worker_that_dies_keeps_what_was_recorded(minari_folder: Path):
         record(
             task,
             episodes=50,
-            dataset_id="it",
+            dataset="it",
             workers=2,
             first_seed=10,  # the first to die of is 39
             progress=lambda kept, dropped: seen.append(kept),
         )
-    report = record(task, episodes=seen[-1], dataset_id="it", first_seed=10)
+    report = record(task, episodes=seen[-1], dataset="it", first_seed=10)
     assert report.continued == seen[-1] > 10
 
 
 def test_an_unfinished_recording_can_grow_and_shrink(minari_folder: Path):
     interrupt(after=6)
     assert record_it(episodes=4).episodes == 4
-    record_it(episodes=4, dataset_id="other")
+    record_it(episodes=4, dataset="other")
     assert bytes_of(minari_folder) == bytes_of(minari_folder, "other-v0")
 
 
@@ -181,7 +183,7 @@ def test_what_is_unfinished_goes_on_with_the_same_settings_only():
     with pytest.raises(ValueError, match=r"unfinished, 2 episodes .*first_seed 0, not 9: go on"):
         record_it(first_seed=9)
     with pytest.raises(ValueError, match=r"expert .*fails_at_times.*, not .*all_spaces:expert"):
-        record(task_with("expert"), episodes=3, dataset_id="it")
+        record(task_with("expert"), episodes=3, dataset="it")
     assert record_it(first_seed=9, overwrite=True).continued == 0
 
 
@@ -243,7 +245,7 @@ def test_a_journal_cut_anywhere_holds_its_whole_entries(tmp_path: Path):
     arrays = {"actions": stored(np.arange(3)), "observations/a": stored(np.zeros((2, 3000)))}
     outcomes = [
         Demonstration(seed=0, timesteps=3, episode_return=0.1, arrays=arrays),
-        Dropped(seed=1, cause="failed", reason="failed with return 0"),
+        RejectedEpisode(seed=1, cause="failed", reason="failed with return 0"),
         Demonstration(seed=2, timesteps=3, episode_return=-1.0, arrays=arrays),
     ]
     whole, ends = tmp_path / "whole", []
@@ -270,7 +272,7 @@ def test_a_damaged_entry_ends_a_journal(tmp_path: Path):
     path = tmp_path / "journal"
     journal = Journal(path, {}, anew=False)
     for seed in range(3):
-        journal.append(Dropped(seed=seed, cause="failed", reason="failed with return 0"))
+        journal.append(RejectedEpisode(seed=seed, cause="failed", reason="failed with return 0"))
     journal.close()
     data = bytearray(path.read_bytes())
     data[-100] ^= 1  # in the entry before the last

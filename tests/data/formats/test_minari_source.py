@@ -221,10 +221,10 @@ def test_four_rooms_says_how_to_record_it():
 
 def test_four_rooms_equals_the_general_source():
     pytest.importorskip("minigrid")
-    from mugato.recording.recorder import record
+    from mugato.recording.recorder import RecordConfig, record
     from mugato.tasks.registry import TASKS
 
-    record(TASKS["minigrid-four-rooms"], episodes=2)
+    record(TASKS["minigrid-four-rooms"], RecordConfig(episodes=2))
     spec, episode = four_rooms_episode(1)
     source = open_minari("mugato/minigrid-four-rooms/expert-v0")
     assert spec == source.spec

@@ -1,4 +1,4 @@
-"""Write a Minari data set whole, or not at all, and keep what is not whole beside it.
+"""Write a Minari data set whole, or not at all.
 
 Minari's own writers take pictures as lossy JPEG or uncompressed, 17 times the size of what is
 written here, or need quadratic time (Arrow: 25 s for 1,000 short episodes instead of 1). What is
@@ -9,11 +9,10 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import h5py
@@ -22,89 +21,60 @@ from gymnasium.envs.registration import EnvSpec
 from minari.namespace import create_namespace, list_local_namespaces
 from minari.serialization import serialize_space
 
-from mugato.data.formats.minari.layout import write_episode
+from mugato.data.formats.minari.layout import StoredArray, write_episode
 from mugato.data.formats.minari.read import DATA_FOLDER, HDF5_FILE, dataset_folder
-from mugato.recording.demonstrate import Demonstration
-from mugato.recording.journal import Journal
 
 
-@contextmanager
-def unfinished_recording(
-    dataset_id: str, settings: Mapping[str, Any], *, overwrite: bool
-) -> Iterator[Journal]:
-    """Go on with an unfinished recording of a data set, or begin one.
+@runtime_checkable
+class EpisodeArrays(Protocol):
+    """An episode ready to be written: its compressed arrays by path in the file."""
 
-    It stays when the block ends in an error, unless there is no demonstration in it.
+    @property
+    def seed(self) -> int: ...
 
-    Args:
-        overwrite: begin anew, and replace the data set in the end.
+    @property
+    def timesteps(self) -> int: ...
 
-    Raises:
-        ValueError: the data set exists and may not be overwritten; what is unfinished has other
-            settings; another process is recording.
-    """
-    path, final = _beside(dataset_id, "unfinished"), dataset_folder(dataset_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(Journal(path, {**settings, "overwrite": overwrite}, anew=overwrite)) as journal:
-        if final.exists() and not journal.settings["overwrite"]:
-            journal.remove()  # its process was killed between its last two acts
-            check_may_write(dataset_id, overwrite=False)
-        _check_same(dataset_id, {**settings, "overwrite": journal.settings["overwrite"]}, journal)
-        try:
-            yield journal
-        finally:
-            if journal.num_kept == 0:
-                journal.remove()
+    @property
+    def arrays(self) -> Mapping[str, StoredArray]: ...
 
 
-def finish_recording(
-    journal: Journal, dataset_id: str, env: gymnasium.Env, *, episodes: int, **metadata: Any
+def write_dataset(
+    dataset_id: str,
+    env: gymnasium.Env,
+    episodes: Iterable[EpisodeArrays],
+    *,
+    jpeg: bool,
+    metadata: Mapping[str, Any],
 ) -> None:
-    """Turn a journal into a data set of its first `episodes` demonstrations, and remove it.
+    """Write a data set, and put it in place of one that is there when it is whole.
 
     Args:
         env: gives the spaces, and the spec from which Minari can make it again.
+        jpeg: whether the pictures are JPEG.
         metadata: what to store beside Minari's own keys.
 
     Raises:
         OSError: if it cannot be written (a full disk), naming the data set.
     """
-    final, new = dataset_folder(dataset_id), _beside(dataset_id, "new")
+    final, new = dataset_folder(dataset_id), beside(dataset_id, "new")
     shutil.rmtree(new, ignore_errors=True)  # left by a killed process
     try:
         (new / DATA_FOLDER).mkdir(parents=True)
         path = new / DATA_FOLDER / HDF5_FILE
         with closing(_MinariFile(path)) as file:
-            for demonstration in islice(journal.demonstrations(), episodes):
-                file.append(demonstration)
-        own = _minari_metadata(dataset_id, env, file, path, jpeg=journal.settings["jpeg"])
+            for episode in episodes:
+                file.append(episode)
+        own = _minari_metadata(dataset_id, env, file, path, jpeg=jpeg)
         (new / DATA_FOLDER / "metadata.json").write_text(json.dumps({**own, **metadata}))
         namespace, _, _ = dataset_id.rpartition("/")
         if namespace and namespace not in list_local_namespaces():
             create_namespace(namespace)
-        _move_into_place(new, final, replaced=_beside(dataset_id, "replaced"))
+        _move_into_place(new, final, replaced=beside(dataset_id, "replaced"))
     except OSError as error:
         raise OSError(f"cannot write data set {dataset_id!r} to {final}: {error}") from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
-    journal.remove()
-
-
-def is_recorded(dataset_id: str) -> bool:
-    """Whether a data set is there, with nothing unfinished that is to replace it."""
-    return dataset_folder(dataset_id).exists() and not _beside(dataset_id, "unfinished").exists()
-
-
-def check_may_write(dataset_id: str, *, overwrite: bool) -> None:
-    """Refuse to replace a data set, or anything else in its place, unasked.
-
-    What is unfinished was asked when it was begun.
-    """
-    if is_recorded(dataset_id) and not overwrite:
-        raise ValueError(
-            f"data set {dataset_id!r} exists in {dataset_folder(dataset_id)}; overwrite it or "
-            "choose a name"
-        )
 
 
 class _MinariFile:
@@ -116,7 +86,7 @@ class _MinariFile:
         self.num_episodes = 0
         self.num_timesteps = 0
 
-    def append(self, episode: Demonstration) -> None:
+    def append(self, episode: EpisodeArrays) -> None:
         with _interrupted_afterwards():
             write_episode(
                 self._file,
@@ -199,29 +169,10 @@ def _interrupted_afterwards() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _beside(dataset_id: str, what: str) -> Path:
-    """A hidden neighbor, which no one takes for a data set."""
+def beside(dataset_id: str, what: str) -> Path:
+    """Name a hidden neighbor of a data set, which no one takes for a data set."""
     folder = dataset_folder(dataset_id)
     return folder.with_name(f".{folder.name}.{what}")
-
-
-def _check_same(dataset_id: str, settings: Mapping[str, Any], journal: Journal) -> None:
-    before = journal.settings
-    if before != settings:
-        differences = [
-            f"{key} {_shown(before.get(key))}, not {_shown(settings.get(key))}"
-            for key in sorted({*before, *settings})
-            if before.get(key) != settings.get(key)
-        ]
-        raise ValueError(
-            f"data set {dataset_id!r} is unfinished, {journal.num_kept} episodes recorded with "
-            f"{'; '.join(differences)}: go on with the same settings, or overwrite it"
-        )
-
-
-def _shown(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _minari_metadata(
@@ -243,7 +194,7 @@ def _minari_metadata(
 
 
 def _spec_to_json(env_spec: EnvSpec | None) -> str | None:
-    """The environment's spec, unless JSON cannot hold it (Meta-World's has a lambda)."""
+    """Return the environment's spec, if JSON can hold it (Meta-World's has a lambda)."""
     try:
         return None if env_spec is None else env_spec.to_json()
     except (TypeError, ValueError):
