@@ -1,9 +1,6 @@
 """`mugato reference`: how experts and random actions do, as a table."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import partial
-from multiprocessing import get_context
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +8,7 @@ import tyro
 from rich.progress import Progress
 
 from mugato.cli.display import console
+from mugato.system.errors import describe
 from mugato.system.files import write_whole
 
 if TYPE_CHECKING:
@@ -63,15 +61,14 @@ def reference(
 
 def measure_into(path: Path, tasks: Sequence["Task"], *, episodes: int, workers: int) -> list[str]:
     """Keep each task's reference in the table at `path` once it is known; return the faults."""
-    from mugato.tasks.references import load_references, save_references
+    from mugato.tasks.references import load_references, measure_all, save_references
 
     faults = []
     with Progress(console=console) as bar:
         bar_id = bar.add_task("measuring", total=len(tasks), visible=bool(tasks))
         for task, outcome in measure_all(tasks, episodes=episodes, workers=workers):
             if isinstance(outcome, Exception):
-                named = isinstance(outcome, (ValueError, ImportError))
-                what = str(outcome) if named else f"{type(outcome).__name__}: {outcome}"
+                what = describe(outcome, expected=(ValueError, ImportError, ChildProcessError))
                 faults.append(what if task.name in what else f"{task.name}: {what}")
             else:
                 # Read again: another process may be at other tasks.
@@ -79,31 +76,6 @@ def measure_into(path: Path, tasks: Sequence["Task"], *, episodes: int, workers:
                 bar.console.print(_line(task.name, outcome), highlight=False)
             bar.advance(bar_id)
     return faults
-
-
-def measure_all(
-    tasks: Sequence["Task"], *, episodes: int, workers: int
-) -> Iterator[tuple["Task", "Reference | Exception"]]:
-    """Give each task with its reference, or with what was wrong, as soon as it is known."""
-    from mugato.tasks.references import measure
-
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
-    if workers == 1:
-        for task in tasks:
-            yield task, _outcome(partial(measure, task, episodes=episodes))
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = {pool.submit(measure, task, episodes=episodes): task for task in tasks}
-        for job in as_completed(jobs):
-            yield jobs[job], _outcome(job.result)
-
-
-def _outcome(measured: "Callable[[], Reference]") -> "Reference | Exception":
-    try:
-        return measured()
-    except Exception as error:  # environments raise what they like; the other tasks go on
-        return error
 
 
 def _chosen(

@@ -4,27 +4,21 @@ Each shard's next batch is asked for as soon as the one before it was taken, so 
 under way as there are shards. Only what was taken counts in the state: what was computed ahead when
 a run stops is computed again when it goes on, with as many workers as one likes.
 
-This is a pool of its own and not Grain's `mp_prefetch`, whose order, and so whose state, depends on
-the number of workers.
+The workers are our own and not Grain's `mp_prefetch`, whose order, and so whose state, depends on
+their number.
 """
 
 import pickle
-import signal
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
-from functools import lru_cache, partial
-from multiprocessing import get_context
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import numpy as np
-import torch
 
 from mugato.data.mixture import MicrobatchState, Mixture, ShardState, quiet_grain
-from mugato.system.processes import end_with_parent
+from mugato.system.workers import WorkerDiedError, WorkerPool, pickled
 from mugato.tokens.batch import Batch
 
 # A batch on its way between processes.
@@ -54,8 +48,7 @@ class BatchLoader:
 
     def __enter__(self) -> "BatchLoader":
         with ExitStack() as stack:
-            self._executor, self._compute = self._start(stack)
-            stack.callback(self._executor.shutdown, wait=True, cancel_futures=True)
+            self._submit = self._start(stack)
             num_shards = len(self._state[0].shards)
             for ahead in range(num_shards):
                 for number in self._microbatches:
@@ -82,71 +75,40 @@ class BatchLoader:
 
     def _ask(self, microbatch: int, shard: int, state: ShardState) -> None:
         """Have a shard's next batch computed."""
-        try:
-            future = self._executor.submit(self._compute, microbatch, shard, state)
-        except BrokenProcessPool as error:
-            raise _died() from error
-        self._coming[microbatch].append(future)
+        self._coming[microbatch].append(self._submit(microbatch, shard, state))
 
     def _take(self, future: Future) -> tuple[Batch, ShardState]:
         try:
             batch, after = future.result()
-        except BrokenProcessPool as error:
-            raise _died() from error
+        except WorkerDiedError as error:
+            raise ChildProcessError(
+                f"a data worker died with {error.cause} (in a script without "
+                "`if __name__ == '__main__':`?); with workers=0 the training process computes the "
+                "batches itself"
+            ) from error
         return Batch.from_arrays(batch) if self._workers else batch, after
 
-    def _start(self, stack: ExitStack) -> tuple[Executor, Callable]:
-        """Start a thread or processes, and say what they compute batches with.
-
-        What processes need besides goes with the `stack`.
-        """
+    def _start(self, stack: ExitStack) -> Callable[..., Future]:
+        """Start a thread or processes, which end with the stack, and say how they are asked."""
         if not self._workers:
-            return ThreadPoolExecutor(1), self._mixture.shard_batch
-        pickled = _pickled(self._mixture)
-        # Through a file: a process that dies before it has read a long argument hangs the pool.
-        folder = stack.enter_context(TemporaryDirectory(prefix="mugato-loader-"))
-        file = Path(folder) / "mixture.pickle"
-        file.write_bytes(pickled)
-        context = get_context("spawn")
-        pool = ProcessPoolExecutor(self._workers, mp_context=context, initializer=_begin)
-        return pool, partial(_compute_in_worker, file)
+            executor = ThreadPoolExecutor(1)
+            stack.callback(executor.shutdown, wait=True, cancel_futures=True)
+            return partial(executor.submit, self._mixture.shard_batch)
+        data = pickled(self._mixture, name="the data", instead="workers=0")
+        pool = WorkerPool(self._workers, setup=partial(_mixture_of, data))
+        return partial(stack.enter_context(pool).submit, _compute_in_worker)
 
 
-def _pickled(mixture: Mixture) -> bytes:
-    try:
-        return pickle.dumps(mixture)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise ValueError(
-            f"the data cannot be sent to worker processes ({error}); use workers=0"
-        ) from error
-
-
-def _died() -> ChildProcessError:
-    return ChildProcessError(
-        "a data worker died (out of memory, or a script without `if __name__ == '__main__':`?); "
-        "with workers=0 the training process computes the batches itself"
-    )
-
-
-def _begin() -> None:
-    """Make a fresh process a worker."""
-    # Ctrl-C and SIGTERM are for whoever started us: the run ends its step, and then ends us.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    end_with_parent()
-    torch.set_num_threads(1)
-    quiet_grain()
-
-
-@lru_cache(maxsize=1)
-def _read_mixture(file: Path) -> Mixture:
+@contextmanager
+def _mixture_of(data: bytes) -> Iterator[Mixture]:
     """Read the mixture once in each process: it does not come with every batch."""
-    return pickle.loads(file.read_bytes())
+    quiet_grain()
+    yield pickle.loads(data)
 
 
 def _compute_in_worker(
-    file: Path, microbatch: int, shard: int, state: ShardState
+    mixture: Mixture, microbatch: int, shard: int, state: ShardState
 ) -> tuple[Arrays, ShardState]:
-    batch, after = _read_mixture(file).shard_batch(microbatch, shard, state)
-    # As arrays: tensors would each travel through a shared file of its own.
+    batch, after = mixture.shard_batch(microbatch, shard, state)
+    # As arrays: pickle takes them as they lie in memory, tensors it does not.
     return batch.to_arrays(), after

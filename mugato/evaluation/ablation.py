@@ -25,7 +25,7 @@ from mugato.evaluation.references import measure_reference, tabled_reference
 from mugato.evaluation.scores import Reference, TaskScores
 from mugato.spec import Spec, flatten
 from mugato.system.errors import one_line
-from mugato.system.workers import Job, Outcome
+from mugato.system.jobs import Job, Outcome
 from mugato.tasks.references import by_expert
 from mugato.tasks.task import TUNING_SEEDS, Task
 

@@ -22,7 +22,7 @@ from mugato.acting.sampling import Sampling
 from mugato.agent import Agent
 from mugato.model.precision import Precision
 from mugato.model.serialization import CONFIG, WEIGHTS
-from mugato.system.errors import one_line
+from mugato.system.errors import describe
 from mugato.system.workers import JobProgress
 from mugato.tasks.conform import conform
 from mugato.tasks.task import Task
@@ -128,7 +128,9 @@ def named_failures(task: str, seed: int) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise ValueError(f"{task}, seed {seed}: {_reason(error)}") from error
+        raise ValueError(
+            f"{task}, seed {seed}: {describe(error, expected=(ValueError,))}"
+        ) from error
 
 
 @lru_cache(maxsize=1)
@@ -206,7 +208,7 @@ class _Row:
         try:
             yield
         except Exception as error:  # environments raise what they like
-            self.over, self.error = True, _reason(error)
+            self.over, self.error = True, describe(error, expected=(ValueError,))
             if self._env is not None:
                 with suppress(Exception):  # it is broken already
                     self._env.close()
@@ -268,8 +270,3 @@ def _step(policy: Policy, rows: Sequence[_Row], progress: JobProgress) -> None:
     for row, action in zip(rows, actions, strict=True):
         progress.at(row.place)
         row.step(action)
-
-
-def _reason(error: Exception) -> str:
-    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-    return f"{kind}{one_line(error)}"

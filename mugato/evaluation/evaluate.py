@@ -20,7 +20,8 @@ from mugato.evaluation.references import measure_reference, tabled_reference
 from mugato.evaluation.results import EvaluationResults, Video, now
 from mugato.evaluation.scores import Reference, TaskScores
 from mugato.evaluation.video import film_episode, rendering_variables, write_mp4
-from mugato.system.workers import Job, JobProgress, Outcome
+from mugato.system.jobs import Job, Outcome
+from mugato.system.workers import JobProgress
 from mugato.tasks.task import Task
 
 OnProgress = Callable[[str, int, int], None]  # called with (what is at work, done, of how many)

@@ -21,7 +21,8 @@ from mugato.evaluation.episodes import (
     load_agent,
     play_episodes,
 )
-from mugato.system.workers import Job, JobProgress, Outcome, run_jobs
+from mugato.system.jobs import Job, Outcome, run_jobs
+from mugato.system.workers import JobProgress
 from mugato.tasks.task import Task
 
 # A job is long enough to fill its batch several times, short enough to give all processes some.

@@ -14,7 +14,8 @@ from mugato.evaluation import text as texts
 from mugato.evaluation.config import Plan
 from mugato.evaluation.episodes import InferenceConfig, load_agent
 from mugato.evaluation.pictures import Answers, evaluate_captions, evaluate_questions
-from mugato.system.workers import Job, JobProgress
+from mugato.system.jobs import Job
+from mugato.system.workers import JobProgress
 
 # How the part of the report is called that a source makes possible.
 QUESTIONS, CAPTIONS, TEXT = "easy-vqa", "emoji", "shakespeare"

@@ -4,10 +4,11 @@ This is what recording runs in its worker processes; it depends on nothing but t
 any number of workers records the same.
 """
 
-import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, singledispatch
+from functools import partial, singledispatch
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,10 +20,14 @@ from mugato.data.formats.minari.layout import StoredArray, episode_arrays, store
 from mugato.data.formats.minari.read import episode_of
 from mugato.episode import validate
 from mugato.spec import spec_of
-from mugato.system.errors import one_line
+from mugato.system.errors import describe
+from mugato.system.workers import WorkerDiedError, WorkerPool
 from mugato.tasks.conform import NotInSpaceError, as_array, conform
 from mugato.tasks.rollout import Rollout, run_episode
 from mugato.tasks.task import Task
+
+# For each process: enough to keep all busy while one is slow; more would only fill memory.
+SEEDS_AHEAD = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +100,7 @@ def demonstrate(
         raise ValueError(f"{task.name}, seed {seed}: {error}") from error
     except Exception as error:
         cause = type(error).__name__
-        return RejectedEpisode(seed=seed, cause=cause, reason=f"{cause}: {one_line(error)}"[:200])
+        return RejectedEpisode(seed=seed, cause=cause, reason=describe(error)[:200])
     spec = spec_of(env.observation_space, env.action_space)
     validate(episode_of(SimpleNamespace(**parts), spec, name=f"{task.name}, seed {seed}"), spec)
     if criteria.jpeg:
@@ -110,17 +115,41 @@ def demonstrate(
     )
 
 
-def demonstrate_in_worker(
-    pickled_task: bytes, seed: int, criteria: AcceptanceCriteria
+@contextmanager
+def endless_demonstrations(
+    task: Task, env: gymnasium.Env, criteria: AcceptanceCriteria, *, workers: int, first_seed: int
+) -> Iterator[Iterator[Demonstration | RejectedEpisode]]:
+    """Play the seeds from `first_seed` on, in their order; processes end with the block.
+
+    Args:
+        env: used where `workers` is 1; other processes make their own.
+
+    Raises:
+        ValueError: if the task cannot be pickled, or a process dies.
+    """
+    if workers == 1:
+        yield (demonstrate(task, env, seed, criteria) for seed in count(first_seed))
+        return
+    run = partial(_demonstrate_in_worker, criteria=criteria)
+    with WorkerPool(workers, setup=partial(_task_with_env, task), name=task.name) as pool:
+        try:
+            yield pool.stream(run, count(first_seed), ahead=SEEDS_AHEAD)
+        except WorkerDiedError as error:
+            raise ValueError(f"{task.name}: a worker process died with {error.cause}") from error
+
+
+@contextmanager
+def _task_with_env(task: Task) -> Iterator[tuple[Task, gymnasium.Env]]:
+    """Make the environment once in each process: some take a second to make."""
+    with closing(task.make_env()) as env:
+        yield task, env
+
+
+def _demonstrate_in_worker(
+    given: tuple[Task, gymnasium.Env], seed: int, *, criteria: AcceptanceCriteria
 ) -> Demonstration | RejectedEpisode:
-    """Do the same in a process that makes the environment once: some take a second to make."""
-    return demonstrate(*_task_and_env(pickled_task), seed, criteria)
-
-
-@lru_cache(maxsize=1)
-def _task_and_env(pickled_task: bytes) -> tuple[Task, gymnasium.Env]:
-    task = pickle.loads(pickled_task)
-    return task, task.make_env()
+    task, env = given
+    return demonstrate(task, env, seed, criteria)
 
 
 @singledispatch

@@ -19,10 +19,14 @@ import numpy as np
 from minari.serialization import serialize_space
 
 from mugato.data.formats.minari.read import complete_dataset_id, dataset_folder
-from mugato.recording.demonstrate import AcceptanceCriteria, Demonstration, RejectedEpisode
+from mugato.recording.demonstrate import (
+    AcceptanceCriteria,
+    Demonstration,
+    RejectedEpisode,
+    endless_demonstrations,
+)
 from mugato.recording.journal import DemonstrationHeader, Journal
 from mugato.recording.unfinished import check_may_write, finish_recording, unfinished_recording
-from mugato.recording.workers import endless_demonstrations
 from mugato.tasks.references import reference
 from mugato.tasks.registry import get_task
 from mugato.tasks.rollout import perturb

@@ -1,10 +1,35 @@
-"""How errors of others stand in ours."""
+"""Errors as one line of text."""
+
+import os
+import traceback
 
 
 def one_line(error: BaseException) -> str:
-    r"""What an error says, without its line breaks; its kind where it says nothing.
+    r"""Return what an error says, without its line breaks; its type where it says nothing.
 
     >>> one_line(OSError("no such\n  file")), one_line(KeyboardInterrupt())
     ('no such file', 'KeyboardInterrupt')
     """
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def describe(
+    error: BaseException,
+    *,
+    expected: tuple[type[BaseException], ...] = (),
+    with_place: bool = False,
+) -> str:
+    """Format an error on one line; name its type, and on request its place, if it is unexpected.
+
+    Args:
+        expected: types whose text says enough.
+        with_place: whether to add the file and line that raised an unexpected one.
+
+    >>> describe(KeyError("door")), describe(ValueError("no door"), expected=(ValueError,))
+    ("KeyError: 'door'", 'no door')
+    """
+    if isinstance(error, expected):
+        return one_line(error)
+    where = traceback.extract_tb(error.__traceback__) if with_place else []
+    place = f" ({os.path.basename(where[-1].filename)}:{where[-1].lineno})" if where else ""
+    return f"{type(error).__name__}: {one_line(error)}{place}"

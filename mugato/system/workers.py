@@ -1,27 +1,32 @@
-"""Jobs side by side in processes of one thread each; a process that dies takes only its job along.
+"""Calls in other processes of one thread each; one that dies takes only its own call along.
 
-Every job ends in an `Outcome`, a result or the reason why there is none. It knows nothing of what
-the jobs do.
+A `WorkerPool` gives a `Future` for each call. Ctrl-C and SIGTERM are the affair of its process;
+workers end with that, whatever it dies of. Recording, references, batches of data and, through
+`run_jobs`, evaluation run on it. Nothing here knows what the calls do.
 """
 
 import os
+import pickle
 import signal
+import sys
 import time
 import traceback
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
 from typing import Any, Protocol, runtime_checkable
 
-from mugato.system.errors import one_line
-from mugato.system.processes import ONE_THREAD, variables
+from mugato.system.errors import describe
 
-Progress = Callable[[str, int, int], None]  # called with (name of the job, done, of how many)
+# Read when a process imports NumPy or torch: several processes shall not fight over the cores.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 _NOWHERE = -1
 
@@ -49,201 +54,318 @@ class JobProgress:
         self.tell(done, total)
 
     def at(self, place: int | None) -> None:
-        """The part that takes the blame should the process die now; None for no part."""
+        """Say which part is to blame should the process die now; None for no part."""
         self.place.value = _NOWHERE if place is None else place
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """Something to do.
+class WorkerDiedError(ChildProcessError):
+    """The process of a job died.
 
     Attributes:
-        run: called as `run(progress=JobProgress(...))`; it and its result travel between
-            processes.
-        cost: how long it takes compared to the others; the longest go first.
+        cause: the signal or exit status.
+        place: what the job was at, if it had said so.
+        seconds: that it had been at it.
     """
 
-    name: str
-    run: Callable[..., Any]
-    cost: float = 1.0
+    def __init__(self, cause: str, *, place: int | None = None, seconds: float = 0.0) -> None:
+        super().__init__(f"its process died with {cause}")
+        self.cause, self.place, self.seconds = cause, place, seconds
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What came of a job: `result`, or where that failed one line in `error`.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Call:
+    """What a process is to do, and who waits for it."""
 
-    Attributes:
-        place: what the job was at when its process died, if it had said so.
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    on_progress: Callable[[int, int], None] | None
+    future: Future
+
+
+class WorkerPool:
+    """Processes that run what is submitted, first come, first served; a context manager.
+
+    A process is started when there is something to do for it, and another one when it died. On
+    leaving, what waits is cancelled, and what runs is given a moment to finish.
     """
 
-    name: str
-    result: Any = None
-    error: str | None = None
-    seconds: float = 0.0
-    place: int | None = None
+    def __init__(
+        self,
+        workers: int,
+        *,
+        setup: Callable[[], AbstractContextManager[Any]] | None = None,
+        name: str = "the job",
+        grace_s: float = 5.0,
+    ) -> None:
+        """Prepare the pool.
 
+        Args:
+            setup: sent once to each process, which enters the context that it gives before its
+                first call, and passes the context's value to every call as first argument.
+            name: what to call the work if it cannot travel; with workers=1 it need not.
+            grace_s: how long running calls may go on when the pool is left.
 
-def run_jobs(
-    jobs: Sequence[Job],
-    *,
-    workers: int,
-    environment: Mapping[str, str],
-    progress: Progress = lambda name, done, total: None,
-) -> list[Outcome]:
-    """Run all jobs; outcomes come in the order of `jobs`, and are the same for any `workers`.
+        Raises:
+            ValueError: if there are no workers, or `setup` cannot be pickled.
+        """
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, got {workers}")
+        self._pickle = partial(pickled, name=name, instead="workers=1")
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        start = partial(_Worker, self._calls, self._pickle, self._pickle(setup), Lock())
+        self._workers = [start() for _ in range(workers)]
+        self._grace_s = grace_s
 
-    Args:
-        workers: processes of one thread each; with 1 everything happens in this one.
-        environment: variables that are set meanwhile, in this process and the others.
-    """
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
-    ordered = sorted(jobs, key=lambda job: -job.cost)
-    threads = ONE_THREAD if workers > 1 else {}
-    with variables({**threads, **environment}):
-        if workers == 1:
-            outcomes = _run_here(ordered, progress)
-        else:
-            outcomes = _run_in_processes(ordered, workers, progress)
-    by_name = {outcome.name: outcome for outcome in outcomes}
-    return [by_name[job.name] for job in jobs]
+    def __enter__(self) -> "WorkerPool":
+        for worker in self._workers:
+            worker.start()
+        return self
 
-
-def _run_here(jobs: Sequence[Job], progress: Progress) -> list[Outcome]:
-    """With one thread, as elsewhere: sums of two threads differ in their last bits."""
-    import torch
-
-    outcomes, threads = [], torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        for job in jobs:
-            outcomes.append(_run(job, progress, _Here()))
-            progress(job.name, 1, 1)
-    finally:
-        torch.set_num_threads(threads)
-    return outcomes
-
-
-def _run(job: Job, progress: Progress, place: _Place) -> Outcome:
-    started = time.perf_counter()
-    fields: dict[str, Any] = {}
-    place.value = _NOWHERE
-    try:
-        fields["result"] = job.run(
-            progress=JobProgress(tell=partial(progress, job.name), place=place)
-        )
-    except Exception as error:  # environments raise what they like
-        fields["error"] = _reason(error)
-    return Outcome(name=job.name, seconds=time.perf_counter() - started, **fields)
-
-
-class _Worker:
-    """A process, our end of the pipe to it, and the job that it is at."""
-
-    def __init__(self) -> None:
-        context = get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.place = context.RawValue("q", _NOWHERE)
-        self.process: BaseProcess = context.Process(
-            target=_work, args=(theirs, self.place), daemon=True
-        )
-        self.process.start()
-        theirs.close()
-        self.job: Job | None = None
-        self.started = 0.0
-
-    def give(self, job: Job) -> None:
-        self.job, self.started = job, time.perf_counter()
-        with suppress(OSError):  # it died in the meantime: its end of the pipe will say so
-            self.connection.send(job)
-
-    def outcome_of_death(self) -> Outcome:
-        self.process.join()
-        assert self.job is not None
-        code = self.process.exitcode
-        reason = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
-        hint = " (out of memory?)" if code == -signal.SIGKILL else ""
-        return Outcome(
-            name=self.job.name,
-            error=f"its process died with {reason}{hint}",
-            seconds=time.perf_counter() - self.started,
-            place=None if self.place.value == _NOWHERE else self.place.value,
-        )
-
-    def end(self) -> None:
-        self.connection.close()
-        if self.job is not None:  # only when the whole run is given up
-            self.process.terminate()
-        self.process.join()
-
-
-def _run_in_processes(jobs: list[Job], workers: int, progress: Progress) -> list[Outcome]:
-    waiting, outcomes = list(jobs), list[Outcome]()
-    pool: dict[Connection, _Worker] = {}
-    try:
-        while waiting or any(worker.job for worker in pool.values()):
-            while waiting and len(pool) < workers:
-                worker = _Worker()
-                pool[worker.connection] = worker
-                _give_next(worker, waiting, outcomes)
-            for connection in wait([c for c, worker in pool.items() if worker.job is not None]):
-                assert isinstance(connection, Connection)
-                worker = pool[connection]
-                try:
-                    message = connection.recv()
-                except (EOFError, OSError):
-                    outcomes.append(worker.outcome_of_death())
-                    progress(outcomes[-1].name, 1, 1)
-                    worker.job = None
-                    del pool[connection]
-                    worker.end()
-                    continue
-                if isinstance(message, Outcome):
-                    outcomes.append(message)
-                    progress(message.name, 1, 1)
-                    worker.job = None
-                    _give_next(worker, waiting, outcomes)
-                else:
-                    progress(*message)
-    finally:
-        for worker in pool.values():
-            worker.end()
-    return outcomes
-
-
-def _give_next(worker: _Worker, waiting: list[Job], outcomes: list[Outcome]) -> None:
-    """Hand the next job over; those that cannot travel have failed already."""
-    while waiting and worker.job is None:
-        job = waiting.pop(0)
+    def __exit__(self, *error: object) -> None:
         try:
-            worker.give(job)
-        except (AttributeError, TypeError, ValueError) as error:  # what pickle raises
-            worker.job = None
-            reason = f"cannot be sent to another process ({_reason(error)}); use workers=1"
-            outcomes.append(Outcome(name=job.name, error=reason))
+            with suppress(Empty):
+                while (call := self._calls.get_nowait()) is not None:
+                    call.future.cancel()
+            for _ in self._workers:
+                self._calls.put(None)
+            deadline = time.monotonic() + self._grace_s
+            for worker in self._workers:
+                worker.join(max(0.0, deadline - time.monotonic()))
+        finally:
+            for worker in self._workers:
+                worker.kill()
+            for worker in self._workers:
+                worker.join()
+
+    def submit(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Future:
+        """Have `function(*args)` called in one of the processes.
+
+        Args:
+            on_progress: called, in a thread of this process, with what the call tells its
+                `progress=JobProgress(...)`, an argument that it gets if this is given.
+
+        Returns:
+            A future whose result is the call's, or whose exception is what it raised, a
+            `WorkerDiedError`, or a `ValueError` if it cannot be pickled.
+        """
+        call = _Call(function=function, args=args, on_progress=on_progress, future=Future())
+        self._calls.put(call)
+        return call.future
+
+    def stream(
+        self, function: Callable[..., Any], items: Iterable[Any], *, ahead: int
+    ) -> Iterator[Any]:
+        """Yield `function(item)` in the order of the items, of which there may be endlessly many.
+
+        Args:
+            ahead: how many more calls may wait or be finished for each process. Enough to keep all
+                busy while one is slow; more would only fill memory.
+        """
+        waiting: deque[Future] = deque()
+        for item in items:
+            waiting.append(self.submit(function, item))
+            if len(waiting) > ahead * len(self._workers):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+class _Worker(Thread):
+    """A thread of this process, and the other process that does its work."""
+
+    def __init__(
+        self,
+        calls: "SimpleQueue[_Call | None]",
+        pickle: Callable[[Any], bytes],
+        setup: bytes,
+        lock: AbstractContextManager[Any],
+    ) -> None:
+        super().__init__(daemon=True)
+        self._calls, self._pickle, self._setup = calls, pickle, setup
+        # Starting a process collects the exit statuses of others, for which somebody may wait.
+        self._lock = lock
+        self._context = get_context("spawn")
+        self._place = self._context.RawValue("q", _NOWHERE)
+        self._process: Any = None
+        self._connection: Connection | None = None
+        self._given_up, self._begun = False, 0.0
+
+    def run(self) -> None:
+        for call in iter(self._calls.get, None):
+            if call.future.set_running_or_notify_cancel():
+                try:
+                    call.future.set_result(self._result(call))
+                except BaseException as error:
+                    call.future.set_exception(error)
+        if self._connection is not None:
+            self._connection.close()  # upon which the process ends
+            self._process.join()
+
+    def kill(self) -> None:
+        """End the process now, and start no other one."""
+        with self._lock:
+            self._given_up = True
+            if self._process is not None:
+                self._process.kill()  # it does not listen to SIGTERM
+
+    def _result(self, call: _Call) -> Any:
+        message = self._pickle((call.function, call.args, call.on_progress is not None))
+        if self._connection is None:
+            self._connection = self._start()
+            self._send(self._setup)
+        self._begun = time.perf_counter()
+        self._send(message)
+        while True:
+            match pickle.loads(self._receive()):
+                case ("told", (done, total)):
+                    assert call.on_progress is not None
+                    call.on_progress(done, total)
+                case ("raised", error):
+                    raise error
+                case ("returned", result):
+                    return result
+
+    def _start(self) -> Connection:
+        with self._lock, variables(ONE_THREAD):
+            if self._given_up:
+                raise WorkerDiedError("the pool")
+            connection, theirs = self._context.Pipe()
+            # Arguments are few: a process that dies before it has read many would hang this one.
+            process = self._context.Process(target=_work, args=(theirs, self._place), daemon=True)
+            process.start()
+            self._process = process
+        theirs.close()
+        return connection
+
+    def _send(self, message: bytes) -> None:
+        assert self._connection is not None
+        with suppress(OSError):  # it died in the meantime: its end of the pipe will say so
+            self._connection.send_bytes(message)
+
+    def _receive(self) -> bytes:
+        assert self._connection is not None
+        try:
+            return self._connection.recv_bytes()
+        except (EOFError, OSError):
+            raise self._death() from None
+
+    def _death(self) -> WorkerDiedError:
+        assert self._connection is not None
+        with self._lock:
+            self._process.join()
+            code, place = self._process.exitcode, self._place.value
+            self._process = None
+        self._connection.close()
+        self._connection = None
+        cause = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
+        hint = " (out of memory?)" if code == -signal.SIGKILL else ""
+        return WorkerDiedError(
+            f"{cause}{hint}",
+            place=None if place == _NOWHERE else place,
+            seconds=time.perf_counter() - self._begun,
+        )
 
 
 def _work(connection: Connection, place: _Place) -> None:
-    """The other process: job after job until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started us
-    warnings.simplefilter("ignore")  # of environments; they would break into the progress display
-    import torch
-
-    torch.set_num_threads(1)
+    """Do call after call, in the other process, until the pipe closes."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
     # When the pipe closes, there is no more to do, or nobody left to do it for.
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+    closed = suppress(EOFError, BrokenPipeError, ConnectionResetError)
+    with suppress(Exception), ExitStack() as stack, closed:
+        given = _Given(connection.recv_bytes(), stack)
         while True:
-            job = connection.recv()
-            connection.send(_run(job, lambda *message: connection.send(message), place))
+            message = connection.recv_bytes()
+            place.value = _NOWHERE
+            try:
+                answer = "returned", _called(message, given.arguments(), connection, place)
+            except Exception as error:  # environments raise what they like
+                answer = "raised", error
+            connection.send_bytes(_to_bytes(*answer))
+    sys.stdout.flush()
+    sys.stderr.flush()
     # MuJoCo's contexts complain when the interpreter takes them apart at its end.
     os._exit(0)
 
 
-def _reason(error: BaseException) -> str:
-    """Of those that are no plain refusals also the kind and the place."""
-    text = one_line(error)
-    if isinstance(error, (ValueError, ImportError, OSError)) and str(error):
-        return text
-    where = traceback.extract_tb(error.__traceback__)
-    place = f" ({os.path.basename(where[-1].filename)}:{where[-1].lineno})" if where else ""
-    return f"{type(error).__name__}: {text}{place}"
+class _Given:
+    """What every call in a process gets as first argument, if anything."""
+
+    def __init__(self, setup: bytes, stack: ExitStack) -> None:
+        self._setup, self._stack = setup, stack
+        self._arguments: list[Any] | None = None
+
+    def arguments(self) -> list[Any]:
+        """Enter the context at the first call; what it raises is that call's error."""
+        if self._arguments is None:
+            setup = pickle.loads(self._setup)
+            self._arguments = [] if setup is None else [self._stack.enter_context(setup())]
+        return self._arguments
+
+
+def _called(message: bytes, given: list[Any], connection: Connection, place: _Place) -> Any:
+    function, args, tells = pickle.loads(message)
+    if not tells:
+        return function(*given, *args)
+
+    def tell(done: int, total: int) -> None:
+        connection.send_bytes(pickle.dumps(("told", (done, total))))
+
+    return function(*given, *args, progress=JobProgress(tell=tell, place=place))
+
+
+def _to_bytes(kind: str, value: Any) -> bytes:
+    """Pickle an answer; where that fails, an error that says so."""
+    try:
+        if kind == "returned":
+            return pickle.dumps((kind, value))
+        value.add_note("".join(traceback.format_exception(value)))  # pickle drops the traceback
+        message = pickle.dumps((kind, value))
+        pickle.loads(message)  # some errors can be taken apart, but not put together
+        return message
+    except Exception as error:
+        failed = value if kind == "raised" else error
+        return pickle.dumps(("raised", RuntimeError(describe(failed, with_place=True))))
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent does: while it works, it would not notice."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def pickled(value: Any, *, name: str, instead: str) -> bytes:
+    """Pickle what is to travel to other processes.
+
+    Raises:
+        ValueError: if that cannot be, naming it and the setting with which it need not travel.
+    """
+    try:
+        return pickle.dumps(value)
+    except (pickle.PicklingError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} cannot be sent to other processes ({describe(error)}); use {instead}"
+        ) from error
+
+
+@contextmanager
+def variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for processes started within the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -6,10 +6,11 @@ tasks anew. A reference that ranks nothing, the expert no better than chance, is
 
 import json
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from mugato.system.errors import one_line
 from mugato.system.files import write_whole
+from mugato.system.workers import WorkerPool
 from mugato.tasks.conform import NotInSpaceError
 from mugato.tasks.registry import PACKAGES
 from mugato.tasks.rollout import Rollout, random_policy, run_episode
@@ -119,6 +121,25 @@ def measure(task: Task, *, episodes: int, progress: Progress = lambda played: No
     return measured
 
 
+def measure_all(
+    tasks: Sequence[Task], *, episodes: int, workers: int
+) -> Iterator[tuple[Task, Reference | Exception]]:
+    """Yield each task with its reference, or with what was wrong, as soon as it is known.
+
+    Args:
+        workers: processes; with 1 everything happens in this one.
+    """
+    measured = partial(measure, episodes=episodes)
+    if workers == 1:
+        for task in tasks:
+            yield task, _reference_or_error(partial(measured, task))
+        return
+    with WorkerPool(workers) as pool:
+        futures = {pool.submit(measured, task): task for task in tasks}
+        for future in as_completed(futures):
+            yield futures[future], _reference_or_error(future.result)
+
+
 def play_seeds(
     task: Task, seeds: Sequence[int], *, progress: Progress = lambda played: None
 ) -> tuple[list[Played], list[Played]]:
@@ -210,6 +231,13 @@ def unmeasured(
 ) -> list[Task]:
     """Those tasks whose reference is missing, or was measured otherwise."""
     return [task for task in tasks if not _is_measured(task, known.get(task.name), episodes)]
+
+
+def _reference_or_error(measured: Callable[[], Reference]) -> Reference | Exception:
+    try:
+        return measured()
+    except Exception as error:  # environments raise what they like; the other tasks go on
+        return error
 
 
 def _is_measured(task: Task, known: Reference | None, episodes: int) -> bool:

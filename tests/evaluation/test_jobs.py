@@ -8,7 +8,7 @@ from mugato.evaluation import jobs as module
 from mugato.evaluation.episodes import FailedEpisode, InferenceConfig
 from mugato.evaluation.jobs import episode_jobs, run_episode_jobs
 from mugato.spec import spec_of
-from mugato.system.workers import Job
+from mugato.system.jobs import Job
 from mugato.tasks.registry import TASKS
 from tests.agents import tiny_agent
 from tests.evaluation.environments import Guess, guess_task

@@ -1,101 +1,135 @@
-"""Jobs in other processes: what one of them does to itself is no harm to the others."""
+"""Calls in other processes: each ends in its own result, error or death."""
 
 import os
 import signal
+import time
+from contextlib import contextmanager
+from itertools import count
 
 import pytest
 
-from mugato.system.workers import Job, run_jobs
+from mugato.system.workers import WorkerDiedError, WorkerPool
 
 
-def double(progress, *, of: int) -> int:
-    progress(1, 1)
-    return 2 * of
+@contextmanager
+def number_of_process():
+    yield os.getpid()
 
 
-def fail(progress) -> None:
-    raise ValueError("the task has no reference")
+@contextmanager
+def broken():
+    raise ImportError("no game here")
+    yield
 
 
-def stumble(progress) -> None:
+def double(number: int) -> int:
+    return 2 * number
+
+
+def process_twice(given: int) -> tuple[int, int]:
+    return given, os.getpid()
+
+
+def never(given: object) -> None:
+    raise AssertionError("not reached")
+
+
+class TwoArgumentsError(Exception):
+    """One that pickle cannot put together again."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+def raise_odd() -> None:
+    raise TwoArgumentsError(1, 2)
+
+
+def raise_key() -> None:
     raise KeyError("door")
 
 
-def die(progress) -> None:
+def return_lambda() -> object:
+    return lambda: 0
+
+
+def die(after_s: float = 0.0) -> None:
+    time.sleep(after_s)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die_at_three(progress) -> None:
-    progress.at(3)
-    os._exit(7)
+def heed_no_signal() -> str:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(os.getpid(), number)
+    return "alive"
 
 
-def threads(progress) -> tuple:
-    import torch
-
-    return torch.get_num_threads(), os.environ["OMP_NUM_THREADS"], os.environ["FLAVOR"]
-
-
-class Double:
-    """A job's function with an argument."""
-
-    def __init__(self, of: int) -> None:
-        self.of = of
-
-    def __call__(self, progress) -> int:
-        return double(progress, of=self.of)
+def sleep_and_mark(mark, seconds: float) -> None:
+    time.sleep(seconds)
+    mark.touch()
 
 
-def test_every_job_ends_in_a_result_or_a_reason():
-    jobs = [
-        Job(name="one", run=Double(1)),
-        Job(name="dies", run=die, cost=9.0),
-        Job(name="dies at three", run=die_at_three),
-        Job(name="fails", run=fail, cost=5.0),
-        Job(name="stumbles", run=stumble),
-        Job(name="cannot travel", run=lambda progress: 0),
-        Job(name="threads", run=threads),
-        Job(name="two", run=Double(2)),
-    ]
-    seen = []
-    outcomes = run_jobs(
-        jobs, workers=2, environment={"FLAVOR": "sweet"}, progress=lambda *now: seen.append(now)
-    )
-    assert [outcome.name for outcome in outcomes] == [job.name for job in jobs]
-    found = {outcome.name: outcome for outcome in outcomes}
-    assert (found["one"].result, found["two"].result) == (2, 4)
-    assert found["threads"].result == (1, "1", "sweet")
-    assert "signal 9 (out of memory?)" in found["dies"].error
-    assert [found[name].place for name in ("dies", "dies at three", "fails")] == [None, 3, None]
-    assert found["fails"].error == "the task has no reference"
-    assert found["stumbles"].error.startswith("KeyError: 'door' (test_workers.py:")
-    assert "cannot be sent to another process" in found["cannot travel"].error
-    assert {name for name, done, total in seen if done == total} >= {"one", "dies", "fails", "two"}
-    assert "FLAVOR" not in os.environ
+def test_each_process_is_set_up_once():
+    with WorkerPool(2, setup=number_of_process) as pool:
+        found = [pool.submit(process_twice) for _ in range(8)]
+        assert all(given == process for given, process in (f.result() for f in found))
+        assert len({f.result() for f in found}) <= 2
 
 
-def test_one_worker_is_this_process_and_the_longest_job_goes_first():
-    order = []
-
-    def note(name):
-        return lambda progress: order.append(name) or os.getpid()
-
-    jobs = [Job(name=name, run=note(name), cost=cost) for name, cost in (("a", 1.0), ("b", 2.0))]
-    outcomes = run_jobs(jobs, workers=1, environment={})
-    assert order == ["b", "a"]
-    assert [outcome.result for outcome in outcomes] == [os.getpid()] * 2
+def test_what_setting_up_raises_is_the_calls_error():
+    with WorkerPool(1, setup=broken) as pool:
+        for _ in range(2):
+            with pytest.raises(ImportError, match="no game here"):
+                pool.submit(never).result()
 
 
-def test_one_worker_computes_with_one_thread_as_many_do():
-    import torch
+def test_a_stream_is_in_order_and_may_be_endless():
+    with WorkerPool(2) as pool:
+        results = pool.stream(double, count(), ahead=3)
+        assert [next(results) for _ in range(50)] == list(range(0, 100, 2))
 
-    before = torch.get_num_threads()
-    [outcome] = run_jobs(
-        [Job(name="a", run=lambda progress: torch.get_num_threads())], workers=1, environment={}
-    )
-    assert outcome.result == 1 and torch.get_num_threads() == before
+
+def test_errors_come_back_as_they_are_with_the_place_where_they_arose():
+    with WorkerPool(1) as pool:
+        with pytest.raises(KeyError) as caught:
+            pool.submit(raise_key).result()
+        assert caught.value.args == ("door",)
+        assert "in raise_key" in caught.value.__notes__[0]
+        with pytest.raises(RuntimeError, match=r"TwoArgumentsError: 1 and 2 \(test_workers.py:"):
+            pool.submit(raise_odd).result()
+        with pytest.raises(RuntimeError, match="return_lambda"):
+            pool.submit(return_lambda).result()
+        with pytest.raises(ValueError, match=r"the job cannot be sent to other processes .*use wo"):
+            pool.submit(lambda: 0).result()
+
+
+def test_a_death_costs_its_own_call_alone():
+    with WorkerPool(1) as pool:
+        calls = [pool.submit(double, 1), pool.submit(die, 0.2), pool.submit(double, 2)]
+        with pytest.raises(WorkerDiedError, match=r"its process died with signal 9 \(out of"):
+            calls[1].result()
+        assert calls[1].exception().seconds >= 0.2
+        assert [calls[0].result(), calls[2].result()] == [2, 4]
+
+
+def test_signals_to_stop_are_not_for_workers():
+    with WorkerPool(1) as pool:
+        assert pool.submit(heed_no_signal).result() == "alive"
+
+
+def test_on_leaving_what_runs_gets_a_moment_and_what_waits_does_not(tmp_path):
+    short, long, waiting = (tmp_path / name for name in ("short", "long", "waiting"))
+    began = time.monotonic()
+    with WorkerPool(2, grace_s=4.0) as pool:
+        futures = [pool.submit(sleep_and_mark, short, 0.5), pool.submit(sleep_and_mark, long, 60)]
+        while not all(future.running() for future in futures):
+            time.sleep(0.01)
+        last = pool.submit(sleep_and_mark, waiting, 0.0)
+    assert time.monotonic() - began < 30
+    assert short.exists() and not long.exists() and not waiting.exists()
+    assert last.cancelled() and isinstance(futures[1].exception(), WorkerDiedError)
 
 
 def test_no_workers_are_refused():
     with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
-        run_jobs([], workers=0, environment={})
+        WorkerPool(0)
