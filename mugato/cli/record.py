@@ -59,7 +59,7 @@ def record(
 
 def unrecorded(tasks: Sequence[Task], *, overwrite: bool = False) -> list[Task]:
     """Return the tasks whose own data set is not complete yet; all, if it may be overwritten."""
-    from mugato.recording.unfinished import is_recorded
+    from mugato.recording.store import is_recorded
 
     return [task for task in tasks if overwrite or not is_recorded(task.dataset_id)]
 

@@ -3,7 +3,7 @@
 Episodes are in the order of their seeds and depend on nothing else, so that the same call writes
 the same data whatever the number of workers. Seeds at which the expert fails are dropped, counted
 and replaced by the following ones. The data set appears when it is complete; until then what came
-of each seed lies in a journal beside it, with which the next call goes on.
+of each seed lies in a store beside it, with which the next call goes on.
 """
 
 import time
@@ -25,8 +25,13 @@ from mugato.recording.demonstrate import (
     RejectedEpisode,
     endless_demonstrations,
 )
-from mugato.recording.journal import DemonstrationHeader, Journal
-from mugato.recording.unfinished import check_may_write, finish_recording, unfinished_recording
+from mugato.recording.store import (
+    DemonstrationHeader,
+    RecordingStore,
+    check_may_write,
+    finish_recording,
+    unfinished_recording,
+)
 from mugato.tasks.references import reference
 from mugato.tasks.registry import get_task
 from mugato.tasks.rollout import perturb
@@ -136,16 +141,16 @@ def _record_in(
     _check_noise(task, env)
     criteria = _criteria(task, config)
     settings = {**_settings(task, env, config.first_seed), **vars(criteria)}
-    with unfinished_recording(dataset_id, settings, overwrite=config.overwrite) as journal:
-        continued = tally.take_over(journal)
+    with unfinished_recording(dataset_id, settings, overwrite=config.overwrite) as store:
+        continued = tally.take_over(store)
         if not tally.complete:
             first_seed = config.first_seed + continued
             with endless_demonstrations(
                 task, env, criteria, workers=config.workers, first_seed=first_seed
             ) as outcomes:
-                tally.record(outcomes, journal)
+                tally.record(outcomes, store)
         metadata = tally.metadata(config.keep_above)
-        finish_recording(journal, dataset_id, env, episodes=task.episodes, **metadata)
+        finish_recording(store, dataset_id, env, episodes=task.episodes, **metadata)
     return continued
 
 
@@ -163,10 +168,10 @@ class _Tally:
     def complete(self) -> bool:
         return len(self.returns) == self.task.episodes
 
-    def take_over(self, journal: Journal) -> int:
+    def take_over(self, store: RecordingStore) -> int:
         """Count what an earlier call recorded, as far as it is wanted; return how many seeds."""
         taken = 0
-        for outcome in journal.outcomes:
+        for outcome in store.outcomes:
             if self.complete:
                 break
             self._count(outcome)
@@ -175,10 +180,12 @@ class _Tally:
             self._show()
         return taken
 
-    def record(self, outcomes: Iterable[Demonstration | RejectedEpisode], journal: Journal) -> None:
+    def record(
+        self, outcomes: Iterable[Demonstration | RejectedEpisode], store: RecordingStore
+    ) -> None:
         """Keep demonstrations until there are enough."""
         for outcome in outcomes:
-            journal.append(outcome)
+            store.append(outcome)
             self._count(outcome)
             self._show()
             if self.complete:

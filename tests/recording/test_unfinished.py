@@ -1,6 +1,7 @@
 """Recordings that end before they are complete, by a signal, an error or a full disk."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,8 @@ import pytest
 from mugato.data.formats.minari.layout import stored
 from mugato.data.formats.minari.read import open_minari
 from mugato.recording.demonstrate import Demonstration, RejectedEpisode
-from mugato.recording.journal import Journal
 from mugato.recording.recorder import RecordReport
+from mugato.recording.store import RecordingStore
 from mugato.tasks.gymnasium_task import gymnasium_task
 from mugato.tasks.task import Task
 from tests.recording.recording import record
@@ -96,13 +97,13 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     [
         "reset 2",  # before the first episode
         "step 12",  # within an episode
-        "pack 4",  # an episode is about to be written to the journal
+        "executemany 3",  # an episode is being written to the store
         "_count 6",  # it just was
         "write_episode 3",  # the data set is half written
         "_minari_metadata 1",
         "_move_into_place 1",
         "rename 1",
-        "unlink 1",  # the data set is there, and the journal still is, too
+        "unlink 2",  # the data set is there, and the store still is, too
     ],
 )
 def test_whenever_it_is_killed_the_next_call_completes_it(
@@ -218,8 +219,8 @@ def test_an_interrupted_command_says_how_to_go_on(minari_folder: Path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    unfinished, deadline = minari_folder / ".it-v0.unfinished", time.monotonic() + 120
-    while not unfinished.exists() or unfinished.stat().st_size < 100_000:
+    deadline = time.monotonic() + 120
+    while sum(path.stat().st_size for path in minari_folder.glob(".it-v0.unfinished*")) < 100_000:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
@@ -241,42 +242,58 @@ def interrupt(*, after: int, **options) -> None:
         record_it(progress=progress, **options)
 
 
-def test_a_journal_cut_anywhere_holds_its_whole_entries(tmp_path: Path):
-    arrays = {"actions": stored(np.arange(3)), "observations/a": stored(np.zeros((2, 3000)))}
-    outcomes = [
+def outcomes_of_three_seeds() -> list[Demonstration | RejectedEpisode]:
+    noise = np.random.default_rng(0).integers(0, 256, (3000, 2000), np.uint8)  # several chunks
+    arrays = {"actions": stored(np.arange(3)), "observations/a": stored(noise)}
+    assert len(arrays["observations/a"].parts) > 2
+    return [
         Demonstration(seed=0, timesteps=3, episode_return=0.1, arrays=arrays),
         RejectedEpisode(seed=1, cause="failed", reason="failed with return 0"),
-        Demonstration(seed=2, timesteps=3, episode_return=-1.0, arrays=arrays),
+        Demonstration(seed=2, timesteps=3, episode_return=float("nan"), arrays=arrays),
     ]
-    whole, ends = tmp_path / "whole", []
-    journal = Journal(whole, {"task": "mine"}, anew=False)
-    for outcome in outcomes:
-        journal.append(outcome)
-        ends.append(whole.stat().st_size)
-    journal.close()
-    data = whole.read_bytes()
-    for length in range(len(data) + 1):
-        path = tmp_path / "cut"
-        path.write_bytes(data[:length])
-        journal = Journal(path, {"task": "mine"}, anew=False)
-        kept = sum(end <= length for end in ends)
-        assert [outcome.seed for outcome in journal.outcomes] == [0, 1, 2][:kept]
-        for outcome in outcomes[kept:]:
-            journal.append(outcome)
-        assert list(journal.demonstrations()) == [outcomes[0], outcomes[2]]
-        journal.close()
-        assert path.read_bytes() == data
 
 
-def test_a_damaged_entry_ends_a_journal(tmp_path: Path):
-    path = tmp_path / "journal"
-    journal = Journal(path, {}, anew=False)
-    for seed in range(3):
-        journal.append(RejectedEpisode(seed=seed, cause="failed", reason="failed with return 0"))
-    journal.close()
-    data = bytearray(path.read_bytes())
-    data[-100] ^= 1  # in the entry before the last
-    path.write_bytes(data)
-    journal = Journal(path, {}, anew=False)
-    assert [outcome.seed for outcome in journal.outcomes] == [0]
-    journal.close()
+def test_a_store_gives_back_what_came_of_the_seeds(tmp_path: Path):
+    outcomes = outcomes_of_three_seeds()
+    for number, outcome in enumerate(outcomes):
+        store = RecordingStore(tmp_path / "store", {"task": "mine", "call": number}, anew=False)
+        store.append(outcome)
+        store.close()
+    store = RecordingStore(tmp_path / "store", {}, anew=False)
+    assert store.settings == {"task": "mine", "call": 0}
+    assert [outcome.seed for outcome in store.outcomes] == [0, 1, 2]
+    assert store.outcomes[1] == outcomes[1] and store.num_kept == 2
+    first, last = store.demonstrations()
+    assert first == outcomes[0]
+    assert last.arrays == first.arrays and np.isnan(last.episode_return)
+    store.remove()
+    store.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_half_written_is_rolled_back(tmp_path: Path):
+    (tmp_path / "copy").mkdir()
+    outcomes = outcomes_of_three_seeds()
+    store = RecordingStore(tmp_path / "store", {}, anew=False)
+    store.append(outcomes[0])
+    parts = [(1, "a", "|u1", "[9]", None, bytes(10**6))] * 20  # more than SQLite keeps in memory
+    store._connection.executemany("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?)", parts)
+    files = [path for path in tmp_path.iterdir() if path.is_file()]
+    assert sum(path.stat().st_size for path in files) > 10**7
+    for path in files:  # as a process leaves them that is killed now
+        shutil.copy(path, tmp_path / "copy")
+    store.close()
+    store = RecordingStore(tmp_path / "copy" / "store", {}, anew=False)
+    assert list(store.demonstrations()) == outcomes[:1]
+    store.append(outcomes[1])
+    store.close()
+
+
+def test_what_is_no_store_is_refused_and_overwritten_on_request(minari_folder: Path):
+    unfinished = minari_folder / ".it-v0.unfinished"
+    minari_folder.mkdir(exist_ok=True)
+    unfinished.write_bytes(bytes(range(256)) * 40)
+    with pytest.raises(ValueError, match=r"it-v0.unfinished is damaged .*overwriting begins anew"):
+        record_it()
+    assert record_it(episodes=1, overwrite=True).episodes == 1
+    assert os.listdir(minari_folder) == ["it-v0"]
