@@ -5,7 +5,7 @@ keeps the nesting of the spaces, so that values can be taken apart and put toget
 the environment, and it travels inside the checkpoint as JSON. It knows nothing of token ids.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, singledispatch
 from typing import Any, Literal
@@ -104,6 +104,32 @@ def spec_of(observation_space: spaces.Space, action_space: spaces.Space) -> Spec
         observation=_tree_of(observation_space, "observation"),
         action=_tree_of(action_space, "action"),
     )
+
+
+def map_space(
+    function: Callable[..., Any], space: spaces.Space, *values: Any, path: str = ""
+) -> Any:
+    """Put `function(leaf_space, *parts, path=path)` in the place of each leaf of a space.
+
+    Args:
+        values: values of the space; the function gets the leaf's part of each.
+        path: name of the root.
+
+    >>> space = spaces.Dict(a=spaces.Discrete(9), b=spaces.Tuple([spaces.Discrete(9)]))
+    >>> one, two = {"a": 1, "b": (2,)}, {"a": 3, "b": (4,)}
+    >>> map_space(lambda leaf, *parts, path: (path, *parts), space, one, two, path="x")
+    {'a': ('x/a', 1, 3), 'b': (('x/b/0', 2, 4),)}
+    """
+
+    def map_child(key: Any, child: spaces.Space) -> Any:
+        return map_space(function, child, *(v[key] for v in values), path=f"{path}/{key}")
+
+    match space:
+        case spaces.Dict():
+            return {key: map_child(key, child) for key, child in space.items()}
+        case spaces.Tuple():
+            return tuple(map_child(i, child) for i, child in enumerate(space.spaces))
+    return function(space, *values, path=path)
 
 
 def flatten(tree: Tree, value: Any, root: str) -> dict[str, Any]:

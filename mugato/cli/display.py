@@ -1,6 +1,6 @@
 """What the command line shows while it works: progress bars, tables, time left."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,6 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from mugato.evaluation.config import EvaluationConfig
-    from mugato.recording.recorder import RecordConfig, RecordReport
-    from mugato.tasks.task import Task
 
 console = Console()
 # The parts of a report that hold scores.
@@ -21,24 +19,16 @@ REPORTED = ("tasks", "vqa", "caption", "text")
 
 
 def commands(known: Mapping[str, Callable]) -> None:
-    """What `mugato` without a command says."""
+    """Show what there is, for `mugato` without a command."""
     table = Table.grid(padding=(0, 2))
     for name, function in known.items():
         table.add_row(f"  [bold]mugato {name}[/bold]", (function.__doc__ or "").splitlines()[0])
     console.print("One generalist agent: record, train, act, evaluate. Each takes --help.\n", table)
 
 
-def tasks(known: Iterable["Task"]) -> None:
-    """All tasks, one line each."""
-    table = Table("task", "domain", "demonstrations", "action noise", box=None)
-    for task in known:
-        table.add_row(task.name, task.domain, str(task.episodes), f"{task.action_noise:g}")
-    console.print(table)
-
-
 @contextmanager
 def status(what: str, *, quiet: bool = False) -> Iterator[None]:
-    """A spinner while something takes a moment."""
+    """Show a spinner while something takes a moment."""
     if quiet or not console.is_terminal:
         if not quiet:
             console.print(f"{what} ...")
@@ -48,83 +38,14 @@ def status(what: str, *, quiet: bool = False) -> Iterator[None]:
         yield
 
 
-def record(tasks: Sequence["Task"], config: "RecordConfig") -> None:
-    """Record tasks one after the other, with a progress bar each.
-
-    Raises:
-        ValueError: naming the tasks that could not be recorded, after all others were.
-    """
-    failed = {}
-    for task in tasks:
-        try:
-            _record(task, config)
-        except (ValueError, ImportError) as error:
-            if len(tasks) == 1:
-                raise
-            console.print(
-                f"[red]{task.name} was not recorded:[/red] {escape(str(error))}", highlight=False
-            )
-            failed[task.name] = error
-    if failed:
-        raise ValueError(f"{len(failed)} of {len(tasks)} not recorded: {', '.join(failed)}")
-
-
-def _record(task: "Task", config: "RecordConfig") -> None:
-    from mugato.recording.recorder import record as record_task
-
-    kept, total = 0, config.episodes or task.episodes
-    try:
-        with _bar() as bar:
-            bar_id = bar.add_task(f"recording {task.name}", total=total)
-
-            def show(episodes: int, dropped: int) -> None:
-                nonlocal kept
-                kept = episodes
-                bar.update(bar_id, completed=kept)
-
-            report = record_task(task, config, on_progress=show)
-    except BaseException:
-        if kept:
-            how = " without --overwrite" if config.overwrite else ""
-            console.print(
-                f"{task.name}: {kept} of {total} episodes are kept; the same command{how} goes on "
-                "from there, --overwrite begins anew",
-                soft_wrap=True,
-            )
-        raise
-    console.print(_recorded(report), highlight=False, soft_wrap=True)
-
-
-def _recorded(report: "RecordReport") -> str:
-    from mugato.data.formats.minari.read import open_minari
-    from mugato.data.summary import summarize
-    from mugato.tokens.text import TextTokenizer
-    from mugato.tokens.tokenizer import Tokenizer
-
-    tokenizer = Tokenizer(text=TextTokenizer.paper())
-    found = summarize(open_minari(report.dataset_id), tokenizer)
-    parts = [
-        f"{report.dataset_id}: {report.episodes:,} episodes, {report.timesteps:,} timesteps",
-        f"{'' if found.exact else '≈ '}{found.tokens:,} tokens",
-        f"{report.size_bytes / 1e6:,.1f} MB",
-        f"mean return {report.return_mean:.2f}",
-    ]
-    if report.dropped:
-        causes = ", ".join(f"{count} {cause}" for cause, count in report.dropped_by_cause.items())
-        parts.append(f"{len(report.dropped)} dropped ({causes})")
-    if report.continued:
-        parts.append(f"{report.continued} from before")
-    return f"{', '.join(parts)}, {report.seconds:.0f} s"
-
-
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar that is told (what is at work, done, of how many)."""
-    with _bar() as bar:
-        bar_id = bar.add_task(what, total=None)
+    """Show a bar, which is told (what is at work, done, of how many)."""
+    with bar() as shown:
+        bar_id = shown.add_task(what, total=None)
 
         def show(part: str, done: int, total: int) -> None:
-            bar.update(bar_id, description=f"{what}: {part}", completed=done, total=total)
+            shown.update(bar_id, description=f"{what}: {part}", completed=done, total=total)
 
         yield show
 
@@ -150,7 +71,8 @@ def evaluate(run: Path, config: "EvaluationConfig", *, command: str, started: fl
         raise ValueError("nothing could be scored")
 
 
-def _bar() -> Progress:
+def bar() -> Progress:
+    """Return a bar with a count and the time left."""
     return Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(),
         TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn(), console=console,

@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import tyro
+from rich.markup import escape
+from rich.table import Table
 
 from mugato.cli import display
-from mugato.recording.recorder import RecordConfig
+from mugato.cli.display import console
+from mugato.recording.recorder import RecordConfig, RecordReport
+from mugato.recording.recorder import record as record_task
 from mugato.tasks.gymnasium_task import gymnasium_task
 from mugato.tasks.registry import TASKS, get_task
 from mugato.tasks.task import Task
@@ -36,7 +40,7 @@ def record(
         config: how to record.
     """
     if task == ("list",):
-        display.tasks(TASKS.values())
+        _show_tasks()
         return
     if sum((env is not None, domain is not None, preset is not None, bool(task))) != 1:
         raise ValueError("name either tasks, or --domain, or --preset, or --env")
@@ -44,17 +48,81 @@ def record(
         if expert is None or config.dataset is None:
             raise ValueError("--env needs --expert package.module:function and --dataset NAME")
         tasks = [gymnasium_task(env, expert=expert)]
-    elif domain is not None:
-        tasks = unrecorded(domain_tasks(domain), overwrite=config.overwrite)
-    elif preset is not None:
-        tasks = unrecorded(preset_tasks(preset), overwrite=config.overwrite)
     else:
-        tasks = [get_task(name) for name in task]
+        tasks = _chosen(task, domain, preset, overwrite=config.overwrite)
     if config.dataset is not None and len(tasks) != 1:
         raise ValueError(f"--dataset names one data set, but there are {len(tasks)} tasks")
     if not tasks:
-        display.console.print("All of it is recorded; --overwrite begins anew")
-    display.record(tasks, config)
+        console.print("All of it is recorded; --overwrite begins anew")
+    record_and_show(tasks, config)
+
+
+def record_and_show(tasks: Sequence[Task], config: RecordConfig) -> None:
+    """Record tasks one after the other, with a progress bar each.
+
+    Raises:
+        ValueError: naming the tasks that could not be recorded, after all others were.
+    """
+    failed = {}
+    for task in tasks:
+        try:
+            _record(task, config)
+        except (ValueError, ImportError) as error:
+            if len(tasks) == 1:
+                raise
+            console.print(
+                f"[red]{task.name} was not recorded:[/red] {escape(str(error))}", highlight=False
+            )
+            failed[task.name] = error
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(tasks)} not recorded: {', '.join(failed)}")
+
+
+def _record(task: Task, config: RecordConfig) -> None:
+    kept, total = 0, config.episodes or task.episodes
+    try:
+        with display.bar() as bar:
+            bar_id = bar.add_task(f"recording {task.name}", total=total)
+
+            def show(episodes: int, dropped: int) -> None:
+                nonlocal kept
+                kept = episodes
+                bar.update(bar_id, completed=kept)
+
+            report = record_task(task, config, on_progress=show)
+    except BaseException:
+        if kept:
+            how = " without --overwrite" if config.overwrite else ""
+            console.print(
+                f"{task.name}: {kept} of {total} episodes are kept; the same command{how} goes on "
+                "from there, --overwrite begins anew",
+                soft_wrap=True,
+            )
+        raise
+    console.print(_recorded(report), highlight=False, soft_wrap=True)
+
+
+def _recorded(report: RecordReport) -> str:
+    """Say in one line what was recorded."""
+    from mugato.data.formats.minari.read import open_minari
+    from mugato.data.summary import summarize
+    from mugato.tokens.text import TextTokenizer
+    from mugato.tokens.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer(text=TextTokenizer.paper())
+    found = summarize(open_minari(report.dataset_id), tokenizer)
+    parts = [
+        f"{report.dataset_id}: {report.episodes:,} episodes, {report.timesteps:,} timesteps",
+        f"{'' if found.exact else '≈ '}{found.tokens:,} tokens",
+        f"{report.size_bytes / 1e6:,.1f} MB",
+        f"mean return {report.return_mean:.2f}",
+    ]
+    if report.dropped:
+        causes = ", ".join(f"{count} {cause}" for cause, count in report.dropped_by_cause.items())
+        parts.append(f"{len(report.dropped)} dropped ({causes})")
+    if report.continued:
+        parts.append(f"{report.continued} from before")
+    return f"{', '.join(parts)}, {report.seconds:.0f} s"
 
 
 def unrecorded(tasks: Sequence[Task], *, overwrite: bool = False) -> list[Task]:
@@ -62,6 +130,17 @@ def unrecorded(tasks: Sequence[Task], *, overwrite: bool = False) -> list[Task]:
     from mugato.recording.store import is_recorded
 
     return [task for task in tasks if overwrite or not is_recorded(task.dataset_id)]
+
+
+def _chosen(
+    names: Sequence[str], domain: str | None, preset: str | None, *, overwrite: bool
+) -> list[Task]:
+    """Return the tasks that are named, or what is due of a domain or preset."""
+    if domain is not None:
+        return unrecorded(domain_tasks(domain), overwrite=overwrite)
+    if preset is not None:
+        return unrecorded(preset_tasks(preset), overwrite=overwrite)
+    return [get_task(name) for name in names]
 
 
 def preset_tasks(name: str) -> list[Task]:
@@ -86,3 +165,11 @@ def domain_tasks(name: str) -> list[Task]:
     if not tasks:
         raise ValueError(f"no task of the domain {name!r} has an expert to record")
     return tasks
+
+
+def _show_tasks() -> None:
+    """Show all tasks, one line each."""
+    table = Table("task", "domain", "demonstrations", "action noise", box=None)
+    for task in TASKS.values():
+        table.add_row(task.name, task.domain, str(task.episodes), f"{task.action_noise:g}")
+    console.print(table)

@@ -1,6 +1,7 @@
 """`mugato reference`: how experts and random actions do, as a table."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,16 +17,30 @@ if TYPE_CHECKING:
     from mugato.tasks.task import Task
 
 
+@dataclass(frozen=True, kw_only=True)
+class MeasureConfig:
+    """How to measure references.
+
+    Attributes:
+        episodes: seeds per task, from 3,000,000 on, which no demonstration uses.
+        workers: processes; each measures a task at a time.
+        again: also tasks that were measured with the same versions and number of episodes.
+        table: file to keep references in; the one that comes with mugato if not given.
+    """
+
+    episodes: int = 50
+    workers: int = 1
+    again: bool = False
+    table: Path | None = None
+
+
 def reference(
     task: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
     *,
     domain: str | None = None,
     all: bool = False,
-    episodes: int = 50,
-    workers: int = 1,
-    again: bool = False,
-    table: Path | None = None,
     page: Path | None = None,
+    config: Annotated[MeasureConfig, tyro.conf.arg(name="")] = MeasureConfig(),
 ) -> None:
     """Measure experts and random actions over fresh seeds, into the table of references.
 
@@ -37,19 +52,16 @@ def reference(
         task: tasks by name; none if only the page is to be written.
         domain: all tasks of this domain.
         all: all tasks of all domains.
-        episodes: seeds per task, from 3,000,000 on, which no demonstration uses.
-        workers: processes; each measures a task at a time.
-        again: also tasks that were measured with the same versions and number of episodes.
-        table: file to keep references in; the one that comes with mugato if not given.
         page: write the whole table there as a page of Markdown.
+        config: how to measure.
     """
     from mugato.tasks.references import REFERENCES, load_references, unmeasured
     from mugato.tasks.references_page import references_page
 
-    path = REFERENCES if table is None else table
+    path, episodes = config.table or REFERENCES, config.episodes
     chosen = _chosen(task, domain, all, page_only=page is not None)
-    due = chosen if again else unmeasured(chosen, load_references(path), episodes=episodes)
-    faults = measure_into(path, due, episodes=episodes, workers=workers)
+    due = chosen if config.again else unmeasured(chosen, load_references(path), episodes=episodes)
+    faults = measure_into(path, due, episodes=episodes, workers=config.workers)
     if page is not None:
         text = references_page(load_references(path))
         write_whole(page, lambda beside: beside.write_text(text, "utf-8"))

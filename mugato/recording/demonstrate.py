@@ -7,19 +7,20 @@ any number of workers records the same.
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial, singledispatch
+from functools import partial
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium import spaces
 
-from mugato.data.formats.minari.jpeg import with_jpeg
 from mugato.data.formats.minari.layout import StoredArray, episode_arrays, stored
 from mugato.data.formats.minari.read import episode_of
+from mugato.data.formats.minari.write import as_jpeg
 from mugato.episode import validate
-from mugato.spec import spec_of
+from mugato.spec import map_space, spec_of
 from mugato.system.errors import describe
 from mugato.system.workers import WorkerDiedError, WorkerPool
 from mugato.tasks.conform import NotInSpaceError, as_array, conform
@@ -104,8 +105,8 @@ def demonstrate(
     spec = spec_of(env.observation_space, env.action_space)
     validate(episode_of(SimpleNamespace(**parts), spec, name=f"{task.name}, seed {seed}"), spec)
     if criteria.jpeg:
-        parts["observations"] = with_jpeg(env.observation_space, parts["observations"])
-        parts["actions"] = with_jpeg(env.action_space, parts["actions"])
+        parts["observations"] = as_jpeg(env.observation_space, parts["observations"])
+        parts["actions"] = as_jpeg(env.action_space, parts["actions"])
     arrays = episode_arrays(terminated=rollout.terminated, **parts)
     return Demonstration(
         seed=seed,
@@ -152,36 +153,16 @@ def _demonstrate_in_worker(
     return demonstrate(task, env, seed, criteria)
 
 
-@singledispatch
-def stack(space: spaces.Space, values: list, where: str) -> Any:
-    """Turn a list of values of a space into one value whose leaves have a leading time axis.
+def _stack(space: spaces.Space, *values: Any, path: str) -> np.ndarray | list[str]:
+    """Stack a leaf's values along a leading axis of time.
 
     Raises:
-        NotInSpaceError: for values of another shape or type, naming `where` and the path in it.
+        NotInSpaceError: for values of another shape or type, naming the path.
     """
+    if isinstance(space, spaces.Text):
+        return [conform(space, value, path) for value in values]
     shape = (len(values), *(space.shape or ()))
-    return as_array(values, dtype=space.dtype, shape=shape, where=where)
-
-
-@stack.register
-def _(space: spaces.Dict, values: list, where: str) -> dict[str, Any]:
-    return {
-        key: stack(child, [value[key] for value in values], f"{where}/{key}")
-        for key, child in space.items()
-    }
-
-
-@stack.register
-def _(space: spaces.Tuple, values: list, where: str) -> tuple:
-    return tuple(
-        stack(child, [value[i] for value in values], f"{where}/{i}")
-        for i, child in enumerate(space.spaces)
-    )
-
-
-@stack.register
-def _(space: spaces.Text, values: list, where: str) -> list[str]:
-    return [conform(space, value, where) for value in values]
+    return as_array(list(values), dtype=space.dtype, shape=shape, where=path)
 
 
 def _too_low(task: Task, rollout: Rollout, criteria: AcceptanceCriteria) -> RejectedEpisode | None:
@@ -195,12 +176,14 @@ def _too_low(task: Task, rollout: Rollout, criteria: AcceptanceCriteria) -> Reje
 
 
 def _stacked(env: gymnasium.Env, rollout: Rollout) -> dict[str, Any]:
+    """Return an episode's parts, each leaf with a leading axis of time."""
+    seen, act = env.observation_space, env.action_space
     infos = {}
     if rollout.executed is not None:
-        infos["executed_action"] = stack(env.action_space, rollout.executed, "executed action")
+        infos["executed_action"] = map_space(_stack, act, *rollout.executed, path="executed action")
     return {
-        "observations": stack(env.observation_space, rollout.observations, "observation"),
-        "actions": stack(env.action_space, rollout.actions, "action"),
+        "observations": map_space(_stack, seen, *rollout.observations, path="observation"),
+        "actions": map_space(_stack, act, *rollout.actions, path="action"),
         "rewards": rollout.rewards,
         "infos": infos,
     }

@@ -15,6 +15,7 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Float
 
+from mugato.spec import map_space
 from mugato.tasks.conform import conform
 from mugato.tasks.task import Action, ActionFunction, Observation
 
@@ -97,44 +98,45 @@ def random_policy(env: gymnasium.Env, *, seed: int) -> ActionFunction:
     return lambda observation: env.action_space.sample()
 
 
-@singledispatch
 def perturb(space: spaces.Space, action: Any, noise: float, rng: np.random.Generator) -> Any:
-    """Draw the action to execute in place of `action`; see `run_episode`."""
+    """Draw the action to execute in place of `action`; see `run_episode`.
+
+    Raises:
+        ValueError: for a space without a notion of noise.
+    """
+
+    def perturb_leaf(leaf: spaces.Space, part: Any, *, path: str) -> Any:
+        return _perturb(leaf, part, noise, rng)
+
+    return map_space(perturb_leaf, space, action)
+
+
+@singledispatch
+def _perturb(space: spaces.Space, action: Any, noise: float, rng: np.random.Generator) -> Any:
     raise ValueError(f"action noise is not defined for {type(space).__name__}; use action_noise=0")
 
 
-@perturb.register
-def _(space: spaces.Dict, action: dict, noise: float, rng: np.random.Generator) -> dict:
-    return {key: perturb(space[key], value, noise, rng) for key, value in action.items()}
-
-
-@perturb.register
-def _(space: spaces.Tuple, action: tuple, noise: float, rng: np.random.Generator) -> tuple:
-    pairs = zip(space.spaces, action, strict=True)
-    return tuple(perturb(child, value, noise, rng) for child, value in pairs)
-
-
-@perturb.register
+@_perturb.register
 def _(space: spaces.Text, action: str, noise: float, rng: np.random.Generator) -> str:
     return action  # there are no small errors in words
 
 
-@perturb.register
+@_perturb.register
 def _(space: spaces.Discrete, action: Any, noise: float, rng: np.random.Generator) -> Any:
     return _perturbed(space, space.start, space.n, action, noise, rng)
 
 
-@perturb.register
+@_perturb.register
 def _(space: spaces.MultiDiscrete, action: Any, noise: float, rng: np.random.Generator) -> Any:
     return _perturbed(space, getattr(space, "start", 0), space.nvec, action, noise, rng)
 
 
-@perturb.register
+@_perturb.register
 def _(space: spaces.MultiBinary, action: Any, noise: float, rng: np.random.Generator) -> Any:
     return _perturbed(space, 0, 2, action, noise, rng)
 
 
-@perturb.register
+@_perturb.register
 def _(space: spaces.Box, action: np.ndarray, noise: float, rng: np.random.Generator) -> Any:
     if not np.issubdtype(space.dtype, np.floating):
         low, high = space.low.astype(np.int64), space.high.astype(np.int64)

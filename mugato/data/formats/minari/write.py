@@ -17,12 +17,16 @@ from typing import Any, Protocol, runtime_checkable
 import gymnasium
 import h5py
 import minari
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
+from minari.dataset._storages.hdf5_storage import encode_frame
+from minari.dataset.minari_storage import is_image_space
 from minari.namespace import create_namespace, list_local_namespaces
 from minari.serialization import serialize_space
 
 from mugato.data.formats.minari.layout import StoredArray, write_episode
 from mugato.data.formats.minari.read import DATA_FOLDER, HDF5_FILE, dataset_folder
+from mugato.spec import map_space
 
 
 @runtime_checkable
@@ -75,6 +79,30 @@ def write_dataset(
         raise OSError(f"cannot write data set {dataset_id!r} to {final}: {error}") from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def as_jpeg(space: gymnasium.Space, values: Any) -> Any:
+    """Replace pictures of shape (T, height, width, ...) in stacked values by T rows of JPEG bytes.
+
+    That is lossy, and how Minari keeps them in a data set with `jpeg_encoding`. Rows are filled up
+    with zeros to the longest, which decoders do not read.
+
+    Raises:
+        ValueError: for pictures of neither one plane nor three colors.
+    """
+    return map_space(_leaf_as_jpeg, space, values)
+
+
+def _leaf_as_jpeg(space: gymnasium.Space, values: Any, *, path: str) -> Any:
+    if not is_image_space(space):
+        return values
+    if space.shape is not None and space.shape[2:] not in ((), (3,)):
+        raise ValueError(f"pictures of shape {space.shape} cannot be JPEG")
+    rows = [encode_frame(frame) for frame in values]
+    encoded = np.zeros((len(rows), max(map(len, rows))), np.uint8)
+    for row, data in zip(encoded, rows, strict=True):
+        row[: len(data)] = data
+    return encoded
 
 
 class _MinariFile:
