@@ -208,7 +208,7 @@ class _Tally:
         )
 
     def metadata(self, keep_above: float | None) -> dict[str, Any]:
-        """What Minari keeps beside its own keys."""
+        """Return what Minari is to keep beside its own keys."""
         return {
             "algorithm_name": f"expert of {self.task.name}",
             "description": f"Demonstrations of {self.task.name}, recorded by mugato.",
@@ -258,20 +258,20 @@ def _criteria(task: Task, config: RecordConfig) -> AcceptanceCriteria:
 
 
 def _min_return(task: Task, keep_above: float) -> float:
-    """The return at a share of the way from random actions to the expert, whatever their signs."""
+    """Return what lies at a share of the way from random actions to the expert, in any signs."""
     if not 0 <= keep_above <= 1:
         raise ValueError(f"keep_above is a share in [0, 1], got {keep_above:g}")
     known = reference(task.name)
     if known is None:
         raise ValueError(
-            f"{task.name}: no returns of the expert and of random actions are known, of which "
-            f"episodes could be kept above {keep_above:g}"
+            f"{task.name}: no returns of the expert and of random actions are known, so that no "
+            f"episodes can be kept above {keep_above:g} of the way"
         )
     return known.random + keep_above * (known.expert - known.random)
 
 
 def _settings(task: Task, env: gymnasium.Env, first_seed: int) -> dict[str, Any]:
-    """What must be the same for a recording to be continued."""
+    """Return what must be the same for a recording to be continued."""
     return {
         "task": task.name,
         "environment": _described(task.make_env),

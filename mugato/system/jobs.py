@@ -90,7 +90,7 @@ def _run_here(jobs: Sequence[Job], progress: OnProgress) -> list[Outcome]:
 
 def _run_in_processes(jobs: Sequence[Job], progress: OnProgress, *, workers: int) -> list[Outcome]:
     outcomes: list[Outcome] = []
-    # Threads report to this one, so that `progress` is called here and may raise.
+    # The pool's threads report to this one, so that `progress` is called here and may raise.
     reports: SimpleQueue[tuple[str, int, int, Outcome | None]] = SimpleQueue()
 
     def tell(job: Job, done: int, total: int) -> None:

@@ -14,7 +14,7 @@ PACKAGES = (
 
 
 def describe_machine() -> dict[str, str | int | float | None]:
-    """The machine in words and numbers."""
+    """Describe the machine in words and numbers."""
     import torch
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
@@ -31,7 +31,7 @@ def describe_machine() -> dict[str, str | int | float | None]:
 
 
 def package_versions() -> dict[str, str]:
-    """The installed ones of `PACKAGES`."""
+    """Return the versions of those `PACKAGES` that are installed."""
     found = {}
     for name in PACKAGES:
         try:
@@ -42,7 +42,7 @@ def package_versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit of the code that runs, with "+" if files were changed since; None without git."""
+    """Return the commit of the code that runs, "+" if it was changed since; None without git."""
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None

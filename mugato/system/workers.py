@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
-from typing import Any, Protocol, runtime_checkable
+from types import SimpleNamespace
+from typing import Any
 
 from mugato.system.errors import describe
 
@@ -31,24 +32,17 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THRE
 _NOWHERE = -1
 
 
-@runtime_checkable
-class _Place(Protocol):
-    """A number; that of a process lies in memory that outlives it."""
-
-    value: int
-
-
-@dataclass
-class _Here:
-    value: int = _NOWHERE
-
-
 @dataclass(frozen=True, kw_only=True)
 class JobProgress:
-    """What a job tells while it runs: how far it is, and what it is at."""
+    """What a job tells while it runs: how far it is, and what it is at.
+
+    Attributes:
+        tell: called with (done, of how many).
+        place: holder of a number, which in a worker lies in memory that outlives the process.
+    """
 
     tell: Callable[[int, int], None] = lambda done, total: None
-    place: _Place = field(default_factory=_Here)
+    place: Any = field(default_factory=lambda: SimpleNamespace(value=_NOWHERE))
 
     def __call__(self, done: int, total: int) -> None:
         self.tell(done, total)
@@ -163,8 +157,8 @@ class WorkerPool:
         """Yield `function(item)` in the order of the items, of which there may be endlessly many.
 
         Args:
-            ahead: how many more calls may wait or be finished for each process. Enough to keep all
-                busy while one is slow; more would only fill memory.
+            ahead: calls for each process that may wait or be finished beyond the next result:
+                enough to keep all busy while one is slow; more would only fill memory.
         """
         waiting: deque[Future] = deque()
         for item in items:
@@ -176,7 +170,10 @@ class WorkerPool:
 
 
 class _Worker(Thread):
-    """A thread of this process, and the other process that does its work."""
+    """A thread of this process, and the other process that does its work.
+
+    A thread each, so that the next call is handed over while this process is busy elsewhere.
+    """
 
     def __init__(
         self,
@@ -257,6 +254,8 @@ class _Worker(Thread):
     def _death(self) -> WorkerDiedError:
         assert self._connection is not None
         with self._lock:
+            self._process.join(1.0)
+            self._process.kill()  # one that closed its pipe and lives has nothing to do
             self._process.join()
             code, place = self._process.exitcode, self._place.value
             self._process = None
@@ -271,7 +270,7 @@ class _Worker(Thread):
         )
 
 
-def _work(connection: Connection, place: _Place) -> None:
+def _work(connection: Connection, place: Any) -> None:
     """Do call after call, in the other process, until the pipe closes."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -279,45 +278,36 @@ def _work(connection: Connection, place: _Place) -> None:
     # When the pipe closes, there is no more to do, or nobody left to do it for.
     closed = suppress(EOFError, BrokenPipeError, ConnectionResetError)
     with suppress(Exception), ExitStack() as stack, closed:
-        given = _Given(connection.recv_bytes(), stack)
+        message = connection.recv_bytes()
+
+        @cache
+        def given() -> list[Any]:
+            setup = pickle.loads(message)
+            return [] if setup is None else [stack.enter_context(setup())]
+
         while True:
-            message = connection.recv_bytes()
-            place.value = _NOWHERE
-            try:
-                answer = "returned", _called(message, given.arguments(), connection, place)
-            except Exception as error:  # environments raise what they like
-                answer = "raised", error
-            connection.send_bytes(_to_bytes(*answer))
+            connection.send_bytes(_answer(connection.recv_bytes(), given, connection, place))
     sys.stdout.flush()
     sys.stderr.flush()
     # MuJoCo's contexts complain when the interpreter takes them apart at its end.
     os._exit(0)
 
 
-class _Given:
-    """What every call in a process gets as first argument, if anything."""
-
-    def __init__(self, setup: bytes, stack: ExitStack) -> None:
-        self._setup, self._stack = setup, stack
-        self._arguments: list[Any] | None = None
-
-    def arguments(self) -> list[Any]:
-        """Enter the context at the first call; what it raises is that call's error."""
-        if self._arguments is None:
-            setup = pickle.loads(self._setup)
-            self._arguments = [] if setup is None else [self._stack.enter_context(setup())]
-        return self._arguments
-
-
-def _called(message: bytes, given: list[Any], connection: Connection, place: _Place) -> Any:
-    function, args, tells = pickle.loads(message)
-    if not tells:
-        return function(*given, *args)
+def _answer(
+    message: bytes, given: Callable[[], list[Any]], connection: Connection, place: Any
+) -> bytes:
+    """Do one call, and say what it returned or raised."""
 
     def tell(done: int, total: int) -> None:
         connection.send_bytes(pickle.dumps(("told", (done, total))))
 
-    return function(*given, *args, progress=JobProgress(tell=tell, place=place))
+    place.value = _NOWHERE
+    try:
+        function, args, tells = pickle.loads(message)
+        progress = {"progress": JobProgress(tell=tell, place=place)} if tells else {}
+        return _to_bytes("returned", function(*given(), *args, **progress))
+    except Exception as error:  # environments raise what they like
+        return _to_bytes("raised", error)
 
 
 def _to_bytes(kind: str, value: Any) -> bytes:

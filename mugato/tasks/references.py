@@ -33,7 +33,7 @@ Progress = Callable[[int], None]  # called with how many seeds have been played
 
 @dataclass(frozen=True, kw_only=True)
 class Play:
-    """How one of the two did, over all seeds.
+    """Statistics of the expert or of random actions, over all seeds.
 
     Attributes:
         mean, std: of the episode returns.
@@ -169,7 +169,7 @@ def play_seeds(
 
 
 def by_expert(task: Task, env: gymnasium.Env, seed: int) -> Rollout | None:
-    """The expert's episode, without noise; None where it gives up: some do, with any error.
+    """Play the expert's episode, without noise; None where it gives up: some do, with any error.
 
     Raises:
         ValueError: an expert that acts outside the action space.
@@ -229,7 +229,7 @@ def save_references(references: Mapping[str, Reference], path: Path) -> None:
 def unmeasured(
     tasks: Iterable[Task], known: Mapping[str, Reference], *, episodes: int
 ) -> list[Task]:
-    """Those tasks whose reference is missing, or was measured otherwise."""
+    """Return the tasks whose reference is missing, or was measured otherwise."""
     return [task for task in tasks if not _is_measured(task, known.get(task.name), episodes)]
 
 
@@ -250,7 +250,7 @@ def _is_measured(task: Task, known: Reference | None, episodes: int) -> bool:
 
 
 def _by_chance(task: Task, env: gymnasium.Env, seed: int) -> Rollout | None:
-    """The episode of random actions; None where the environment fails."""
+    """Play the episode of random actions; None where the environment fails."""
 
     def policy(env: gymnasium.Env) -> ActionFunction:
         return random_policy(env, seed=seed)

@@ -99,7 +99,7 @@ def write_episode(
 
 
 def leaf_locations(tree: Tree, *, root: str, group: str) -> dict[str, str]:
-    """Where in an episode's group the leaves of a spec lie: leaf path -> HDF5 path.
+    """Say where in an episode's group the leaves of a spec lie: leaf path -> HDF5 path.
 
     >>> from mugato.spec import Leaf
     >>> text = Leaf(kind="text")
@@ -125,7 +125,7 @@ def read_array(file: h5py.File, index: int, location: str, rows: range | None = 
 
 
 def read_length(file: h5py.File, index: int) -> int:
-    """Timesteps of an episode."""
+    """Return the number of timesteps of an episode."""
     return h5d.open(file.id, f"episode_{index}/rewards".encode()).shape[0]
 
 
@@ -169,7 +169,7 @@ def _make_groups(group: Any, path: bytes, made: set[bytes]) -> None:
 
 
 def _timeless(kind: Any) -> Any:
-    """Properties of an object that does not say when it was made: same data, same bytes."""
+    """Return properties of an object without the time of its making: same data, same bytes."""
     properties = h5p.create(kind)
     properties.set_obj_track_times(False)
     return properties

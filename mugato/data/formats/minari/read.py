@@ -70,7 +70,7 @@ class MinariSource(Source):
         return len(self.lengths)
 
     def __getitem__(self, index: int) -> Episode:
-        """The episode at `index`, validated against the spec when it was read.
+        """Return the episode at `index`, validated against the spec when it was read.
 
         Raises:
             IndexError: for an index out of range.
@@ -81,7 +81,7 @@ class MinariSource(Source):
         return self._cache.get(block, partial(self._read_block, block))[place]
 
     def window(self, index: int, start: int, stop: int) -> Episode:
-        """The timesteps from `start` up to `stop` of an episode.
+        """Read the timesteps from `start` up to `stop` of an episode.
 
         Where not all episodes fit into memory nothing else is read, and nothing kept.
 
@@ -201,9 +201,8 @@ def dataset_folder(dataset_id: str) -> Path:
 def _reader_of(dataset: minari.MinariDataset, spec: Spec) -> "Reader":
     leaves = [*spec.observation_leaves.values(), *spec.action_leaves.values()]
     has_jpeg = dataset.storage.jpeg_encoding and any(leaf.kind == "image" for leaf in leaves)
-    if dataset.storage.FORMAT == "hdf5" and not has_jpeg:
-        return _Hdf5Reader(dataset=dataset, spec=spec)
-    return Reader(dataset=dataset, spec=spec)
+    hdf5 = dataset.storage.FORMAT == "hdf5" and not has_jpeg
+    return (_Hdf5Reader if hdf5 else Reader)(dataset=dataset, spec=spec)
 
 
 @dataclass(frozen=True, kw_only=True)
