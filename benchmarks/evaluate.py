@@ -20,15 +20,14 @@ from pathlib import Path
 import torch
 
 from mugato.agent import Agent, AgentTask
-from mugato.evaluation.config import EvaluationConfig, inference_config
+from mugato.evaluation.config import EvaluationConfig, InferenceConfig, inference_config
 from mugato.evaluation.episodes import (
     EpisodeRequest,
     EpisodeResult,
-    InferenceConfig,
     PlayedEpisode,
     play_episodes,
 )
-from mugato.evaluation.jobs import episode_jobs, run_episode_jobs
+from mugato.evaluation.jobs import episode_jobs, episodes_of, run_episode_jobs
 from mugato.model.config import GatoConfig
 from mugato.model.gato import Gato
 from mugato.model.precision import Precision
@@ -49,37 +48,37 @@ WORDS = "go to pick up put the a red green blue purple yellow grey ball key box 
 
 
 def random_agent(tasks: Sequence[Task]) -> Agent:
-    """A micro agent, untrained, that knows the levels."""
+    """Return a micro agent, untrained, that knows the levels."""
     text = TextTokenizer.train([WORDS] * 50, num_pieces=300)
     config = GatoConfig.micro()
     vocab = type(config.vocab)(num_text=text.num_pieces)
-    tasks = {}
+    known = {}
     for task in tasks:
         env = task.make_env()
         spec = spec_of(env.observation_space, env.action_space)
-        tasks[task.name] = AgentTask(spec=spec)
+        known[task.name] = AgentTask(spec=spec)
         env.close()
     torch.manual_seed(0)
     model = Gato(GatoConfig.micro(vocab)).eval()
     tokenizer = Tokenizer(text=text, vocab=vocab, image=ImageTokenizer(max_patches=16))
-    return Agent(model=model, tokenizer=tokenizer, tasks=tasks)
+    return Agent(model=model, tokenizer=tokenizer, tasks=known)
 
 
 def batched(
-    agent: Agent, folder: str, tasks: Sequence[Task], seeds: Sequence[int], workers: int
+    agent: Agent, folder: Path, tasks: Sequence[Task], seeds: Sequence[int], workers: int
 ) -> list[EpisodeResult]:
-    """As `mugato evaluate` plays them."""
+    """Play as `mugato evaluate` does."""
     jobs = episode_jobs(agent, folder, tasks, seeds, inference_config(EvaluationConfig()))
     outcomes = run_episode_jobs(jobs, workers=workers, environment={})
     if errors := [outcome.error for outcome in outcomes if outcome.error]:
         raise ValueError("; ".join(errors))
-    return [episode for outcome in outcomes for episode in outcome.result]
+    return episodes_of(outcomes)
 
 
 def one_at_a_time(
     agent: Agent, tasks: Sequence[Task], seeds: Sequence[int], precision: Precision, threads: int
 ) -> list[EpisodeResult]:
-    """One process, one environment."""
+    """Play in one process and one environment."""
     torch.set_num_threads(threads)
     requests = [EpisodeRequest(task=task, seed=seed) for task in tasks for seed in seeds]
     return play_episodes(
@@ -102,12 +101,13 @@ def main() -> None:
     arguments = parser.parse_args()
     tasks = [TASKS[name] for name in LEVELS]
     seeds = EVALUATION_SEEDS[: arguments.episodes]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         if arguments.agent is None:
             agent = random_agent(tasks)
             agent.save_pretrained(folder)
         else:
-            folder = str(arguments.agent)
+            folder = arguments.agent
             agent = Agent.from_pretrained(folder)
             tasks = [task for task in tasks if task.name in agent.tasks]
         print(f"{len(tasks)} levels, {len(seeds)} episodes each, {arguments.workers} workers")

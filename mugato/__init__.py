@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mugato.model.config import GatoConfig
     from mugato.model.gato import Gato
     from mugato.recording.recorder import RecordConfig, record
-    from mugato.reports.report import write_report
+    from mugato.reports.render import write_report
     from mugato.spec import Spec, spec_of
     from mugato.tasks.gymnasium_task import gymnasium_task
     from mugato.tasks.registry import get_task
@@ -46,7 +46,7 @@ _NAMES = {
     "model.config": ("GatoConfig",),
     "model.gato": ("Gato",),
     "recording.recorder": ("RecordConfig", "record"),
-    "reports.report": ("write_report",),
+    "reports.render": ("write_report",),
     "spec": ("Spec", "spec_of"),
     "tasks.gymnasium_task": ("gymnasium_task",),
     "tasks.registry": ("get_task",),

@@ -1,12 +1,12 @@
 """`mugato ablate`: what a prompt is worth."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from mugato.cli import display
+from mugato.cli.evaluate import typed_command
 
 
 def ablate(
@@ -26,13 +26,13 @@ def ablate(
         episodes: per task and condition, on seeds from 3,000,000 that no demonstration uses.
         workers: processes.
     """
-    from mugato.evaluation.config import EvaluationConfig, make_plan
-    from mugato.reports.ablation import ablate as ablate_run
-    from mugato.reports.ablation import ablation_markdown
+    from mugato.evaluation.ablation import ablate as ablate_run
+    from mugato.evaluation.config import EvaluationConfig
+    from mugato.reports.render import ABLATION, ablation_markdown, write_text
 
-    config = EvaluationConfig(tasks=tasks, episodes=episodes, workers=workers, videos=False)
-    plan = make_plan(run, config)
-    command = " ".join(["mugato", *sys.argv[1:]])
+    config = EvaluationConfig(tasks=tasks, episodes=episodes, workers=workers)
     with display.progress("ablating") as show:
-        data = ablate_run(plan, command=command, on_progress=show)
-    display.console.print(ablation_markdown(data), markup=False, highlight=False, soft_wrap=True)
+        found = ablate_run(run, config, on_progress=show, command=typed_command())
+    text = ablation_markdown(found)
+    write_text(run / ABLATION, text)
+    display.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`mugato compare`: two reports side by side."""
+"""`mugato compare`: two evaluations side by side."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,24 +14,20 @@ def compare(
     *,
     out: Path | None = None,
 ) -> None:
-    """Show two reports side by side, with paired intervals of the difference.
+    """Show two evaluations side by side, with paired intervals of the difference.
 
     Args:
         first: folder of a run that was evaluated, or its report.json.
         second: another; the change is the second's score less the first's.
         out: also write a page (compare.html).
     """
-    from mugato.evaluation import comparison
-    from mugato.reports import comparison as comparison_pages
-    from mugato.system.files import write_whole
+    from mugato.evaluation.comparison import compare as compare_runs
+    from mugato.reports.render import comparison_html, comparison_markdown, write_text
 
-    reports = comparison.read_report(first), comparison.read_report(second)
-    found = comparison.compare(*reports)
-    names = str(first), str(second)
-    text = comparison_pages.comparison_markdown(found, names=names)
+    found, names = compare_runs(first, second), (str(first), str(second))
+    text = comparison_markdown(found, names)
     display.console.print(text, markup=False, highlight=False, soft_wrap=True)
     if out is not None:
-        page = comparison_pages.comparison_html(found, reports, names)
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(out, lambda path: path.write_text(page, "utf-8"))
+        write_text(out, comparison_html(found, names))
         display.console.print(f"The page is in [bold]{out}[/bold]")

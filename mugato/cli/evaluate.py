@@ -5,33 +5,53 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from rich.markup import escape
+from rich.table import Table
 
 from mugato.cli import display
+from mugato.evaluation.config import EvaluationConfig
+
+COLUMNS = ("task", "return", "expert", "random", "normalized", "95 % interval")
 
 
 def evaluate(
     run: Annotated[Path, tyro.conf.Positional],
     *,
-    episodes: int = 50,
-    tasks: tuple[str, ...] | None = None,
-    workers: int = 2,
+    config: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = EvaluationConfig(),
     started: float | None = None,
 ) -> None:
     """Score a trained agent on fresh seeds and write report.json, report.md and report.html.
 
     Args:
         run: folder of the run.
-        episodes: episodes per task, on seeds from 3,000,000 that no demonstration uses.
-        tasks: only these, sources of text, captions and questions too; all that the agent was
-            trained on if not given.
-        workers: processes.
+        config: what to score, and how.
         started: when the whole undertaking began, in seconds since 1970, for `total_seconds`.
+
+    Raises:
+        ValueError: where nothing could be scored; the report says why.
     """
-    from mugato.evaluation.config import EvaluationConfig
+    from mugato.evaluation.evaluate import evaluate as evaluate_run
+    from mugato.reports.render import HTML, write_report
+    from mugato.reports.tables import task_table
 
-    config = EvaluationConfig(tasks=tasks, episodes=episodes, workers=workers)
-    display.evaluate(run, config, started=started, command=_command())
+    with display.progress("evaluating") as show:
+        results = evaluate_run(
+            run, config, on_progress=show, command=typed_command(), started=started
+        )
+        write_report(results)
+    cells = task_table(results).select(*COLUMNS)
+    table = Table(*cells.header, box=None)
+    for row in cells.rows:
+        table.add_row(*row)
+    display.console.print(table)
+    for name, problem in results.problems.items():
+        line = f"[red]{name}:[/red] {escape(problem)}"
+        display.console.print(line, highlight=False, soft_wrap=True)
+    display.console.print(f"The report is in [bold]{run / HTML}[/bold]")
+    if results.problems and not (results.tasks or results.sources):
+        raise ValueError("nothing could be scored")
 
 
-def _command() -> str:
+def typed_command() -> str:
+    """Return what was typed, to be kept with results."""
     return " ".join(["mugato", *sys.argv[1:]])

@@ -23,10 +23,9 @@ def play(
         seed: of the episode.
         out: the video; `<agent>/videos/<task>-<seed>.mp4` if not given.
     """
-    from mugato.evaluation.video import render_video
+    from mugato.evaluation.video import render_video, video_name
 
-    name = task.replace("/", "-").replace(":", "-")
-    path = out or agent / "videos" / f"{name}-{seed}.mp4"
+    path = out or agent / "videos" / video_name(f"{task}-{seed}")
     with display.status(f"Playing {task}"):
         episode_return = render_video(agent, task, seed=seed, path=path)
     display.console.print(f"return {episode_return:g}, video in [bold]{path}[/bold]")

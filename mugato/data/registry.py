@@ -25,6 +25,9 @@ from mugato.data.sources.okvqa import open_a_okvqa, open_ok_vqa
 from mugato.data.sources.shakespeare import open_shakespeare
 from mugato.data.sources.wikitext import open_wikitext_2, open_wikitext_103
 
+# The splits that scores are measured on: the first one that a source has.
+HELD_OUT = ("test", "validation")
+
 # Called as opener(split, **options).
 SOURCES: Mapping[str, Callable[..., Source]] = {
     "shakespeare": open_shakespeare,
@@ -88,6 +91,21 @@ def open_source(
         raise ValueError(f"no source {name!r}; there are {', '.join(named)}; or {formats}")
     _check_options(name, named[name], options)
     return named[name](split, **options)
+
+
+def open_held_out(name: str) -> tuple[Source, str]:
+    """Open the split of a source that scores are measured on; also return its name.
+
+    Raises:
+        ValueError: from opening the first of `HELD_OUT`, if none can be opened.
+    """
+    faults = list[ValueError]()
+    for split in HELD_OUT:
+        try:
+            return open_source(name, split), split
+        except ValueError as error:
+            faults.append(error)
+    raise faults[0]
 
 
 def named_like(name: str, names: Iterable[str]) -> str | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Int
 
+from mugato.data.metrics import Metric, metric_of
 from mugato.episode import Episode, validate
 from mugato.spec import TEXT_LEAF, Spec
 
@@ -41,6 +42,11 @@ class Source(ABC):
 
     @abstractmethod
     def __getitem__(self, index: int) -> Episode: ...
+
+    @property
+    def metric(self) -> Metric | None:
+        """How texts that answer its episodes are scored; None where they are not."""
+        return metric_of(self.spec)
 
     def window(self, index: int, start: int, stop: int) -> Episode:
         """Read the timesteps from `start` up to `stop` of an episode."""

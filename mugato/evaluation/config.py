@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
+from mugato.acting.prompt import Prompt
 from mugato.acting.sampling import Sampling
 from mugato.agent import Agent
 from mugato.data.config import DatasetConfig
 from mugato.data.registry import named_like
-from mugato.evaluation.episodes import InferenceConfig, load_agent
+from mugato.model.precision import Precision
+from mugato.model.serialization import CONFIG, WEIGHTS
 from mugato.tasks.gymnasium_task import gymnasium_task
 from mugato.tasks.registry import TASKS
 from mugato.tasks.task import DEMONSTRATION_SEEDS, EVALUATION_SEEDS, Task
@@ -52,18 +55,20 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunContents:
-    """What the agent in a run's folder learned.
+class InferenceConfig:
+    """How the agent acts.
 
     Attributes:
-        tasks: names of control tasks, or ids of Gymnasium environments.
-        sources: names of texts, captions and questions.
-        demonstrations: Minari data set of each task that does not use its own.
+        seed: of the sampling; the environments have their own seeds.
+        precision: "auto" would depend on what is faster at the moment; see `autocast`.
+        prompt: read before every episode's first observation.
     """
 
-    tasks: tuple[str, ...]
-    sources: tuple[str, ...]
-    demonstrations: dict[str, str]
+    sampling: Sampling = field(default_factory=Sampling)
+    seed: int = 0
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    prompt: Prompt | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,17 +76,17 @@ class Plan:
     """A configuration applied to a run.
 
     Attributes:
-        names: the control tasks.
-        sources: those of questions, captions and text.
-        contents: what the run learned: these, and what was left out on request.
+        datasets: all that the agent was trained on.
+        tasks: names of the control tasks to play, or ids of Gymnasium environments.
+        sources: names of the texts, captions and questions to score.
         inference: how the agent acts.
     """
 
     run: Path
     config: EvaluationConfig
-    names: tuple[str, ...]
+    datasets: tuple[DatasetConfig, ...]
+    tasks: tuple[str, ...]
     sources: tuple[str, ...]
-    contents: RunContents
     inference: InferenceConfig
 
     @property
@@ -95,22 +100,40 @@ class Plan:
         """Seed of the episode that is filmed."""
         return self.seeds.stop
 
+    @property
+    def left_out(self) -> list[str]:
+        """Names of what the agent was trained on but is not asked for."""
+        return [d.name for d in self.datasets if d.name not in (*self.tasks, *self.sources)]
 
-def make_plan(run: Path, config: EvaluationConfig) -> Plan:
+    def demonstrations(self, task: str) -> str | None:
+        """Return the Minari data set that a task was learned from, if it is not the task's own."""
+        return next((d.demonstrations for d in self.datasets if d.name == task), None)
+
+    def agent(self) -> Agent:
+        """Read the agent, once per process."""
+        return load_agent(self.run, self.inference.device)
+
+
+def make_plan(run: str | Path, config: EvaluationConfig) -> Plan:
     """Apply a configuration to a run.
 
+    A folder that holds an agent alone is judged by the names that the agent knows.
+
     Raises:
-        ValueError: no agent in `run`, or an unknown task.
+        ValueError: no agent in `run`, a configuration that is not one of ours, or an unknown task.
     """
     run, inference = Path(run), inference_config(config)
-    contents = run_contents(run, load_agent(str(run), inference.device))
-    wanted = chosen(contents, config.tasks)
+    agent = load_agent(run, inference.device)
+    datasets = RunInfo.read(run).datasets
+    if datasets is None:
+        datasets = tuple(DatasetConfig(name=name) for name in agent.tasks)
+    wanted = _chosen([d.name for d in datasets], config.tasks)
     return Plan(
         run=run,
         config=config,
-        names=wanted.tasks,
-        sources=wanted.sources,
-        contents=contents,
+        datasets=datasets,
+        tasks=tuple(d.name for d in datasets if d.name in wanted and is_task(d)),
+        sources=tuple(d.name for d in datasets if d.name in wanted and not is_task(d)),
         inference=inference,
     )
 
@@ -125,46 +148,13 @@ def inference_config(config: EvaluationConfig) -> InferenceConfig:
     return InferenceConfig(**options, precision=precision)
 
 
-def run_contents(run: Path, agent: Agent) -> RunContents:
-    """Read the run's resolved config; without one, go by the names that the agent knows.
-
-    Raises:
-        ValueError: if the config is not one of ours.
-    """
-    datasets = RunInfo.read(run).datasets
-    if datasets is None:
-        datasets = tuple(DatasetConfig(name=name) for name in agent.tasks)
-    demonstrations = {d.name: d.demonstrations for d in datasets if d.demonstrations is not None}
-    tasks = tuple(d.name for d in datasets if d.name in TASKS or d.name in demonstrations)
-    return RunContents(
-        tasks=tasks,
-        sources=tuple(d.name for d in datasets if d.name not in tasks),
-        demonstrations=demonstrations,
-    )
-
-
-def chosen(contents: RunContents, names: Sequence[str] | None) -> RunContents:
-    """All that the run learned, or what was asked for by name; sources need no options.
-
-    Raises:
-        ValueError: for a name that the run was not trained on.
-    """
-    if names is None:
-        return contents
-    known = (*contents.tasks, *contents.sources)
-    found = {name: named_like(name, known) for name in names}
-    if unknown := [name for name, like in found.items() if like is None]:
-        raise ValueError(f"the run has no task {unknown}, only {list(known)}")
-    wanted = set(found.values())
-    return replace(
-        contents,
-        tasks=tuple(name for name in contents.tasks if name in wanted),
-        sources=tuple(name for name in contents.sources if name in wanted),
-    )
+def is_task(dataset: DatasetConfig) -> bool:
+    """Tell a control task from a source of texts, captions or questions."""
+    return dataset.name in TASKS or dataset.demonstrations is not None
 
 
 def find_task(name: str) -> Task:
-    """One of our tasks, or a Gymnasium environment under the name that the agent knows it by.
+    """Return one of our tasks, or a Gymnasium environment by the name that the agent knows.
 
     Raises:
         ValueError: neither is there.
@@ -173,7 +163,7 @@ def find_task(name: str) -> Task:
 
 
 def find_tasks(names: Sequence[str]) -> tuple[list[Task], dict[str, str]]:
-    """The tasks, and why some names have none here."""
+    """Return the tasks, and why some names have none here."""
     tasks, problems = [], {}
     for name in names:
         try:
@@ -181,3 +171,29 @@ def find_tasks(names: Sequence[str]) -> tuple[list[Task], dict[str, str]]:
         except (ValueError, ImportError) as error:
             problems[name] = str(error)
     return tasks, problems
+
+
+def load_agent(folder: str | Path, device: str) -> Agent:
+    """Read an agent, once per process as long as its files stay the same."""
+    paths = [Path(folder) / name for name in (WEIGHTS, CONFIG)]
+    written = tuple(path.stat().st_mtime_ns for path in paths if path.is_file())
+    return _load_agent(str(folder), device, written)
+
+
+@lru_cache(maxsize=1)
+def _load_agent(folder: str, device: str, written: tuple[int, ...]) -> Agent:
+    return Agent.from_pretrained(folder, device=device)
+
+
+def _chosen(known: Sequence[str], names: Sequence[str] | None) -> Sequence[str]:
+    """Return all known names, or those that are asked for; sources need no options.
+
+    Raises:
+        ValueError: for a name that the run was not trained on.
+    """
+    if names is None:
+        return known
+    found = {name: named_like(name, known) for name in names}
+    if unknown := [name for name, like in found.items() if like is None]:
+        raise ValueError(f"the run has no task {unknown}, only {list(known)}")
+    return [name for name in known if name in found.values()]

@@ -9,19 +9,14 @@ import math
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
 
 from mugato.acting.policy import Policy
-from mugato.acting.prompt import Prompt
-from mugato.acting.sampling import Sampling
 from mugato.agent import Agent
-from mugato.model.precision import Precision
-from mugato.model.serialization import CONFIG, WEIGHTS
+from mugato.evaluation.config import InferenceConfig
 from mugato.system.errors import describe
 from mugato.system.workers import JobProgress
 from mugato.tasks.conform import conform
@@ -31,23 +26,6 @@ from mugato.tasks.task import Task
 # second each to make.
 MAX_ENVS = {"cpu": 16, "cuda": 64}
 TRIES = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class InferenceConfig:
-    """How the agent acts.
-
-    Attributes:
-        seed: of the sampling; the environments have their own seeds.
-        precision: "auto" would depend on what is faster at the moment; see `autocast`.
-        prompt: read before every episode's first observation.
-    """
-
-    sampling: Sampling = field(default_factory=Sampling)
-    seed: int = 0
-    device: str = "cpu"
-    precision: Precision = "fp32"
-    prompt: Prompt | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,29 +91,6 @@ def play_episodes(
                 done = sum(isinstance(r, PlayedEpisode) for r in results.values())
                 progress(done, len(requests))
     return [results[i] for i in range(len(requests))]
-
-
-def load_agent(folder: str | Path, device: str) -> Agent:
-    """Read an agent, once per process as long as its files stay the same."""
-    paths = [Path(folder) / name for name in (WEIGHTS, CONFIG)]
-    written = tuple(path.stat().st_mtime_ns for path in paths if path.is_file())
-    return _load_agent(str(folder), device, written)
-
-
-@contextmanager
-def named_failures(task: str, seed: int) -> Iterator[None]:
-    """Turn whatever an environment raises into one line that names the episode."""
-    try:
-        yield
-    except Exception as error:
-        raise ValueError(
-            f"{task}, seed {seed}: {describe(error, expected=(ValueError,))}"
-        ) from error
-
-
-@lru_cache(maxsize=1)
-def _load_agent(folder: str, device: str, written: tuple[int, ...]) -> Agent:
-    return Agent.from_pretrained(folder, device=device)
 
 
 class _Environments:

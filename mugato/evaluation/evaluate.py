@@ -1,34 +1,57 @@
-"""Evaluate a run: every task, question, caption and text that its agent was trained on."""
+"""Evaluate a run: every task, question, caption and text that its agent was trained on.
+
+A plan says what to do, jobs do it, and `EvaluationResults` hold what came of them. Nothing here
+knows pages and tables: `reports` makes them from the results.
+"""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from mugato.evaluation.config import EvaluationConfig, Plan, find_tasks, make_plan
-from mugato.evaluation.episodes import (
-    EpisodeResult,
-    FailedEpisode,
+from mugato.data.metrics import AnswerMetric, CaptionMetric, TextMetric, metric_of
+from mugato.data.registry import HELD_OUT
+from mugato.evaluation.config import (
+    EvaluationConfig,
     InferenceConfig,
-    PlayedEpisode,
-    load_agent,
+    Plan,
+    find_tasks,
+    is_task,
+    make_plan,
 )
-from mugato.evaluation.jobs import episode_jobs, run_episode_jobs
-from mugato.evaluation.language import CAPTIONS, QUESTIONS, TEXT, language_jobs
-from mugato.evaluation.references import measure_reference, tabled_reference
-from mugato.evaluation.results import EvaluationResults, Video, now
+from mugato.evaluation.episodes import EpisodeResult, FailedEpisode, PlayedEpisode
+from mugato.evaluation.jobs import (
+    JobKey,
+    OnProgress,
+    episode_jobs,
+    episodes_of,
+    results_of,
+    run_episode_jobs,
+)
+from mugato.evaluation.language import language_inference, score_source
+from mugato.evaluation.references import jat_reference, measure_reference, tabled_reference
+from mugato.evaluation.results import (
+    AgentInfo,
+    EvaluationInfo,
+    EvaluationResults,
+    Provenance,
+    Video,
+)
 from mugato.evaluation.scores import Reference, TaskScores
-from mugato.evaluation.video import film_episode, rendering_variables, write_mp4
+from mugato.evaluation.video import film_episode, rendering_variables, video_name, write_mp4
 from mugato.system.jobs import Job, Outcome
 from mugato.system.workers import JobProgress
 from mugato.tasks.task import Task
-
-OnProgress = Callable[[str, int, int], None]  # called with (what is at work, done, of how many)
+from mugato.training.run_info import RunInfo
 
 # Episodes of 50 that take about as long as the job, for the order and for the progress bar.
-VIDEO_COST, REFERENCE_COST = 1.0, 3.0
-_VIDEO, _REFERENCE = "video of ", "references of "
+VIDEO_COST, REFERENCE_COST, PICTURES_COST, TEXT_COST = 1.0, 3.0, 25.0, 15.0
+# What there is none of where the agent was trained on no source of the kind.
+PARTS = {
+    AnswerMetric: "questions about pictures: none were asked",
+    CaptionMetric: "captions: no pictures were named",
+    TextMetric: "text: no bits per byte were measured",
+}
 
 
 def evaluate(
@@ -52,82 +75,41 @@ def evaluate(
         ValueError: no agent in `run`, or an unknown task.
     """
     begun = time.time()
-    plan = make_plan(Path(run), config)
-    tasks, problems = find_tasks(plan.names)
-    jobs = plan_jobs(plan, tasks)
-    environment = rendering_variables() if config.videos and tasks else {}
+    plan = make_plan(run, config)
+    tasks, problems = find_tasks(plan.tasks)
     outcomes = run_episode_jobs(
-        jobs,
+        plan_jobs(plan, tasks),
         workers=config.workers,
-        environment=environment,
-        progress=percent(jobs, on_progress),
+        environment=rendering_variables() if config.videos and tasks else {},
+        on_progress=on_progress,
     )
-    results = EvaluationResults(
-        plan=plan,
-        **_sorted(plan, tasks, outcomes, problems),
-        seconds=time.time() - begun,
-        total_seconds=time.time() - (begun if started is None else started),
-        command=command,
-        date=now(),
-    )
+    times = {"begun": begun, "started": begun if started is None else started}
+    results = _results(plan, tasks, outcomes, problems=problems, command=command, **times)
     results.save()
     return results
 
 
 def plan_jobs(plan: Plan, tasks: Sequence[Task]) -> list[Job]:
     """Return everything to do, as jobs."""
-    folder = str(plan.run)
-    agent = load_agent(folder, plan.inference.device)
-    jobs = episode_jobs(agent, folder, tasks, plan.seeds, plan.inference)
+    agent = plan.agent()
+    jobs = episode_jobs(agent, plan.run, tasks, plan.seeds, plan.inference)
     for task in tasks:
         if tabled_reference(task, plan.seeds) is None:
-            demonstrations = plan.contents.demonstrations.get(task.name)
-            measure = partial(_reference, task, plan.seeds, demonstrations)
-            jobs.append(Job(name=f"{_REFERENCE}{task.name}", run=measure, cost=REFERENCE_COST))
+            measure = partial(_measure, task, plan.seeds, plan.demonstrations(task.name))
+            key = JobKey(part="reference", name=task.name)
+            name = f"references of {task.name}"
+            jobs.append(Job(name=name, key=key, run=measure, cost=REFERENCE_COST))
         if plan.config.videos:
-            film = partial(_film, folder, task, plan.video_seed, plan.inference)
-            jobs.append(Job(name=f"{_VIDEO}{task.name}", run=film, cost=VIDEO_COST))
-    return [*jobs, *language_jobs(plan)]
-
-
-def _sorted(
-    plan: Plan, tasks: Sequence[Task], outcomes: Sequence[Outcome], problems: Mapping[str, str]
-) -> dict[str, Any]:
-    """Sort the outcomes by what they are about."""
-    failed = {o.name: o.error for o in outcomes if o.error is not None}
-    results: dict[str, Any] = {o.name: o.result for o in outcomes if o.error is None}
-    played = [e for r in results.values() if isinstance(r, list) for e in r]
-    references = {
-        task.name: tabled_reference(task, plan.seeds) or results.get(f"{_REFERENCE}{task.name}")
-        for task in tasks
-    }
-    scores, broken = task_scores(tasks, played, references)
-    return {
-        "tasks": scores,
-        "videos": {r.task: r for r in results.values() if isinstance(r, Video)},
-        "questions": results.get(QUESTIONS),
-        "captions": results.get(CAPTIONS),
-        "text": results.get(TEXT),
-        "problems": {**problems, **broken, **failed},
-        "job_seconds": {outcome.name: outcome.seconds for outcome in outcomes},
-    }
-
-
-def percent(jobs: Sequence[Job], on_progress: OnProgress) -> OnProgress:
-    """Report the progress over all jobs, each weighing what it costs.
-
-    What is done again is not counted.
-    """
-    costs = {job.name: job.cost for job in jobs}
-    shares = dict.fromkeys(costs, 0.0)
-
-    def advance(name: str, done: int, total: int) -> None:
-        if name in shares:
-            shares[name] = done / total
-        whole = sum(costs[job] * share for job, share in shares.items()) / sum(costs.values())
-        on_progress(name, round(100 * whole), 100)
-
-    return advance
+            film = partial(_film, plan.run, task, plan.video_seed, plan.inference)
+            key = JobKey(part="video", name=task.name)
+            jobs.append(Job(name=f"video of {task.name}", key=key, run=film, cost=VIDEO_COST))
+    for source in plan.sources:
+        if (metric := metric_of(agent.spec(source))) is not None:
+            score = partial(score_source, plan.run, source, language_inference(plan.inference))
+            cost = TEXT_COST if isinstance(metric, TextMetric) else PICTURES_COST
+            key = JobKey(part="source", name=source)
+            jobs.append(Job(name=source, key=key, run=score, cost=cost))
+    return jobs
 
 
 def task_scores(
@@ -138,55 +120,135 @@ def task_scores(
     """Put each task's episodes beside its reference, by seed; also return what went wrong."""
     found, problems = {}, {}
     for task in tasks:
-        name = task.name
-        own = sorted((e for e in episodes if e.task == name), key=lambda episode: episode.seed)
+        own = sorted((e for e in episodes if e.task == task.name), key=lambda e: e.seed)
         played = [e for e in own if isinstance(e, PlayedEpisode)]
         failed = {e.seed: e.error for e in own if isinstance(e, FailedEpisode)}
-        reference = references.get(name)
+        reference = references.get(task.name)
         if failed:
             seed, error = next(iter(failed.items()))
-            problems[name] = f"{len(failed)} of {len(own)} episodes failed: seed {seed}: {error}"
+            problem = f"{len(failed)} of {len(own)} episodes failed: seed {seed}: {error}"
+            problems[task.name] = problem
         if played and reference is not None:
-            found[name] = _scores(task, played, failed, reference)
+            found[task.name] = _scores(task, played, failed, reference)
     return found, problems
 
 
 def _scores(
-    task: Task,
-    played: Sequence[PlayedEpisode],
-    failed: Mapping[int, str],
-    reference: Reference,
+    task: Task, played: Sequence[PlayedEpisode], failed: Mapping[int, str], reference: Reference
 ) -> TaskScores:
+    returns = [episode.episode_return for episode in played]
+    knows_failure = task.failure_return is not None
     return TaskScores(
         name=task.name,
         domain=task.domain,
         seeds=[episode.seed for episode in played],
-        returns=[episode.episode_return for episode in played],
-        lengths=[episode.length for episode in played],
+        returns=returns,
         reference=reference,
+        length_mean=sum(episode.length for episode in played) / len(played),
         max_episode_steps=task.max_episode_steps,
-        failure_return=task.failure_return,
-        jat_name=task.jat_name,
+        success=sum(map(task.succeeded, returns)) / len(played) if knows_failure else None,
         failed=failed,
+        jat_name=task.jat_name,
+        jat=jat_reference(task.jat_name),
     )
 
 
-def _reference(
+def _results(
+    plan: Plan,
+    tasks: Sequence[Task],
+    outcomes: Sequence[Outcome],
+    *,
+    problems: Mapping[str, str],
+    command: str,
+    begun: float,
+    started: float,
+) -> EvaluationResults:
+    """Sort the outcomes by what they are about."""
+    measured = results_of(outcomes, "reference")
+    references = {t.name: tabled_reference(t, plan.seeds) or measured.get(t.name) for t in tasks}
+    scores, broken = task_scores(tasks, episodes_of(outcomes), references)
+    failed = {o.name: o.error for o in outcomes if o.error is not None}
+    unranked = {name: found.fault for name, found in scores.items() if not found.has_score}
+    return EvaluationResults(
+        run=plan.run,
+        tasks=scores,
+        sources=results_of(outcomes, "source"),
+        videos=results_of(outcomes, "video"),
+        agent=_agent_info(plan),
+        missing=_missing(plan),
+        problems={**problems, **broken, **failed, **unranked},
+        evaluation=_evaluation_info(plan, outcomes, time.time() - begun),
+        provenance=Provenance.here(command),
+        total_seconds=time.time() - started,
+    )
+
+
+def _agent_info(plan: Plan) -> AgentInfo:
+    model, last = plan.agent().model, RunInfo.read(plan.run).last
+    return AgentInfo(
+        seconds=last.get("seconds"),
+        tokens=last.get("tokens"),
+        steps=last.get("step"),
+        parameters=model.num_parameters,
+        context_length=model.config.context_length,
+        tasks=[dataset.name for dataset in plan.datasets if is_task(dataset)],
+        sources=[dataset.name for dataset in plan.datasets if not is_task(dataset)],
+    )
+
+
+def _evaluation_info(plan: Plan, outcomes: Sequence[Outcome], seconds: float) -> EvaluationInfo:
+    inference = plan.inference
+    return EvaluationInfo(
+        seconds=seconds,
+        episodes=plan.config.episodes,
+        seeds=[plan.seeds[0], plan.seeds[-1]],
+        sampling=inference.sampling,
+        sampling_seed=inference.seed,
+        precision=inference.precision,
+        language_precision=language_inference(inference).precision,
+        device=inference.device,
+        workers=plan.config.workers,
+        job_seconds={outcome.name: round(outcome.seconds, 1) for outcome in outcomes},
+    )
+
+
+def _missing(plan: Plan) -> list[str]:
+    """List the parts that this run cannot have, and what to know of its sources."""
+    agent = plan.agent()
+    sources = [dataset for dataset in plan.datasets if not is_task(dataset)]
+    metrics = {dataset.name: metric_of(agent.spec(dataset.name)) for dataset in sources}
+    missing = [] if plan.tasks else ["no control tasks"]
+    missing += [
+        f"not trained on {part}"
+        for kind, part in PARTS.items()
+        if not any(isinstance(metric, kind) for metric in metrics.values())
+    ]
+    for dataset in sources:
+        if metrics[dataset.name] is None:
+            missing.append(f"trained on {dataset.name}, which has no metric")
+        elif dataset.split in ("all", *HELD_OUT) and dataset.name in plan.sources:
+            missing.append(
+                f"trained on {dataset.name}'s split {dataset.split!r}: what is called held out "
+                "may have been seen"
+            )
+    if plan.left_out:
+        missing.append(f"left out on request: {', '.join(plan.left_out)}")
+    return missing
+
+
+def _measure(
     task: Task, seeds: Sequence[int], demonstrations: str | None, progress: JobProgress
 ) -> Reference:
     return measure_reference(task, seeds, demonstrations=demonstrations)
 
 
 def _film(
-    run: str, task: Task, seed: int, inference: InferenceConfig, progress: JobProgress
+    run: Path, task: Task, seed: int, inference: InferenceConfig, progress: JobProgress
 ) -> Video:
     film = film_episode(run, task, seed=seed, inference=inference)
-    name = task.name.replace("/", "-").replace(":", "-")
-    path = Path(run) / "videos" / f"{name}.mp4"
-    path.parent.mkdir(exist_ok=True)
-    write_mp4(film, path)
+    path = Path("videos") / video_name(task.name)
+    write_mp4(film, run / path)
     return Video(
-        task=task.name,
         path=path,
         seed=seed,
         episode_return=film.episode_return,

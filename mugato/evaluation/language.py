@@ -1,70 +1,101 @@
-"""Questions, captions and text as jobs."""
+"""What the agent says: questions answered, pictures named, text predicted and continued.
+
+Every source that has a metric is scored by it, on a split that was held out: `test`, or
+`validation` where there is no other. Captions are also given to pictures that were seen in
+training, which is memory.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
 
-from mugato.acting.sampling import Sampling
-from mugato.acting.text import continue_text
+import numpy as np
+from jaxtyping import UInt8
+
+from mugato.acting.policy import Policy
+from mugato.acting.sampling import GREEDY
 from mugato.agent import Agent
-from mugato.data.registry import named_like
-from mugato.data.sources.shakespeare import held_out_text, open_shakespeare
-from mugato.evaluation import text as texts
-from mugato.evaluation.config import Plan
-from mugato.evaluation.episodes import InferenceConfig, load_agent
-from mugato.evaluation.pictures import Answers, evaluate_captions, evaluate_questions
-from mugato.system.jobs import Job
+from mugato.data.metrics import (
+    AnswerMetric,
+    AnswerScores,
+    CaptionMetric,
+    CaptionScores,
+    TextMetric,
+    TypeScores,
+)
+from mugato.data.registry import open_held_out, open_source
+from mugato.data.source import Source
+from mugato.episode import Episode
+from mugato.evaluation.config import InferenceConfig, load_agent
+from mugato.evaluation.text import TextScores, score_text
+from mugato.model.precision import Precision
 from mugato.system.workers import JobProgress
 
-# How the part of the report is called that a source makes possible.
-QUESTIONS, CAPTIONS, TEXT = "easy-vqa", "emoji", "shakespeare"
-# Episodes of 50 that take about as long as the job, for the order and for the progress bar.
-PICTURES_COST, TEXT_COST = 25.0, 15.0
-CONTINUED_TOKENS = 100
-PROMPT_CHARACTERS = 160
-# Where in the held-out play the prompts begin.
-PROMPT_PLACES = (0.1, 0.5, 0.9)
-CONTINUATION = Sampling(temperature=0.8, top_p=0.95)
+ROWS = 256
+# No more episodes than these are asked about, spread evenly over a split.
+MAX_HELD_OUT, MAX_SEEN = 10_000, 2_000
+SHOWN_ANSWERS, SHOWN_SEEN, SHOWN_HELD_OUT = 12, 12, 6
+
+Advance = Callable[[int, int], None]  # called with (done, of how many)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Continuation:
-    """What the agent wrote after a prompt, and where the play went on."""
+class Sample:
+    """A picture with what the agent said to it, for readers."""
 
-    prompt: str
-    written: str
-    original: str
+    image: UInt8[np.ndarray, "h w 3"]
+    label: str
+    question: str = ""
+    expected: str
+    given: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextFindings:
-    """Numbers for the report, and samples beside them."""
+class AnswerResults:
+    """How questions of a split were answered; samples are not kept in reports."""
 
-    scores: dict[str, Any]
-    continuations: tuple[Continuation, ...]
+    kind: ClassVar = "questions"
+    split: str
+    scores: AnswerScores
+    samples: tuple[Sample, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all numbers."""
+        return {"split": self.split, **asdict(self.scores)}
+
+    @staticmethod
+    def from_json(row: Mapping[str, Any]) -> "AnswerResults":
+        """Read what `to_json` gave."""
+        scores = dict(row)
+        split, per_type = scores.pop("split"), scores.pop("per_type")
+        types = {kind: TypeScores(**entry) for kind, entry in per_type.items()}
+        return AnswerResults(split=split, scores=AnswerScores(**scores, per_type=types))
 
 
-def language_jobs(plan: Plan) -> list[Job]:
-    """One job for each source of questions, captions or text that is asked for."""
-    return [
-        Job(
-            name=part,
-            run=partial(_JOBS[part], str(plan.run), source, language_inference(plan.inference)),
-            cost=TEXT_COST if part == TEXT else PICTURES_COST,
-        )
-        for part, source in scored_sources(plan.sources).items()
-    ]
+@dataclass(frozen=True, kw_only=True)
+class CaptionResults:
+    """How pictures were named: those of training, and those held out."""
+
+    kind: ClassVar = "captions"
+    split: str
+    seen: CaptionScores
+    held_out: CaptionScores
+    samples: tuple[Sample, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all numbers."""
+        return {"split": self.split, **asdict(self.seen), "held_out": asdict(self.held_out)}
+
+    @staticmethod
+    def from_json(row: Mapping[str, Any]) -> "CaptionResults":
+        """Read what `to_json` gave."""
+        seen = dict(row)
+        split, held_out = seen.pop("split"), CaptionScores(**seen.pop("held_out"))
+        return CaptionResults(split=split, seen=CaptionScores(**seen), held_out=held_out)
 
 
-def scored_sources(sources: Sequence[str]) -> dict[str, str]:
-    """For each part of the report the run's source that makes it possible, options and all.
-
-    >>> scored_sources(["text:novels", "easy-vqa?size_px=32"])
-    {'easy-vqa': 'easy-vqa?size_px=32'}
-    """
-    found = {part: named_like(part, sources) for part in _JOBS}
-    return {part: source for part, source in found.items() if source is not None}
+SourceResults = AnswerResults | CaptionResults | TextScores
 
 
 def language_inference(inference: InferenceConfig) -> InferenceConfig:
@@ -72,54 +103,147 @@ def language_inference(inference: InferenceConfig) -> InferenceConfig:
     return inference if inference.device == "cuda" else replace(inference, precision="fp32")
 
 
-def _questions(run: str, source: str, inference: InferenceConfig, progress: JobProgress) -> Answers:
+def score_source(
+    run: Path, name: str, inference: InferenceConfig, progress: JobProgress = JobProgress()
+) -> SourceResults:
+    """Score the agent of a run on a source by the source's own metric.
+
+    Raises:
+        ValueError: a source without a metric, or without a split that is held out.
+        ImportError: a package of the source or of its metric is missing.
+    """
     agent = load_agent(run, inference.device)
-    return evaluate_questions(agent, task=source, precision=inference.precision, progress=progress)
+    source, split = open_held_out(name)
+    speaker = Speaker(agent=agent, name=name, precision=inference.precision)
+    match source.metric:
+        case AnswerMetric() as metric:
+            training = open_source(name, "train")
+            return score_answers(speaker, metric, source, training, split, progress)
+        case CaptionMetric() as metric:
+            training = open_source(name, "train")
+            return score_captions(speaker, metric, source, training, split, progress)
+        case TextMetric():
+            training = open_source(name, "train")
+            return score_text(agent, source, training, inference=inference, progress=progress)
+    raise ValueError(f"{name} has no metric: it is not made of texts, captions or questions")
 
 
-def _captions(run: str, source: str, inference: InferenceConfig, progress: JobProgress) -> Answers:
-    agent = load_agent(run, inference.device)
-    return evaluate_captions(agent, task=source, precision=inference.precision, progress=progress)
+@dataclass(frozen=True, kw_only=True)
+class Speaker:
+    """The agent as it answers one source."""
+
+    agent: Agent
+    name: str
+    precision: Precision = "fp32"
+
+    def texts(
+        self, source: Source, indices: Sequence[int], advance: Advance = lambda done, total: None
+    ) -> list[str]:
+        """Return the likeliest text for some of a source's episodes of one timestep."""
+        [path] = source.spec.action_leaves
+        texts: list[str] = []
+        for start in range(0, len(indices), ROWS):
+            rows = indices[start : start + ROWS]
+            policy = Policy(
+                self.agent,
+                task=self.name,
+                num_rows=len(rows),
+                sampling=GREEDY,
+                precision=self.precision,
+            )
+            observations = [
+                {name: values[0] for name, values in source[i].observations.items()} for i in rows
+            ]
+            texts += [action[path] for action in policy.select_actions(observations)]
+            advance(len(texts), len(indices))
+        return texts
 
 
-def _text(run: str, source: str, inference: InferenceConfig, progress: JobProgress) -> TextFindings:
-    agent = load_agent(run, inference.device)
-    play = held_out_text()
-    plays = open_shakespeare("train")
-    training = [str(plays[i].actions["text"][0]) for i in range(len(plays))]
-    scores = {
-        "bits_per_byte": texts.bits_per_byte(
-            agent, play, precision=inference.precision, progress=progress
-        ),
-        "bz2_bits_per_byte": texts.bz2_bits_per_byte(play),
-        "unigram_bits_per_byte": texts.unigram_bits_per_byte(
-            play, training_texts=training, tokenizer=agent.tokenizer.text
-        ),
-        "bytes": len(play.encode()),
-        "text": "Shakespeare, Twelfth Night (held out)",
-    }
-    places = [int(len(play) * place) for place in PROMPT_PLACES]
-    return TextFindings(
-        scores=scores,
-        continuations=tuple(
-            _continue(agent, play, place, inference.seed + i) for i, place in enumerate(places)
-        ),
+def score_answers(
+    speaker: Speaker,
+    metric: AnswerMetric,
+    source: Source,
+    training: Source,
+    split: str,
+    advance: Advance = lambda done, total: None,
+) -> AnswerResults:
+    """Score the answers to held-out questions, beside always giving training's commonest one."""
+    indices = spread(len(source), MAX_HELD_OUT)
+    given = speaker.texts(source, indices, advance)
+    asked = [_question(source[i]) for i in indices]
+    commonest = metric.commonest(_question(training[i]) for i in range(len(training)))
+    samples, per_type = list[Sample](), max(1, SHOWN_ANSWERS // len(metric.types))
+    for number, kind in enumerate(metric.types):
+        rows = [row for row, (question, _) in enumerate(asked) if metric.type_of(question) == kind]
+        # One picture has questions of all types: begin elsewhere in each.
+        rows = rows[number * len(rows) // (per_type * len(metric.types)) :]
+        own, texts = [indices[row] for row in rows], [given[row] for row in rows]
+        samples += _sampled(source, own, texts, str(kind), per_type)
+    return AnswerResults(
+        split=split,
+        scores=metric.score(asked, given, commonest=commonest),
+        samples=tuple(samples),
     )
 
 
-def _continue(agent: Agent, play: str, place: int, seed: int) -> Continuation:
-    start = play.index("\n\n", place) + 2
-    stop = play.index("\n", start + PROMPT_CHARACTERS) + 1
-    prompt = play[start:stop]
-    pieces = continue_text(
-        agent, prompt, max_tokens=CONTINUED_TOKENS, sampling=CONTINUATION, seed=seed
+def score_captions(
+    speaker: Speaker,
+    metric: CaptionMetric,
+    source: Source,
+    training: Source,
+    split: str,
+    advance: Advance = lambda done, total: None,
+) -> CaptionResults:
+    """Score the names of pictures of training, and of those held out."""
+    seen, held_out = spread(len(training), MAX_SEEN), spread(len(source), MAX_HELD_OUT)
+    total = len(seen) + len(held_out)
+    named = speaker.texts(training, seen, lambda done, _: advance(done, total))
+    new = speaker.texts(source, held_out, lambda done, _: advance(len(seen) + done, total))
+    old_ones = _sampled(training, seen, named, "seen in training", SHOWN_SEEN)
+    new_ones = _sampled(source, held_out, new, "never seen", SHOWN_HELD_OUT)
+    return CaptionResults(
+        split=split,
+        seen=metric.score([_answer(training[i]) for i in seen], named),
+        held_out=metric.score([_answer(source[i]) for i in held_out], new),
+        samples=(*old_ones, *new_ones),
     )
-    written = "".join(pieces)
-    return Continuation(prompt=prompt, written=written, original=play[stop : stop + len(written)])
 
 
-_JOBS: Mapping[str, Callable[..., Any]] = {
-    QUESTIONS: _questions,
-    CAPTIONS: _captions,
-    TEXT: _text,
-}
+def spread(total: int, count: int) -> list[int]:
+    """Return `count` numbers below `total`, evenly spread; all if there are no more.
+
+    >>> spread(10, 4), spread(2, 4)
+    ([0, 2, 5, 7], [0, 1])
+    """
+    if count >= total:
+        return list(range(total))
+    return [i * total // count for i in range(count)]
+
+
+def _answer(episode: Episode) -> str:
+    [answer] = episode.actions.values()
+    return str(answer[0])
+
+
+def _question(episode: Episode) -> tuple[str, str]:
+    return str(episode.observations["question"][0]), _answer(episode)
+
+
+def _sampled(
+    source: Source, indices: Sequence[int], given: Sequence[str], label: str, count: int
+) -> list[Sample]:
+    """Return some of what was said, evenly spread, with its pictures."""
+    samples = []
+    for row in spread(len(indices), count):
+        episode = source[indices[row]]
+        asked = episode.observations.get("question")
+        samples.append(
+            Sample(
+                image=episode.observations["image"][0],
+                label=label,
+                question="" if asked is None else str(asked[0]),
+                expected=_answer(episode),
+                given=given[row],
+            )
+        )
+    return samples

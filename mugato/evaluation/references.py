@@ -1,21 +1,27 @@
 """What the agent's returns are measured against: expert and random actions.
 
 Taken from the table that comes with mugato where the packages here are those it was measured with;
-otherwise both play the agent's own seeds.
+otherwise both play the agent's own seeds. Beside them stand the references that JAT published
+(Gallouédec et al. 2024), for those tasks whose return means the same there and here.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
 
 import numpy as np
 
 from mugato.data.formats.minari.read import open_minari
-from mugato.evaluation.scores import ON_AGENTS_SEEDS, Reference
+from mugato.evaluation.scores import ON_AGENTS_SEEDS, PUBLISHED, Reference
 from mugato.tasks.references import play_seeds, reference, versions_of
 from mugato.tasks.task import EVALUATION_SEEDS, Task
 
+JAT_SCORES = "jat_scores.json"
+
 
 def tabled_reference(task: Task, seeds: Sequence[int]) -> Reference | None:
-    """The table's means; None where it lacks the task, or other versions are installed."""
+    """Look up the table's means; None where it lacks the task, or other versions are installed."""
     found = reference(task.name)
     try:
         if found is None or found.versions != versions_of(task):
@@ -51,16 +57,17 @@ def measure_reference(
     expert, chance = play_seeds(task, seeds)
     returns = [played.episode_return for played in expert] if has_expert else demonstrated
     gave_up = len(seeds) - len(expert) if has_expert else 0
+    but = f", of which the expert of {task.name} gave up at {gave_up}" if gave_up else ""
     return Reference(
         expert=float(np.mean(returns)),
         random=float(np.mean([played.episode_return for played in chance])),
         expert_is="expert" if has_expert else "demonstrations",
-        measured=f"{ON_AGENTS_SEEDS}{_but_at(task, gave_up)}",
+        measured=f"{ON_AGENTS_SEEDS}{but}",
     )
 
 
 def demonstrated_returns(task: Task, demonstrations: str | None) -> list[float]:
-    """Returns of all demonstrations: the reference for tasks whose expert is not at hand.
+    """Return all demonstrations' returns: the reference for tasks whose expert is not at hand.
 
     Raises:
         ValueError: no data set is known, or an episode is damaged: one without rewards is.
@@ -71,5 +78,22 @@ def demonstrated_returns(task: Task, demonstrations: str | None) -> list[float]:
     return [source[i].episode_return for i in range(len(source))]
 
 
-def _but_at(task: Task, gave_up: int) -> str:
-    return f", of which the expert of {task.name} gave up at {gave_up}" if gave_up else ""
+def jat_reference(name: str | None) -> Reference | None:
+    """Look up a task by JAT's name; None where it is not there, or does not compare.
+
+    >>> found = jat_reference("babyai-go-to-local")
+    >>> found.expert, found.random
+    (0.925005, 0.162485)
+    >>> jat_reference("metaworld-reach") is None
+    True
+    """
+    return None if name is None else _jat_references().get(name)
+
+
+@cache
+def _jat_references() -> Mapping[str, Reference]:
+    data = json.loads(files("mugato.evaluation").joinpath(JAT_SCORES).read_text("utf-8"))
+    return {
+        name: Reference(expert=expert, random=random, measured=PUBLISHED)
+        for name, (expert, random) in data["scores"].items()
+    }

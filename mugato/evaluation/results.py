@@ -1,259 +1,256 @@
-"""What an evaluation found: typed, and as the numbers of `report.json`."""
+"""What an evaluation found, typed; `report.json` is written from it and read back into it.
+
+Pictures are not kept in that file: results that were read have no samples to show.
+"""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-
-from mugato.evaluation.config import Plan
-from mugato.evaluation.episodes import load_agent
-from mugato.evaluation.jat import jat_reference
-from mugato.evaluation.language import (
-    CAPTIONS,
-    QUESTIONS,
-    TEXT,
-    TextFindings,
-    language_inference,
-    scored_sources,
-)
-from mugato.evaluation.pictures import Answers
-from mugato.evaluation.scores import Reference, TaskScores, interval, summary
+from mugato.acting.sampling import Sampling
+from mugato.evaluation.language import AnswerResults, CaptionResults, SourceResults
+from mugato.evaluation.scores import Summary, TaskScores, summary
+from mugato.evaluation.text import TextScores
 from mugato.system.files import write_whole
 from mugato.system.machine import describe_machine, git_commit, package_versions
-from mugato.training.run_info import RunInfo
 
 REPORT = "report.json"
+_KINDS = {results.kind: results for results in (AnswerResults, CaptionResults, TextScores)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Video:
-    """A film on disk and what happens in it."""
+    """A film on disk and what happens in it.
 
-    task: str
+    Attributes:
+        path: relative to the run's folder.
+        texts: what the first observation said in words.
+    """
+
     path: Path
     seed: int
     episode_return: float
     length: int
     texts: tuple[str, ...]
 
+    def to_json(self) -> dict[str, Any]:
+        """Return a report's entry."""
+        row = {**vars(self), "path": str(self.path), "texts": list(self.texts)}
+        return {"return" if key == "episode_return" else key: row[key] for key in row}
+
+    @staticmethod
+    def from_json(row: Mapping[str, Any]) -> "Video":
+        """Read a report's entry."""
+        return Video(
+            path=Path(row["path"]),
+            seed=row["seed"],
+            episode_return=row["return"],
+            length=row["length"],
+            texts=tuple(row["texts"]),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationResults:
-    """All results by task or source; what failed is in `problems`, one line each.
+class AgentInfo:
+    """What was evaluated, and how it came to be.
 
     Attributes:
-        plan: what was evaluated, and how.
-        tasks: each control task's episodes beside its references.
-        videos: one more episode of each task.
-        questions, captions, text: what the agent's sources of each kind gave; None without one.
-        seconds, total_seconds: of the evaluation, and of the undertaking that it ends.
+        seconds, tokens, steps: of the training, as of the last logged step; None if not known.
+        tasks, sources: all that the agent was trained on.
+    """
+
+    seconds: float | None
+    tokens: int | None
+    steps: int | None
+    parameters: int
+    context_length: int
+    tasks: Sequence[str]
+    sources: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationInfo:
+    """How the agent was evaluated.
+
+    Attributes:
+        episodes: of each task.
+        seeds: the first and the last one.
         job_seconds: how long each job took.
+    """
+
+    seconds: float
+    episodes: int
+    seeds: Sequence[int]
+    sampling: Sampling
+    sampling_seed: int
+    precision: str
+    language_precision: str
+    device: str
+    workers: int
+    job_seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """On what, with what and when numbers were measured.
+
+    Attributes:
         command: what was asked for, to be run again.
         date: when it ended, ISO 8601.
     """
 
-    plan: Plan
-    tasks: Mapping[str, TaskScores]
-    videos: Mapping[str, Video]
-    questions: Answers | None
-    captions: Answers | None
-    text: TextFindings | None
-    problems: Mapping[str, str]
-    seconds: float
-    total_seconds: float
-    job_seconds: Mapping[str, float]
+    machine: Mapping[str, Any]
+    versions: Mapping[str, str]
+    commit: str | None
     command: str
     date: str
+
+    @staticmethod
+    def here(command: str) -> "Provenance":
+        """Describe this machine and this moment, in UTC to the second."""
+        return Provenance(
+            machine=describe_machine(),
+            versions=package_versions(),
+            commit=git_commit(),
+            command=command,
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResults:
+    """All results by task or source.
+
+    Attributes:
+        run: folder of the run.
+        tasks: each control task's episodes beside its references.
+        sources: how well texts, captions and questions were answered.
+        videos: one more episode of each task.
+        missing: what the run does not have, one line each.
+        problems: what failed, one line each.
+        total_seconds: of the undertaking that the evaluation ends.
+    """
+
+    run: Path
+    tasks: Mapping[str, TaskScores]
+    sources: Mapping[str, SourceResults]
+    videos: Mapping[str, Video] = field(default_factory=dict)
+    agent: AgentInfo
+    missing: Sequence[str] = ()
+    problems: Mapping[str, str] = field(default_factory=dict)
+    evaluation: EvaluationInfo
+    provenance: Provenance
+    total_seconds: float
+
+    @cached_property
+    def summary(self) -> Summary | None:
+        """Aggregates over all tasks with a score: those of a degenerate reference have none."""
+        return summary(task.normalized() for task in self.tasks.values() if task.has_score)
+
+    @cached_property
+    def domains(self) -> dict[str, Summary]:
+        """The same for each domain that has tasks with a score."""
+        domains: dict[str, list] = {}
+        for task in self.tasks.values():
+            if task.has_score:
+                domains.setdefault(task.domain, []).append(task.normalized())
+        return {name: found for name, tasks in domains.items() if (found := summary(tasks))}
+
+    @cached_property
+    def jat_summary(self) -> Summary | None:
+        """The same over the tasks that JAT published comparable references of, against those."""
+        scores = (task.jat_normalized for task in self.tasks.values())
+        return summary(episodes for episodes in scores if episodes is not None)
 
     @property
     def mean_normalized_score(self) -> float | None:
         """Mean over tasks that have a normalized score; None if none has."""
-        scored = [s for s in self.tasks.values() if s.reference.expert > s.reference.random]
-        return float(np.mean([s.normalized().mean() for s in scored])) if scored else None
+        return None if self.summary is None else self.summary.mean_normalized_score
 
     def to_json(self) -> dict[str, Any]:
-        """Return all numbers; a part that the run has no source for is left out, and named."""
-        problems = dict(self.problems)
-        tasks = {name: task_row(scores, problems) for name, scores in self.tasks.items()}
-        for name, video in self.videos.items():
-            if name in tasks:
-                tasks[name]["video"] = _video_row(video, self.plan.run)
-        data = {"tasks": tasks, **summaries(self.tasks.values()), **_language(self)}
-        data["train"] = _training(self.plan)
-        data["missing"] = _missing(self.plan)
-        data["problems"] = problems
-        data["evaluation"] = _evaluation(self)
-        data["machine"] = describe_machine()
-        data["versions"] = package_versions()
-        data["commit"] = git_commit()
-        data["command"] = self.command
-        data["date"] = self.date
-        data["total_seconds"] = self.total_seconds
-        return data
+        """Return all numbers."""
+        tasks = {name: scores.to_json() for name, scores in self.tasks.items()}
+        for name in (name for name in self.videos if name in tasks):
+            tasks[name]["video"] = self.videos[name].to_json()
+        return {
+            "tasks": tasks,
+            "summary": self.summary.to_json() if self.summary else {},
+            "domains": {name: found.to_json() for name, found in self.domains.items()},
+            "jat_summary": self.jat_summary.to_json() if self.jat_summary else {},
+            "sources": {
+                name: {"kind": found.kind, **found.to_json()}
+                for name, found in self.sources.items()
+            },
+            "train": asdict(self.agent),
+            "missing": list(self.missing),
+            "problems": dict(self.problems),
+            "evaluation": asdict(self.evaluation),
+            **asdict(self.provenance),
+            "total_seconds": self.total_seconds,
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any], run: Path) -> "EvaluationResults":
+        """Read what `to_json` gave; aggregates are worked out anew.
+
+        Raises:
+            ValueError, KeyError, TypeError: if it is something else.
+        """
+        tasks = {name: TaskScores.from_json(name, row) for name, row in data["tasks"].items()}
+        how = {**data["evaluation"], "sampling": Sampling(**data["evaluation"]["sampling"])}
+        keys = ("machine", "versions", "commit", "command", "date")
+        return EvaluationResults(
+            run=run,
+            tasks=tasks,
+            sources={
+                name: _KINDS[row["kind"]].from_json({k: v for k, v in row.items() if k != "kind"})
+                for name, row in data["sources"].items()
+            },
+            videos={
+                name: Video.from_json(row["video"])
+                for name, row in data["tasks"].items()
+                if "video" in row
+            },
+            agent=AgentInfo(**data["train"]),
+            missing=data["missing"],
+            problems=data["problems"],
+            evaluation=EvaluationInfo(**how),
+            provenance=Provenance(**{key: data[key] for key in keys}),
+            total_seconds=data["total_seconds"],
+        )
 
     def save(self) -> None:
-        """Write the numbers into the run's folder, whole or not at all."""
-        text = json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        write_whole(self.plan.run / REPORT, lambda path: path.write_text(text, "utf-8"))
+        """Write `report.json` into the run's folder, whole or not at all."""
+        save_json(self.run / REPORT, self.to_json())
 
 
-def now() -> str:
-    """Return the time in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def read_results(run: str | Path) -> EvaluationResults:
+    """Read a run's `report.json`; `run` is its folder, or the file itself.
 
-
-def task_row(scores: TaskScores, problems: dict[str, str]) -> dict[str, Any]:
-    """One task's numbers; without a score where the references allow none, which is a problem."""
-    reference = scores.reference
-    try:
-        episodes = scores.normalized()
-    except ValueError as error:
-        problems[scores.name] = str(error)
-        episodes = None
-    return {
-        "domain": scores.domain,
-        "return_mean": float(np.mean(scores.returns)),
-        "return_std": float(np.std(scores.returns)),
-        "success": scores.success,
-        "expert": reference.expert,
-        "expert_is": reference.expert_is,
-        "random": reference.random,
-        "references": reference.measured,
-        "normalized_score": None if episodes is None else float(episodes.mean()),
-        "ci95": None if episodes is None else list(interval(episodes)),
-        "jat": _jat_row(scores),
-        "episodes": len(scores.returns),
-        "seeds": [min(scores.seeds), max(scores.seeds)],
-        "failed": {str(seed): reason for seed, reason in scores.failed.items()},
-        "length_mean": float(np.mean(scores.lengths)),
-        "max_episode_steps": scores.max_episode_steps,
-        "returns": list(scores.returns),
-    }
-
-
-def summaries(tasks: Iterable[TaskScores]) -> dict[str, Any]:
-    """Aggregates over all scored tasks, over each domain's, and against JAT's references.
-
-    Tasks whose reference is degenerate have no score and are in none of them.
+    Raises:
+        ValueError: there is none, or it is not one of ours.
     """
-    ours: dict[str, Float[np.ndarray, " episodes"]] = {}
-    theirs: dict[str, Float[np.ndarray, " episodes"]] = {}
-    domains: dict[str, dict[str, Float[np.ndarray, " episodes"]]] = {}
-    for scores in tasks:
-        if scores.reference.expert > scores.reference.random:
-            ours[scores.name] = scores.normalized()
-            domains.setdefault(scores.domain, {})[scores.name] = ours[scores.name]
-        if (reference := _jat(scores)) is not None:
-            theirs[scores.name] = reference.normalized(scores.returns, task=scores.name)
-    return {
-        "summary": summary(ours),
-        "domains": {name: summary(episodes) for name, episodes in domains.items()},
-        "jat_summary": summary(theirs),
-    }
+    run = Path(run)
+    path = run if run.suffix == ".json" else run / REPORT
+    if not path.is_file():
+        raise ValueError(f"{path} is not there: run mugato evaluate {run} first")
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a report: {error}") from None
+    if not isinstance(data, dict) or not isinstance(data.get("tasks"), dict):
+        raise ValueError(f"{path} is not a report: it has no tasks")
+    try:
+        return EvaluationResults.from_json(data, path.parent)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path} is of another version of mugato: {error!r}") from None
 
 
-def seeds_of(row: Mapping[str, Any]) -> list[int]:
-    """The seeds of a row's returns: the failed episodes have none."""
-    first, last = row["seeds"]
-    return [seed for seed in range(first, last + 1) if str(seed) not in row.get("failed", {})]
-
-
-def _jat(scores: TaskScores) -> Reference | None:
-    found = jat_reference(scores.jat_name)
-    return None if found is None else Reference(expert=found.expert, random=found.random)
-
-
-def _jat_row(scores: TaskScores) -> dict[str, Any] | None:
-    """The score against JAT's published references, where they are comparable."""
-    reference = _jat(scores)
-    if reference is None:
-        return None
-    episodes = reference.normalized(scores.returns, task=scores.name)
-    return {
-        "name": scores.jat_name,
-        "expert": reference.expert,
-        "random": reference.random,
-        "normalized_score": float(episodes.mean()),
-        "ci95": list(interval(episodes)),
-    }
-
-
-def _video_row(video: Video, run: Path) -> dict[str, Any]:
-    return {
-        "path": str(video.path.relative_to(run)),
-        "seed": video.seed,
-        "return": video.episode_return,
-        "length": video.length,
-        "texts": list(video.texts),
-    }
-
-
-def _language(results: EvaluationResults) -> dict[str, Any]:
-    """Return the numbers of questions, captions and text, as far as there are any."""
-    parts: dict[str, Any] = {}
-    if results.questions is not None:
-        parts["vqa"] = results.questions.scores
-    if results.captions is not None:
-        parts["caption"] = results.captions.scores
-    if results.text is not None:
-        continuations = [vars(sample) for sample in results.text.continuations]
-        parts["text"] = {**results.text.scores, "continuations": continuations}
-    return parts
-
-
-def _training(plan: Plan) -> dict[str, Any]:
-    """Return how the agent came to be; time and tokens as of the last logged step."""
-    model = load_agent(str(plan.run), plan.inference.device).model
-    last = RunInfo.read(plan.run).last
-    return {
-        "seconds": last.get("seconds"),
-        "tokens": last.get("tokens"),
-        "steps": last.get("step"),
-        "parameters": model.num_parameters,
-        "context_length": model.config.context_length,
-        "tasks": list(plan.contents.tasks),
-        "sources": list(plan.contents.sources),
-    }
-
-
-def _missing(plan: Plan) -> list[str]:
-    """List the parts that this run cannot have, and what it learned that no part is about."""
-    parts = {
-        QUESTIONS: "no questions were asked",
-        CAPTIONS: "no pictures were named",
-        TEXT: "no bits per byte were measured",
-    }
-    scored = scored_sources(plan.contents.sources)
-    missing = [
-        f"not trained on {name}: {part}" for name, part in parts.items() if name not in scored
-    ]
-    missing += [
-        f"trained on {source}, which is not scored here"
-        for source in plan.contents.sources
-        if source not in scored.values()
-    ]
-    learned = (*plan.contents.tasks, *scored.values())
-    if left_out := [name for name in learned if name not in (*plan.names, *plan.sources)]:
-        missing.append(f"left out on request: {', '.join(left_out)}")
-    return missing if plan.names else ["no control tasks", *missing]
-
-
-def _evaluation(results: EvaluationResults) -> dict[str, Any]:
-    plan, inference = results.plan, results.plan.inference
-    return {
-        "seconds": results.seconds,
-        "episodes": plan.config.episodes,
-        "seeds": [plan.seeds[0], plan.seeds[-1]],
-        "sampling": vars(inference.sampling),
-        "sampling_seed": inference.seed,
-        "precision": inference.precision,
-        "language_precision": language_inference(inference).precision,
-        "device": inference.device,
-        "workers": plan.config.workers,
-        "job_seconds": {name: round(s, 1) for name, s in results.job_seconds.items()},
-    }
+def save_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a file of numbers, whole or not at all."""
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_whole(path, lambda beside: beside.write_text(text, "utf-8"))

@@ -1,11 +1,12 @@
-"""From episode returns to normalised scores, with intervals.
+"""From episode returns to normalized scores, with intervals.
 
 A score of 0 is the random policy's mean return and 1 the expert's. Intervals come from resampling
 the agent's episodes; the references count as known. It knows nothing of environments or models.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,12 @@ CONFIDENCE = 0.95
 THRESHOLDS = (0.5, 0.8, 1.0)
 TRIMMED = 0.25  # of the tasks at each end: what is left is the inter-quartile range
 
-ON_AGENTS_SEEDS = "on the agent's seeds"
+ON_AGENTS_SEEDS, PUBLISHED = "on the agent's seeds", "published"
+# What is read of a report's row; the rest is worked out anew.
+ROW_KEYS = (
+    "domain", "success", "expert", "expert_is", "random", "references", "jat", "seeds", "failed",
+    "length_mean", "max_episode_steps", "returns",
+)  # fmt: skip
 
 Interval = tuple[float, float]
 
@@ -26,8 +32,8 @@ class Reference:
     """What a task's score is measured against: mean returns.
 
     Attributes:
-        expert: of the expert, or where the task has no expert of its demonstrations.
-        random: of uniformly random actions.
+        expert: the expert's, or the demonstrations' where the task has no expert.
+        random: that of uniformly random actions.
         expert_is: "expert" or "demonstrations".
         measured: on which episodes.
     """
@@ -38,7 +44,7 @@ class Reference:
     measured: str = ON_AGENTS_SEEDS
 
     def normalized(self, returns: Sequence[float], *, task: str) -> Float[np.ndarray, " episodes"]:
-        """Each return's score.
+        """Return each return's score.
 
         Raises:
             ValueError: for a degenerate reference, naming the task.
@@ -49,45 +55,151 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskScores:
-    """What one task's evaluation found; entry i of every list belongs to `seeds[i]`.
+    """What one task's evaluation found.
 
     Attributes:
-        returns, lengths: the agent's episodes; a length is in timesteps.
-        failure_return: episodes that return this or less have failed; None if none can.
-        jat_name: the task's name in JAT, if it is there.
-        failed: why the episodes at these seeds have no return: their environment crashed twice.
+        seeds, returns: of the agent's episodes.
+        reference: what they are measured against.
+        length_mean: in timesteps.
         max_episode_steps: no episode is longer.
+        success: share of episodes that did not fail; None where the task knows no failure.
+        failed: why the episodes at these seeds have no return: their environment crashed twice.
+        jat_name, jat: the task's name in JAT and the reference published there, if it compares.
     """
 
     name: str
     domain: str
     seeds: Sequence[int]
     returns: Sequence[float]
-    lengths: Sequence[int]
     reference: Reference
+    length_mean: float
     max_episode_steps: int
-    failure_return: float | None = None
-    jat_name: str | None = None
+    success: float | None = None
     failed: Mapping[int, str] = field(default_factory=dict)
+    jat_name: str | None = None
+    jat: Reference | None = None
 
     @property
-    def success(self) -> float | None:
-        """Share of episodes that did not fail; None where the task knows no failure."""
-        if self.failure_return is None:
-            return None
-        return float(np.mean([r > self.failure_return for r in self.returns]))
+    def return_mean(self) -> float:
+        """Mean return of the agent's episodes."""
+        return float(np.mean(self.returns))
+
+    @property
+    def has_score(self) -> bool:
+        """Whether the reference ranks anything: its expert is better than chance."""
+        return self.reference.expert > self.reference.random
+
+    @property
+    def fault(self) -> str:
+        """Why a degenerate reference allows no score."""
+        return no_score(self.name, self.reference.expert, self.reference.random)
 
     def normalized(self) -> Float[np.ndarray, " episodes"]:
-        """Each episode's score.
+        """Return each episode's score.
 
         Raises:
             ValueError: for a degenerate reference, naming the task.
         """
         return self.reference.normalized(self.returns, task=self.name)
 
+    @property
+    def score(self) -> float | None:
+        """Mean normalized score; None where the reference allows none."""
+        return float(self.normalized().mean()) if self.has_score else None
+
+    @cached_property
+    def ci95(self) -> Interval | None:
+        """Interval of the score."""
+        return interval(self.normalized()) if self.has_score else None
+
+    @property
+    def jat_normalized(self) -> Float[np.ndarray, " episodes"] | None:
+        """Each episode's score against JAT's reference; None without one."""
+        return None if self.jat is None else self.jat.normalized(self.returns, task=self.name)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a report's row."""
+        jat = self.jat_normalized
+        return {
+            "domain": self.domain,
+            "return_mean": self.return_mean,
+            "return_std": float(np.std(self.returns)),
+            "success": self.success,
+            "expert": self.reference.expert,
+            "expert_is": self.reference.expert_is,
+            "random": self.reference.random,
+            "references": self.reference.measured,
+            "normalized_score": self.score,
+            "ci95": None if self.ci95 is None else list(self.ci95),
+            "jat": None if jat is None or self.jat is None else {
+                "name": self.jat_name,
+                "expert": self.jat.expert,
+                "random": self.jat.random,
+                "normalized_score": float(jat.mean()),
+                "ci95": list(interval(jat)),
+            },
+            "episodes": len(self.returns),
+            "seeds": [min(self.seeds), max(self.seeds)],
+            "failed": {str(seed): reason for seed, reason in self.failed.items()},
+            "length_mean": self.length_mean,
+            "max_episode_steps": self.max_episode_steps,
+            "returns": list(self.returns),
+        }  # fmt: skip
+
+    @staticmethod
+    def from_json(name: str, row: Mapping[str, Any]) -> "TaskScores":
+        """Read a report's row.
+
+        Raises:
+            ValueError: naming what it lacks.
+        """
+        if missing := [key for key in ROW_KEYS if key not in row]:
+            raise ValueError(f"its task {name} has no {', '.join(missing)}")
+        failed = {int(seed): reason for seed, reason in row["failed"].items()}
+        first, last = row["seeds"]
+        jat = row["jat"] or {}
+        published = {key: jat[key] for key in ("expert", "random") if jat}
+        return TaskScores(
+            name=name,
+            domain=row["domain"],
+            seeds=[seed for seed in range(first, last + 1) if seed not in failed],
+            returns=row["returns"],
+            reference=Reference(
+                expert=row["expert"],
+                random=row["random"],
+                expert_is=row["expert_is"],
+                measured=row["references"],
+            ),
+            length_mean=row["length_mean"],
+            max_episode_steps=row["max_episode_steps"],
+            success=row["success"],
+            failed=failed,
+            jat_name=jat.get("name"),
+            jat=Reference(**published, measured=PUBLISHED) if jat else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Aggregates over tasks with their intervals, and how many tasks reach each threshold."""
+
+    num_tasks: int
+    mean_normalized_score: float
+    mean_ci95: Interval
+    median_normalized_score: float
+    median_ci95: Interval
+    iqm_normalized_score: float
+    iqm_ci95: Interval
+    min_normalized_score: float
+    tasks_at_or_above: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all numbers under their names."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+
 
 def normalized_score(episode_return: float, *, expert: float, random: float, task: str) -> float:
-    """(return - random) / (expert - random).
+    """Return (return - random) / (expert - random).
 
     Raises:
         ValueError: if the expert is no better than chance, where the score means nothing.
@@ -96,15 +208,20 @@ def normalized_score(episode_return: float, *, expert: float, random: float, tas
     0.5
     """
     if not expert > random:
-        raise ValueError(
-            f"{task}: the expert's mean return {expert:g} is not above the random policy's "
-            f"{random:g}: there is no normalized score"
-        )
+        raise ValueError(no_score(task, expert, random))
     return (episode_return - random) / (expert - random)
 
 
+def no_score(task: str, expert: float, random: float) -> str:
+    """Say why an expert that is no better than chance allows no score."""
+    return (
+        f"{task}: the expert's mean return {expert:g} is not above the random policy's "
+        f"{random:g}: there is no normalized score"
+    )
+
+
 def interval(scores: Sequence[float] | np.ndarray) -> Interval:
-    """95 % percentile bootstrap interval of the mean over episodes.
+    """Return the 95 % percentile bootstrap interval of the mean over episodes.
 
     One episode alone says nothing about spread: its interval is its own score.
 
@@ -120,7 +237,7 @@ def stratified_interval(
     *,
     seed: int = 0,
 ) -> Interval:
-    """95 % interval of an aggregate of task means; every task's episodes are resampled apart.
+    """Return the 95 % interval of an aggregate; every task's episodes are resampled apart.
 
     Args:
         aggregate: of the task means along axis 0 of a (tasks, resamples) array.
@@ -135,13 +252,16 @@ def stratified_difference(
     *,
     seed: int = 0,
 ) -> Interval:
-    """The same of the second column's aggregate less the first's; rows are pairs and stay so."""
+    """Return the 95 % interval of the second column's aggregate less the first's.
+
+    Rows are pairs and stay so; every task's are resampled apart.
+    """
     resampled = _resampled_means(strata, seed)
     return _percentiles(aggregate(resampled[..., 1]) - aggregate(resampled[..., 0]))
 
 
 def _resampled_means(strata: Sequence[Float[np.ndarray, "_ c"]], seed: int) -> np.ndarray:
-    """Means of each task's resampled rows, (tasks, resamples, columns)."""
+    """Return means of each task's resampled rows, (tasks, resamples, columns)."""
     rng = np.random.default_rng(seed)
     means = []
     for rows in strata:
@@ -159,17 +279,17 @@ def _percentiles(values: Float[np.ndarray, " resamples"]) -> Interval:
 
 
 def mean(scores: Any) -> Any:
-    """Over tasks, along axis 0."""
+    """Return the mean over tasks, along axis 0."""
     return np.mean(scores, axis=0)
 
 
 def median(scores: Any) -> Any:
-    """Over tasks, along axis 0."""
+    """Return the median over tasks, along axis 0."""
     return np.median(scores, axis=0)
 
 
 def inter_quartile_mean(scores: Any) -> Any:
-    """Mean of the middle half of the tasks (Agarwal et al. 2021), along axis 0.
+    """Return the mean of the middle half of the tasks (Agarwal et al. 2021), along axis 0.
 
     >>> float(inter_quartile_mean([0.0, 0.4, 0.6, 9.0]))
     0.5
@@ -186,24 +306,24 @@ AGGREGATES: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def summary(episodes: Mapping[str, Float[np.ndarray, " _"]]) -> dict[str, Any]:
-    """Aggregates over tasks with their intervals, and how many tasks reach each threshold.
+def summary(episodes: Iterable[Float[np.ndarray, " _"]]) -> Summary | None:
+    """Aggregate tasks, given each one's normalized episode scores; None without any.
 
-    Args:
-        episodes: each task's normalised episode scores.
-
-    >>> found = summary({"a": np.array([1.0]), "b": np.array([0.5])})
-    >>> found["tasks_at_or_above"], found["mean_normalized_score"]
+    >>> found = summary([np.array([1.0]), np.array([0.5])])
+    >>> found.tasks_at_or_above, found.mean_normalized_score
     ({'0.5': 2, '0.8': 1, '1.0': 1}, 0.75)
     """
-    if not episodes:
-        return {}
-    strata = list(episodes.values())
+    strata = list(episodes)
+    if not strata:
+        return None
     scores = [float(stratum.mean()) for stratum in strata]
-    found: dict[str, Any] = {"num_tasks": len(scores)}
+    found: dict[str, Any] = {}
     for name, aggregate in AGGREGATES.items():
         found[f"{name}_normalized_score"] = float(aggregate(scores))
-        found[f"{name}_ci95"] = list(stratified_interval(strata, aggregate))
-    found["min_normalized_score"] = min(scores)
-    found["tasks_at_or_above"] = {str(t): sum(v >= t for v in scores) for t in THRESHOLDS}
-    return found
+        found[f"{name}_ci95"] = stratified_interval(strata, aggregate)
+    return Summary(
+        num_tasks=len(scores),
+        **found,
+        min_normalized_score=min(scores),
+        tasks_at_or_above={str(t): sum(v >= t for v in scores) for t in THRESHOLDS},
+    )

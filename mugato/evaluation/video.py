@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from mugato.acting.policy import Policy
-from mugato.evaluation.config import find_task
-from mugato.evaluation.episodes import InferenceConfig, load_agent, named_failures
+from mugato.evaluation.config import InferenceConfig, find_task, load_agent
+from mugato.system.errors import describe
 from mugato.system.files import write_whole
-from mugato.tasks.conform import conform
-from mugato.tasks.task import Task
+from mugato.tasks.rollout import run_episode
+from mugato.tasks.task import ActionFunction, Task
 
 MAX_FRAMES = 200
 HEIGHT_PX = 192
@@ -70,7 +70,7 @@ def render_video(
     """Let the agent in a folder play one episode; write the mp4 and return the episode's return.
 
     Raises:
-        ValueError: no agent, a task that it does not know, a path that is no mp4's, or an
+        ValueError: no agent, a task that it does not know, a path that is not an mp4's, or an
             environment that cannot be drawn here, saying why.
     """
     if path.suffix != ".mp4":
@@ -78,7 +78,6 @@ def render_video(
     load_agent(agent, inference.device).spec(task)
     os.environ.update(rendering_variables())
     film = film_episode(agent, find_task(task), seed=seed, inference=inference)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_mp4(film, path)
     return film.episode_return
 
@@ -86,7 +85,11 @@ def render_video(
 def film_episode(
     agent: str | Path, task: Task, *, seed: int, inference: InferenceConfig = InferenceConfig()
 ) -> Film:
-    """Play one episode and keep what it looks like."""
+    """Play one episode and keep what it looks like.
+
+    Raises:
+        ValueError: whatever the environment raises, naming task and seed.
+    """
     policy = Policy(
         load_agent(agent, inference.device),
         task=task.name,
@@ -94,25 +97,38 @@ def film_episode(
         seed=inference.seed + seed,
         precision=inference.precision,
     )
-    frames = _Frames()
-    with closing(_make_env(task)) as env, named_failures(task.name, seed):
-        observation, _ = env.reset(seed=seed)
-        _prepare_mujoco(env)
-        texts = tuple(_texts(observation))
-        frames.add(env)
-        episode_return, length, over = 0.0, 0, False
-        while not over:
-            action = conform(
-                env.action_space, policy.select_action(observation), "the agent's action"
+    with closing(_make_env(task)) as env:
+        camera = _Camera(env)
+
+        def begin(env: gymnasium.Env) -> ActionFunction:
+            _prepare_mujoco(env)
+            camera.shoot()
+            return policy.select_action
+
+        limit = task.max_episode_steps
+        try:
+            played = run_episode(
+                env, begin, seed=seed, max_episode_steps=limit, on_step=camera.on_step
             )
-            observation, reward, terminated, truncated, _ = env.step(action)
-            episode_return += float(reward)
-            length += 1
-            over = bool(terminated or truncated or length == task.max_episode_steps)
-            frames.add(env, last=over)
+        except Exception as error:  # environments raise what they like
+            reason = describe(error, expected=(ValueError,))
+            raise ValueError(f"{task.name}, seed {seed}: {reason}") from error
     return Film(
-        seed=seed, episode_return=episode_return, length=length, frames=frames.kept, texts=texts
+        seed=seed,
+        episode_return=camera.episode_return,
+        length=len(played),
+        frames=camera.frames,
+        texts=tuple(_texts(played.observations[0])),
     )
+
+
+def video_name(task: str) -> str:
+    """Return a file name for a task's film.
+
+    >>> video_name("ALE/Pong-v5")
+    'ALE-Pong-v5.mp4'
+    """
+    return f"{task.replace('/', '-').replace(':', '-')}.mp4"
 
 
 def write_mp4(film: Film, path: Path) -> None:
@@ -145,11 +161,12 @@ def write_mp4(film: Film, path: Path) -> None:
             writer.send(np.ascontiguousarray(frame))
         writer.close()
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, write)
 
 
 def rendering_variables() -> dict[str, str]:
-    """What to set before environments are imported, so that they draw without a screen.
+    """Return what to set before environments are imported, so that they draw without a screen.
 
     What the user has set stays as it is.
     """
@@ -180,19 +197,24 @@ def _can_draw(variables: dict[str, str]) -> bool:
     return True
 
 
-class _Frames:
-    """Every n-th frame; n doubles whenever there are too many."""
+class _Camera:
+    """Keeps every n-th frame of an episode, and its last; n doubles whenever there are too many."""
 
-    def __init__(self) -> None:
-        self.kept: list[np.ndarray] = []
-        self._every, self._seen = 1, 0
+    def __init__(self, env: gymnasium.Env) -> None:
+        self.frames: list[np.ndarray] = []
+        self.episode_return = 0.0  # added up as `play_episodes` does, to the last bit
+        self._env, self._every, self._seen = env, 1, 0
 
-    def add(self, env: gymnasium.Env, *, last: bool = False) -> None:
-        if self._seen % self._every == 0 or last:
-            self.kept.append(_frame(env))
+    def on_step(self, reward: float, is_last: bool) -> None:
+        self.episode_return += reward
+        self.shoot(is_last=is_last)
+
+    def shoot(self, *, is_last: bool = False) -> None:
+        if self._seen % self._every == 0 or is_last:
+            self.frames.append(_frame(self._env))
         self._seen += 1
-        if len(self.kept) > MAX_FRAMES:
-            self.kept, self._every = self.kept[::2], 2 * self._every
+        if len(self.frames) > MAX_FRAMES:
+            self.frames, self._every = self.frames[::2], 2 * self._every
 
 
 def _make_env(task: Task) -> gymnasium.Env:
@@ -203,7 +225,7 @@ def _make_env(task: Task) -> gymnasium.Env:
 
 
 def _frame(env: gymnasium.Env) -> UInt8[np.ndarray, "h w 3"]:
-    """One picture of the environment.
+    """Return one picture of the environment.
 
     Raises:
         ValueError: if it draws none.
@@ -236,7 +258,7 @@ def _prepare_mujoco(env: gymnasium.Env) -> None:
 
 
 def _resized(frame: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
-    """To the video's height, both sides even, as the codec wants them."""
+    """Bring a frame to the video's height, both sides even, as the codec wants them."""
     from PIL import Image
 
     height, width, _ = frame.shape

@@ -24,14 +24,17 @@ class Job:
     """Something to do.
 
     Attributes:
+        name: unlike the others'.
         run: called as `run(progress=JobProgress(...))`; it and its result travel between
             processes.
         cost: how long it takes compared to the others; the longest go first.
+        key: what its outcome is found by.
     """
 
     name: str
     run: Callable[..., Any]
     cost: float = 1.0
+    key: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,7 @@ class Outcome:
     """
 
     name: str
+    key: Any = None
     result: Any = None
     error: str | None = None
     seconds: float = 0.0
@@ -116,9 +120,11 @@ def _outcome(job: Job, future: Future) -> Outcome:
         case None:
             return future.result()
         case WorkerDiedError(place=place, seconds=seconds) as error:
-            return Outcome(name=job.name, error=str(error), seconds=seconds, place=place)
+            return Outcome(
+                name=job.name, key=job.key, error=str(error), seconds=seconds, place=place
+            )
         case error:
-            return Outcome(name=job.name, error=_reason(error))
+            return Outcome(name=job.name, key=job.key, error=_reason(error))
 
 
 def _run(job: Job, progress: JobProgress) -> Outcome:
@@ -128,7 +134,7 @@ def _run(job: Job, progress: JobProgress) -> Outcome:
         fields["result"] = job.run(progress=progress)
     except Exception as error:  # environments raise what they like
         fields["error"] = _reason(error)
-    return Outcome(name=job.name, seconds=time.perf_counter() - started, **fields)
+    return Outcome(name=job.name, key=job.key, seconds=time.perf_counter() - started, **fields)
 
 
 def _run_quietly(job: Job, *, progress: JobProgress) -> Outcome:

@@ -22,6 +22,8 @@ from mugato.tasks.task import Action, ActionFunction, Observation
 NOISE_STREAM = 1  # keeps the noise of a seed apart from what the environment draws from it
 RANDOM_STREAM = 2
 
+OnStep = Callable[[float, bool], None]  # called with (reward, whether it is the last step)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
@@ -56,6 +58,7 @@ def run_episode(
     seed: int,
     max_episode_steps: int,
     action_noise: float = 0.0,
+    on_step: OnStep = lambda reward, is_last: None,
 ) -> Rollout:
     """Reset with a seed and act until the end.
 
@@ -63,24 +66,23 @@ def run_episode(
         make_policy: called with the environment after its reset.
         action_noise: for discrete actions the probability of executing a uniformly random one,
             for continuous ones the standard deviation in units of half their range.
+        on_step: called with each step's reward and whether the episode ends with it.
 
     Raises:
         NotInSpaceError: if the policy returns what is no element of the action space.
     """
     rng = np.random.default_rng([NOISE_STREAM, seed])
-    observation, _ = env.reset(seed=seed)
-    policy = make_policy(env)
-    observations, actions, executed, rewards = [observation], [], [], []
-    terminated = truncated = False
-    while not (terminated or truncated or len(actions) == max_episode_steps):
-        action = conform(env.action_space, policy(observation), "action")
-        actions.append(action)
+    observations, actions, executed, rewards = [env.reset(seed=seed)[0]], [], [], []
+    policy, terminated, is_over = make_policy(env), False, False
+    while not is_over:
+        actions.append(conform(env.action_space, policy(observations[-1]), "action"))
         if action_noise:
-            action = perturb(env.action_space, action, action_noise, rng)
-            executed.append(action)
-        observation, reward, terminated, truncated, _ = env.step(action)
+            executed.append(perturb(env.action_space, actions[-1], action_noise, rng))
+        observation, reward, terminated, truncated, _ = env.step((executed or actions)[-1])
         observations.append(observation)
         rewards.append(float(reward))
+        is_over = bool(terminated or truncated or len(actions) == max_episode_steps)
+        on_step(rewards[-1], is_over)
     return Rollout(
         seed=seed,
         observations=observations,

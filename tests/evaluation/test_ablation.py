@@ -9,14 +9,22 @@ import pytest
 
 from mugato.acting.sampling import GREEDY
 from mugato.agent import AgentTask
+from mugato.cli import main as cli
 from mugato.episode import validate
 from mugato.evaluation import ablation
-from mugato.evaluation.ablation import CONDITIONS, NONE, RIGHT, WRONG, ablation_jobs, demonstrations
+from mugato.evaluation.ablation import (
+    CONDITIONS,
+    NONE,
+    RIGHT,
+    WRONG,
+    ablate,
+    demonstrations,
+    plan_prompts,
+)
 from mugato.evaluation.config import TASKS as OUR_TASKS
 from mugato.evaluation.config import EvaluationConfig, find_task, make_plan
-from mugato.evaluation.episodes import load_agent
 from mugato.evaluation.scores import Reference
-from mugato.reports.ablation import ablate, ablation_markdown
+from mugato.reports.render import ablation_markdown
 from mugato.spec import spec_of
 from tests.agents import tiny_agent
 from tests.evaluation.environments import Guess, guess_expert, guess_task
@@ -41,9 +49,9 @@ def write_config(folder, tasks, demonstrations=None):
 
 
 def jobs_of(run, episodes=6):
-    plan = make_plan(run, EvaluationConfig(episodes=episodes, videos=False))
-    agent = load_agent(str(run), "cpu")
-    return ablation_jobs(plan, agent, [find_task(name) for name in plan.names])
+    plan = make_plan(run, EvaluationConfig(episodes=episodes))
+    found = plan_prompts(plan, [find_task(name) for name in plan.tasks])
+    return found.jobs, found.wrong_tasks, found.remarks
 
 
 def test_a_demonstration_is_an_experts_success_and_fits_the_spec():
@@ -62,9 +70,11 @@ def test_without_an_expert_the_data_sets_demonstrations_serve_however_few(run, m
     write_config(run, ["guess", "riddle"], {"guess": "guesses-v0"})
     jobs, wrong, remarks = jobs_of(run)
     assert wrong == {"guess": "riddle", "riddle": "guess"} and not remarks
-    for name in (f"guess, {RIGHT}", f"riddle, {WRONG}"):
+    for key in (("guess", RIGHT), ("riddle", WRONG)):
         prompts = [
-            job.run.inference.prompt.name for job in jobs if job.name.startswith(f"{name}, ")
+            job.run.inference.prompt.name
+            for job in jobs
+            if (job.key.name, job.key.condition) == key
         ]
         assert prompts == ["guesses-v0 episode 0", "guesses-v0 episode 1"]
 
@@ -86,7 +96,7 @@ def test_one_task_without_demonstrations_does_not_end_the_others(run, monkeypatc
     monkeypatch.setitem(OUR_TASKS, "guess", dataclasses.replace(guess_task(), **broken))
     jobs, wrong, remarks = jobs_of(run)
     assert len(remarks) == 1 and remarks[0].startswith(remark)
-    assert {job.name.partition(",")[0] for job in jobs} == {"riddle"} and wrong == {}
+    assert {job.key.name for job in jobs} == {"riddle"} and wrong == {}
     monkeypatch.setitem(OUR_TASKS, "riddle", dataclasses.replace(guess_task("riddle"), **broken))
     with pytest.raises(ValueError, match=r"no task can be prompted: guess: .*; riddle: "):
         jobs_of(run)
@@ -97,11 +107,10 @@ def test_a_task_without_a_reference_does_not_end_the_others(run, monkeypatch):
     monkeypatch.setitem(
         OUR_TASKS, "guess", dataclasses.replace(guess_task(), make_expert=only_demonstrates)
     )
-    plan = make_plan(run, EvaluationConfig(episodes=2, sampling=GREEDY, videos=False, workers=1))
-    data = ablate(plan, command="mugato ablate run")
-    assert set(data["tasks"]) == {"riddle"}
+    found = ablate(run, EvaluationConfig(episodes=2, sampling=GREEDY, workers=1))
+    assert set(found.scores) == {"riddle"}
     reason = "the expert gave up at all 2 seeds"
-    assert f"guess: left out: no reference: guess: {reason}" in data["remarks"]
+    assert f"guess: left out: no reference: guess: {reason}" in found.remarks
 
 
 def only_demonstrates(env):
@@ -113,9 +122,8 @@ def only_demonstrates(env):
 def test_a_fault_that_each_condition_finds_is_told_once(run, monkeypatch):
     clumsy = Reference(expert=1.0, random=1.0)
     monkeypatch.setattr(ablation, "tabled_reference", lambda task, seeds: clumsy)
-    plan = make_plan(run, EvaluationConfig(episodes=2, videos=False, workers=1))
-    data = ablate(plan, command="")
-    assert data["remarks"] == [
+    found = ablate(run, EvaluationConfig(episodes=2, workers=1))
+    assert found.remarks == [
         f"{name}: left out: its expert is no better than chance" for name in ("guess", "riddle")
     ]
 
@@ -124,7 +132,7 @@ def test_each_condition_plays_all_seeds_once(run):
     jobs, wrong, remarks = jobs_of(run)
     assert wrong == {"guess": "riddle", "riddle": "guess"} and not remarks
     for condition in CONDITIONS:
-        work = [j.run for j in jobs if j.name.startswith(f"guess, {condition}, ")]
+        work = [j.run for j in jobs if (j.key.name, j.key.condition) == ("guess", condition)]
         seeds = [a.seed for w in work for a in w.requests]
         assert sorted(seeds) == list(range(3_000_000, 3_000_006))
         prompts = [w.inference.prompt for w in work]
@@ -133,10 +141,11 @@ def test_each_condition_plays_all_seeds_once(run):
         assert names == {NONE: set(), RIGHT: {"guess"}, WRONG: {"riddle"}}[condition]
 
 
-def test_the_command_writes_all_three_conditions(run):
+def test_all_three_conditions_are_written(run):
     # Untrained weights tell little of a prompt: let the likeliest action win.
-    plan = make_plan(run, EvaluationConfig(episodes=6, sampling=GREEDY, videos=False, workers=1))
-    data = ablate(plan, command="mugato ablate run")
+    config = EvaluationConfig(episodes=6, sampling=GREEDY, workers=1)
+    found = ablate(run, config, command="mugato ablate run")
+    data = found.to_json()
     assert data == json.loads((run / "ablation.json").read_text())
     for name in ("guess", "riddle"):
         conditions = data["tasks"][name]["conditions"]
@@ -149,9 +158,14 @@ def test_the_command_writes_all_three_conditions(run):
     assert change == pytest.approx(rows[RIGHT]["normalized_score"] - rows[NONE]["normalized_score"])
     both = [entry["tasks"][name]["change"] for name in ("guess", "riddle")]
     assert entry["tasks"]["all"]["change"] == pytest.approx(np.mean(both))
-    text = ablation_markdown(data)
+    text = ablation_markdown(found)
     assert "| guess |" in text and "mugato ablate run" in text
-    assert (run / "ablation.md").read_text() == text
+
+
+def test_the_command_writes_and_shows_a_document(run, capsys):
+    cli.main(["ablate", str(run), "--episodes", "2", "--workers", "1"])
+    text = (run / "ablation.md").read_text()
+    assert text in capsys.readouterr().out and "| riddle |" in text
 
 
 def test_what_cannot_be_prompted_is_said(run, monkeypatch):
@@ -162,7 +176,10 @@ def test_what_cannot_be_prompted_is_said(run, monkeypatch):
     assert wrong == {}
     assert any("riddle: left out: the agent forgets after 1 timesteps" in r for r in remarks)
     assert any("guess: no other task looks alike" in r for r in remarks)
-    assert not any("riddle" in job.name or WRONG in job.name for job in jobs)
+    assert {(job.key.name, job.key.condition) for job in jobs} == {
+        ("guess", NONE),
+        ("guess", RIGHT),
+    }
     write_config(run, ["riddle"])
     with pytest.raises(ValueError, match="no task can be prompted: riddle: left out"):
         jobs_of(run)

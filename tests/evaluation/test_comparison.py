@@ -1,42 +1,58 @@
-"""Two reports beside each other, against differences worked out by hand."""
+"""Two evaluations beside each other, against differences worked out by hand."""
 
-import json
+import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mugato.acting.sampling import Sampling
 from mugato.cli import main as cli
 from mugato.evaluation import scores
-from mugato.evaluation.comparison import compare, read_report
-from mugato.evaluation.results import task_row
+from mugato.evaluation.comparison import compare
+from mugato.evaluation.results import (
+    AgentInfo,
+    EvaluationInfo,
+    EvaluationResults,
+    Provenance,
+    read_results,
+)
 from mugato.evaluation.scores import Reference, TaskScores, stratified_difference
 
 SEEDS = range(3_000_000, 3_000_040)
 
 
-def report(returns, *, expert=10.0, random=0.0, name="walk", seeds=SEEDS, failed=()):
-    """A report of one task, as `mugato evaluate` writes it."""
+def report(returns, *, expert=10.0, random=0.0, name="walk", seeds=SEEDS, failed=(), run="a"):
+    """Results of one task."""
     kept = [seed for seed in seeds if seed not in failed]
-    found = TaskScores(
-        name=name, domain="test", seeds=kept, returns=returns, lengths=[5] * len(kept),
+    task = TaskScores(
+        name=name, domain="test", seeds=kept, returns=returns, length_mean=5.0,
         reference=Reference(expert=expert, random=random), max_episode_steps=9,
         failed=dict.fromkeys(failed, "crashed"),
     )  # fmt: skip
-    return {
-        "tasks": {name: task_row(found, {})},
-        "train": {"parameters": 1_000_000, "seconds": None},
-        "evaluation": {
-            "sampling": {"temperature": 1.0}, "seeds": [seeds[0], seeds[-1]], "precision": "fp32",
-            "episodes": len(seeds), "seconds": 1.0, "workers": 2,
-        },
-        "machine": {"cpu": "x", "cores": 2, "memory_gib": 1.0, "gpu": None, "system": "s",
-                    "python": "3"},
-        "versions": {}, "total_seconds": 1.0, "command": "mugato evaluate <a>", "commit": None,
-        "date": "2026-01-01",
-    }  # fmt: skip
+    machine = {"cpu": "x", "cores": 2, "memory_gib": 1.0, "gpu": None, "system": "s", "python": "3"}
+    return EvaluationResults(
+        run=Path(run),
+        tasks={name: task},
+        sources={},
+        agent=AgentInfo(
+            seconds=None, tokens=None, steps=None, parameters=1_000_000, context_length=64,
+            tasks=[name], sources=[],
+        ),
+        evaluation=EvaluationInfo(
+            seconds=1.0, episodes=len(seeds), seeds=[seeds[0], seeds[-1]], sampling=Sampling(),
+            sampling_seed=0, precision="fp32", language_precision="fp32", device="cpu", workers=2,
+            job_seconds={},
+        ),
+        provenance=Provenance(
+            machine=machine, versions={}, commit=None, command="mugato evaluate <a>",
+            date="2026-01-01",
+        ),
+        total_seconds=1.0,
+    )  # fmt: skip
 
 
-def test_pairs_make_small_changes_sure():
+def test_pairs_make_small_changes_significant():
     """Luck of the seed is far larger than the change, but both had the same."""
     luck = np.random.default_rng(0).normal(5.0, 3.0, len(SEEDS))
     better = luck + np.random.default_rng(1).normal(0.5, 0.2, len(SEEDS))
@@ -69,7 +85,8 @@ def test_only_seeds_that_both_played_are_paired():
 
 def test_what_cannot_be_compared_is_said():
     first, second = report([1.0] * 40), report([2.0] * 40, expert=20.0)
-    second["tasks"]["run"] = report([1.0] * 40, name="run")["tasks"]["run"]
+    tasks = {**second.tasks, **report([1.0] * 40, name="run").tasks}
+    second = dataclasses.replace(second, tasks=tasks)
     found = compare(first, second)
     assert found.tasks["walk"].second == pytest.approx(0.2)  # by the first's references
     assert any("the second report's references differ" in remark for remark in found.remarks)
@@ -83,7 +100,7 @@ def test_what_cannot_be_compared_is_said():
 def test_the_command_shows_and_writes_both(tmp_path, capsys):
     for name, value in (("a", 2.0), ("b", 4.0)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "report.json").write_text(json.dumps(report([value] * 40)))
+        report([value] * 40, run=tmp_path / name).save()
     page = tmp_path / "new" / "compare.html"
     cli.main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(page)])
     said = capsys.readouterr().out
@@ -98,13 +115,14 @@ def test_the_command_shows_and_writes_both(tmp_path, capsys):
     ("content", "message"),
     [
         (None, "run mugato evaluate"),
-        ("{", "is no report: "),
+        ("{", "is not a report: "),
         ("{}", "it has no tasks"),
-        ('{"tasks": {"walk": {"domain": "d"}}}', "its task walk has no expert, random, seeds"),
+        ('{"tasks": {}}', "is of another version of mugato"),
+        ('{"tasks": {"walk": {"domain": "d"}}}', "its task walk has no success, expert, "),
     ],
 )
-def test_what_is_no_report_is_refused(tmp_path, content, message):
+def test_what_is_not_a_report_is_refused(tmp_path, content, message):
     if content is not None:
         (tmp_path / "report.json").write_text(content)
     with pytest.raises(ValueError, match=message):
-        read_report(tmp_path)
+        read_results(tmp_path)

@@ -6,12 +6,11 @@ import pytest
 
 from mugato.acting.sampling import Sampling
 from mugato.agent import AgentTask
+from mugato.evaluation.config import InferenceConfig, load_agent
 from mugato.evaluation.episodes import (
     EpisodeRequest,
     FailedEpisode,
-    InferenceConfig,
     PlayedEpisode,
-    load_agent,
     play_episodes,
 )
 from mugato.spec import spec_of

@@ -1,5 +1,6 @@
 """The whole evaluation of a tiny run, and the three files that come of it."""
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -10,14 +11,12 @@ from mugato.cli import main as cli
 from mugato.data.source import TEXT_SPEC
 from mugato.data.sources.easy_vqa import open_easy_vqa
 from mugato.data.sources.emoji import open_emoji
-from mugato.evaluation import language as language_jobs
-from mugato.evaluation import pictures
+from mugato.evaluation import language
 from mugato.evaluation.config import TASKS as OUR_TASKS
-from mugato.evaluation.config import EvaluationConfig
-from mugato.evaluation.episodes import load_agent
+from mugato.evaluation.config import EvaluationConfig, load_agent
 from mugato.evaluation.evaluate import evaluate as evaluate_run
-from mugato.reports import report
-from mugato.reports.html import report_html
+from mugato.evaluation.results import read_results
+from mugato.reports import render
 from mugato.spec import spec_of
 from mugato.tasks.references import Played
 from mugato.tasks.registry import TASKS
@@ -38,7 +37,7 @@ def evaluate(run, on_progress=lambda *now: None, **options):
     """Evaluate, write the report, and return its numbers."""
     config = EvaluationConfig(**options)
     results = evaluate_run(run, config, on_progress=on_progress, command=COMMAND)
-    report.write_report(results)
+    render.write_report(results)
     return results.to_json()
 
 
@@ -61,16 +60,13 @@ def run(tmp_path, monkeypatch):
     (folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in METRICS))
     monkeypatch.setitem(OUR_TASKS, "guess", guess_task())
     monkeypatch.setenv("MUJOCO_GL", "egl")
-    monkeypatch.setattr(language_jobs, "evaluate_captions", few_captions)
+    for limit in ("MAX_SEEN", "MAX_HELD_OUT"):
+        monkeypatch.setattr(language, limit, 5)
     return folder
 
 
-def few_captions(agent, **options):
-    return pictures.evaluate_captions(agent, max_pictures=5, **options)
-
-
-def write_config(folder, tasks, sources):
-    config = {"datasets": [{"name": name} for name in (*tasks, *sources)]}
+def write_config(folder, tasks, sources, split="train"):
+    config = {"datasets": [{"name": name, "split": split} for name in (*tasks, *sources)]}
     (folder / "train_config.json").write_text(json.dumps(config))
 
 
@@ -87,27 +83,50 @@ def test_the_report_has_its_keys_and_is_what_was_returned(run):
         assert row["ci95"][0] <= row["normalized_score"] <= row["ci95"][1]
         assert row["video"]["seed"] == 3_000_003
     assert data["tasks"]["cartpole"]["expert"] == 500.0
-    assert data["caption"]["exact_match"] == 0.0 and data["caption"]["pictures"] == 5
+    captions = data["sources"]["emoji"]
+    assert (captions["kind"], captions["split"]) == ("captions", "test")
+    assert captions["exact_match"] == 0.0 and captions["pictures"] == 5
     parameters = load_agent(str(run), "cpu").model.num_parameters
     assert {k: data["train"][k] for k in ("seconds", "tokens", "parameters")} == {
         "seconds": 18.0, "tokens": 900, "parameters": parameters,
     }  # fmt: skip
     assert data["total_seconds"] >= data["evaluation"]["seconds"] - 1 > 0
-    assert "vqa" not in data and "text" not in data
-    assert any("easy-vqa" in line for line in data["missing"])
+    assert set(data["sources"]) == {"emoji"}
+    assert [line for line in data["missing"] if line.startswith("not trained on")] == [
+        "not trained on questions about pictures: none were asked",
+        "not trained on text: no bits per byte were measured",
+    ]
     assert data["problems"] == {}
     assert seen[-1][1:] == (100, 100) and all(0 <= done <= 100 for _, done, _ in seen)
 
 
-def test_sources_with_options_are_scored_and_others_named(run):
-    """As `mugato train --sources "emoji?size_px=16" text:novels` leaves them."""
-    tiny_agent({"emoji?size_px=16": open_emoji("test", size_px=16).spec}).save_pretrained(run)
-    write_config(run, [], ["emoji?size_px=16", "text:novels"])
+def test_report_json_is_read_back_into_the_results(run):
+    results = evaluate_run(run, EvaluationConfig(workers=1, **OPTIONS))
+    again = read_results(run)
+    assert again.tasks == results.tasks and again.videos == results.videos
+    assert again.sources["emoji"] == dataclasses.replace(results.sources["emoji"], samples=())
+    assert again.evaluation == results.evaluation and again.provenance == results.provenance
+    assert again.to_json() == results.to_json() == json.loads((run / "report.json").read_text())
+    assert again.mean_normalized_score == results.mean_normalized_score
+    assert render.report_markdown(again) == render.report_markdown(results)
+
+
+def test_users_sources_and_such_with_options_are_scored(run):
+    """As `mugato train --sources "emoji?size_px=16" text:novels actions` leaves them."""
+    tiny_agent(
+        {
+            "emoji?size_px=16": open_emoji("test", size_px=16).spec,
+            "text:novels": TEXT_SPEC,
+            "actions": spec_of(Guess.observation_space, Guess.action_space),
+        }
+    ).save_pretrained(run)
+    write_config(run, [], ["emoji?size_px=16", "text:novels", "actions"], split="all")
     data = evaluate(run, workers=1, videos=False, **OPTIONS)
-    assert data["caption"]["pictures"] == 5 and data["problems"] == {}
-    assert not any("emoji" in line for line in data["missing"])
-    assert "trained on text:novels, which is not scored here" in data["missing"]
-    assert "trained on text:novels" in (run / "report.md").read_text()
+    assert data["sources"]["emoji?size_px=16"]["pictures"] == 5
+    assert data["problems"] == {"text:novels": "text:novels: no such file there"}
+    assert "trained on actions, which has no metric" in data["missing"]
+    assert any("trained on emoji?size_px=16's split 'all'" in line for line in data["missing"])
+    assert "trained on actions" in (run / "report.md").read_text()
 
 
 def test_the_page_needs_nothing_from_elsewhere(run):
@@ -180,7 +199,8 @@ def test_several_workers_find_what_one_finds(run):
 def test_files_are_written_whole_or_not_at_all(run, monkeypatch):
     evaluate(run, workers=1, videos=False, **OPTIONS)
     before = {name: (run / name).read_bytes() for name in FILES[1:]}
-    monkeypatch.setattr(report, "report_html", lambda *parts: report_html(*parts) + "\ud800")
+    page = render.report_html
+    monkeypatch.setattr(render, "report_html", lambda *parts: page(*parts) + "\ud800")
     with pytest.raises(UnicodeEncodeError):
         evaluate(run, workers=1, videos=False, **OPTIONS)
     assert before == {name: (run / name).read_bytes() for name in before}
@@ -212,9 +232,9 @@ def test_questions_and_text_of_a_whole_run(tmp_path):
     specs = {"easy-vqa": open_easy_vqa("test").spec, "shakespeare": TEXT_SPEC}
     tiny_agent(specs).save_pretrained(folder)
     data = evaluate(folder, workers=2, **OPTIONS)
-    assert data["vqa"]["questions"] == 9673
-    assert len(data["vqa"]["per_type"]) == 6
-    text = data["text"]
+    assert data["sources"]["easy-vqa"]["questions"] == 9673
+    assert len(data["sources"]["easy-vqa"]["per_type"]) == 6
+    text = data["sources"]["shakespeare"]
     assert text["bz2_bits_per_byte"] < text["unigram_bits_per_byte"] < text["bits_per_byte"]
     assert len(text["continuations"]) == 3
     assert re.search(r"<blockquote>.+<em>", (folder / "report.html").read_text(), re.DOTALL)
@@ -227,7 +247,7 @@ def test_questions_and_text_of_a_whole_run(tmp_path):
 def test_only_what_is_asked_for_is_scored(run, names, found, left_out):
     data = evaluate(run, tasks=names, workers=1, videos=False, **OPTIONS)
     assert set(data["tasks"]) == found
-    assert ("caption" in data) == ("emoji" in names)
+    assert set(data["sources"]) == set(names) - {"cartpole"}
     assert f"left out on request: {left_out}" in data["missing"]
 
 

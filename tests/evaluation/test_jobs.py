@@ -5,8 +5,9 @@ from collections import Counter
 import pytest
 
 from mugato.evaluation import jobs as module
-from mugato.evaluation.episodes import FailedEpisode, InferenceConfig
-from mugato.evaluation.jobs import episode_jobs, run_episode_jobs
+from mugato.evaluation.config import InferenceConfig
+from mugato.evaluation.episodes import FailedEpisode
+from mugato.evaluation.jobs import JobKey, episode_jobs, episodes_of, results_of, run_episode_jobs
 from mugato.spec import spec_of
 from mugato.system.jobs import Job
 from mugato.tasks.registry import TASKS
@@ -29,7 +30,7 @@ def agent(tmp_path):
 def played(jobs, workers):
     outcomes = run_episode_jobs(jobs, workers=workers, environment={})
     assert [o.error for o in outcomes] == [None] * len(outcomes)
-    episodes = [e for o in outcomes for e in o.result]
+    episodes = episodes_of(outcomes)
     assert max(Counter((e.task, e.seed) for e in episodes).values()) == 1
     return {(e.task, e.seed): e for e in episodes}
 
@@ -38,7 +39,7 @@ def test_tasks_of_one_spec_share_jobs_and_every_episode_is_in_one(agent, tmp_pat
     monkeypatch.setattr(module, "BATCHES_PER_JOB", 1)
     monkeypatch.setitem(module.MAX_ENVS, "cpu", 4)
     tasks = [guess_task(), TASKS["cartpole"], guess_task("riddle")]
-    jobs = episode_jobs(agent, str(tmp_path), tasks, SEEDS, InferenceConfig())
+    jobs = episode_jobs(agent, tmp_path, tasks, SEEDS, InferenceConfig())
     assert [len(job.run.requests) for job in jobs] == [4, 4, 4, 3, 3]
     assert {a.task.name for a in jobs[1].run.requests} == {"guess", "riddle"}
     assert len({job.name for job in jobs}) == 5
@@ -50,7 +51,7 @@ def test_any_number_of_workers_plays_the_same(agent, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "BATCHES_PER_JOB", 1)
     monkeypatch.setitem(module.MAX_ENVS, "cpu", 4)
     tasks = [guess_task(), TASKS["cartpole"], guess_task("riddle")]
-    jobs = episode_jobs(agent, str(tmp_path), tasks, SEEDS, InferenceConfig(seed=5))
+    jobs = episode_jobs(agent, tmp_path, tasks, SEEDS, InferenceConfig(seed=5))
     one, three = played(jobs, 1), played(jobs, 3)
     assert one == three and len(one) == 18
 
@@ -59,9 +60,9 @@ def test_any_number_of_workers_plays_the_same(agent, tmp_path, monkeypatch):
 def test_a_dying_process_costs_no_other_episode(agent, tmp_path, once):
     mark = tmp_path / "died" if once else None
     tasks = [guess_task(fault="death", at=[SEEDS[2]], once=mark), guess_task("riddle")]
-    found = played(episode_jobs(agent, str(tmp_path), tasks, SEEDS, InferenceConfig()), 2)
+    found = played(episode_jobs(agent, tmp_path, tasks, SEEDS, InferenceConfig()), 2)
     healthy = [guess_task(), guess_task("riddle")]
-    well = played(episode_jobs(agent, str(tmp_path), healthy, SEEDS, InferenceConfig()), 1)
+    well = played(episode_jobs(agent, tmp_path, healthy, SEEDS, InferenceConfig()), 1)
     culprit = ("guess", SEEDS[2])
     if once:
         assert found == well
@@ -76,7 +77,7 @@ def test_a_dying_process_costs_no_other_episode(agent, tmp_path, once):
 def test_a_task_that_only_kills_is_given_up(agent, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_DEADLY", 1)
     tasks = [guess_task(fault="death"), guess_task("riddle")]
-    found = played(episode_jobs(agent, str(tmp_path), tasks, SEEDS[:3], InferenceConfig()), 1 + 1)
+    found = played(episode_jobs(agent, tmp_path, tasks, SEEDS[:3], InferenceConfig()), 1 + 1)
     errors = [e.error for e in found.values() if isinstance(e, FailedEpisode)]
     assert sorted(errors) == [
         "its process died with exit status 7",
@@ -86,5 +87,14 @@ def test_a_task_that_only_kills_is_given_up(agent, tmp_path, monkeypatch):
 
 
 def test_other_jobs_outcomes_stay_as_they_are():
-    [outcome] = run_episode_jobs([Job(name="a", run=lambda progress: 7)], workers=1, environment={})
-    assert outcome.result == 7
+    jobs = [
+        Job(name=name, key=JobKey(part="reference", name=name), run=run)
+        for name, run in {"a": lambda progress: 7, "b": lambda progress: 1 / 0}.items()
+    ]
+    seen = []
+    outcomes = run_episode_jobs(
+        jobs, workers=1, environment={}, on_progress=lambda *now: seen.append(now)
+    )
+    assert results_of(outcomes, "reference") == {"a": 7}
+    assert [o.error is None for o in outcomes] == [True, False]
+    assert seen[-1] == ("b", 100, 100)

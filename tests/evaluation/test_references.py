@@ -9,6 +9,7 @@ import pytest
 from mugato.data.formats.minari.read import open_minari
 from mugato.evaluation.references import (
     demonstrated_returns,
+    jat_reference,
     measure_reference,
     tabled_reference,
 )
@@ -94,3 +95,10 @@ def test_demonstrations_without_rewards_are_refused(tmp_path, monkeypatch):
         file["episode_1/rewards"] = np.zeros(0)
     with pytest.raises(ValueError, match=r"guesses-v0 episode 1: .* 0 timesteps, but there are"):
         demonstrated_returns(guess_task(), "guesses-v0")
+
+
+def test_published_references_are_those_of_tasks_that_pay_alike():
+    level = jat_reference("babyai-boss-level")
+    assert level is not None and (level.expert, level.random) == (0.941872, 0.0616062)
+    assert jat_reference("metaworld-drawer-close") is None
+    assert jat_reference(None) is None

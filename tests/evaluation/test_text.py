@@ -46,7 +46,7 @@ def test_bits_equal_those_of_scoring_one_token_at_a_time(agent, characters):
             logits = agent.model.logits(hidden, range(agent.tokenizer.vocab.size))
             nats -= float(torch.log_softmax(logits.double(), dim=-1)[ids[i]])
     expected = nats / math.log(2) / len(text.encode())
-    assert bits_per_byte(agent, text) == pytest.approx(expected, rel=1e-5)
+    assert bits_per_byte(agent, [text]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_every_token_is_scored_once_and_with_half_a_context_before_it(agent):
@@ -64,13 +64,20 @@ def test_every_token_is_scored_once_and_with_half_a_context_before_it(agent):
 def test_changing_what_follows_changes_no_score(agent):
     """Teacher-forced: nothing that the agent itself would have written comes in."""
     start, rest = TEXT[:40], TEXT[40:]
-    short, long = (bits_per_byte(agent, t) * len(t.encode()) for t in (start, start + rest))
+    short, long = (bits_per_byte(agent, [t]) * len(t.encode()) for t in (start, start + rest))
     assert short < long
+
+
+def test_documents_are_scored_each_by_itself(agent):
+    parts = [TEXT[:40], TEXT[40:100]]
+    bits = [bits_per_byte(agent, [part]) * len(part.encode()) for part in parts]
+    whole = sum(len(part.encode()) for part in parts)
+    assert bits_per_byte(agent, parts) == pytest.approx(sum(bits) / whole, rel=1e-5)
 
 
 def test_an_empty_text_is_refused(agent):
     with pytest.raises(ValueError, match="empty text"):
-        bits_per_byte(agent, "")
+        bits_per_byte(agent, [""])
 
 
 def test_bz2_counts_every_byte_of_the_archive():
@@ -84,5 +91,5 @@ def test_the_unigram_model_smooths_by_one(agent):
     ids = tokenizer.encode(trained).tolist()
     total = len(ids) + tokenizer.num_pieces
     bits = [-math.log2((ids.count(i) + 1) / total) for i in tokenizer.encode(held_out).tolist()]
-    found = unigram_bits_per_byte(held_out, training_texts=[trained], tokenizer=tokenizer)
+    found = unigram_bits_per_byte([held_out], training_texts=[trained], tokenizer=tokenizer)
     assert found == pytest.approx(sum(bits) / len(held_out.encode()))

@@ -5,7 +5,8 @@ import pytest
 from imageio_ffmpeg import count_frames_and_secs, read_frames
 
 from mugato.evaluation import video as videos
-from mugato.evaluation.episodes import EpisodeRequest, PlayedEpisode, load_agent, play_episodes
+from mugato.evaluation.config import load_agent
+from mugato.evaluation.episodes import EpisodeRequest, PlayedEpisode, play_episodes
 from mugato.evaluation.video import (
     Film,
     film_episode,

@@ -53,6 +53,17 @@ def test_continuous_noise_is_in_units_of_half_the_range_and_clipped():
     assert executed[:, 1].max() == 100.0
 
 
+def test_each_step_is_told_and_which_is_the_last():
+    for limit in (3, 500):
+        seen = []
+        run_episode(
+            Echo(spaces.Discrete(2)), lambda env: lambda observation: 0, seed=0,
+            max_episode_steps=limit, on_step=lambda *step, seen=seen: seen.append(step),
+        )  # fmt: skip
+        steps = min(limit, 400)
+        assert seen == [(1.0, False)] * (steps - 1) + [(1.0, True)]
+
+
 def test_without_noise_the_experts_action_is_executed():
     rollout = run(spaces.Box(-1, 1, (3,)), np.array([0.1, 0.2, 0.3]), noise=0.0)
     np.testing.assert_array_equal(rollout.observations[1:], rollout.actions)

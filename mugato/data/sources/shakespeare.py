@@ -29,11 +29,6 @@ def open_shakespeare(split: str) -> EpisodeList:
     return EpisodeList(name="shakespeare", spec=TEXT_SPEC, episodes=episodes)
 
 
-def held_out_text() -> str:
-    """The raw text of the held-out play, for bits per byte."""
-    return _works()[HELD_OUT["test"]]
-
-
 def _split_of(title: str) -> str:
     return next((split for split, held_out in HELD_OUT.items() if held_out == title), "train")
 

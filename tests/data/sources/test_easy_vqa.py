@@ -45,7 +45,7 @@ def test_tuning_asks_about_other_pictures_than_training(splits: dict[str, EasyVq
 def test_every_question_has_a_type_that_fits_its_answer(splits: dict[str, EasyVqa]):
     fitting = {QuestionType.SHAPE: set(SHAPES), QuestionType.COLOR: set(COLORS)}
     for source in splits.values():
-        types = [source.question_type(index) for index in range(len(source))]
+        types = [question_type(question) for question, _, _ in source.questions]
         assert set(types) == set(QuestionType)
         for kind, (_, answer, _) in zip(types, source.questions, strict=True):
             assert answer in fitting.get(kind, {"yes", "no"})

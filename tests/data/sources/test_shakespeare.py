@@ -1,6 +1,6 @@
 """Shakespeare: whole works are held out, in every spelling."""
 
-from mugato.data.sources.shakespeare import HELD_OUT, held_out_text, open_shakespeare
+from mugato.data.sources.shakespeare import HELD_OUT, open_shakespeare
 
 SPLITS = ("train", "validation", "test")
 
@@ -21,7 +21,7 @@ def test_held_out_plays_are_not_in_training_even_in_another_spelling():
     training = "\n".join(texts("train")).lower()
     for line in ("if music be the food of love", "if musicke be the food of loue"):
         assert line not in training
-    assert "if music be the food of love" in held_out_text().lower()
+    assert "if music be the food of love" in texts("test")[0].lower()
 
 
 def test_no_licence_or_header_stands_in_the_texts():
@@ -30,7 +30,3 @@ def test_no_licence_or_header_stands_in_the_texts():
             assert text == text.strip() + "\n"
             for word in ("gutenberg", "etext", "copyright", "http"):
                 assert word not in text.lower().replace("pretext", "")
-
-
-def test_held_out_text_is_the_test_split():
-    assert texts("test") == [held_out_text()]

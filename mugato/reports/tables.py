@@ -1,0 +1,263 @@
+"""An evaluation's results in words and rows: the same in the terminal, in Markdown and on the page.
+
+Everything is text here, ready to be shown; nothing knows where.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from mugato.evaluation.ablation import COMPARED, CONDITIONS, Ablation
+from mugato.evaluation.comparison import Comparison, Difference
+from mugato.evaluation.language import AnswerResults, CaptionResults
+from mugato.evaluation.results import EvaluationResults, Provenance
+from mugato.evaluation.scores import Interval, Summary, TaskScores
+from mugato.evaluation.text import TextScores
+
+T = TypeVar("T")
+
+AGGREGATE_NAMES = {"mean": "mean", "median": "median", "iqm": "inter-quartile mean"}
+# What must be known of both sides of a comparison to judge what differs.
+COMPARED_FACTS = (
+    "parameters", "training", "episodes", "references", "command", "machine", "commit", "date",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Cells under a header."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def select(self, *names: str) -> "Table":
+        """Return some of the columns only."""
+        places = [self.header.index(name) for name in names]
+        return Table(header=names, rows=[[row[i] for i in places] for row in self.rows])
+
+
+def task_table(results: EvaluationResults) -> Table:
+    """Return all tasks, the worst first."""
+    header = ["task", "return", "success", "expert", "random", "normalized", "95 % interval",
+              "by JAT's", "length"]  # fmt: skip
+    return Table(header=header, rows=[_task_cells(task) for task in worst_first(results)])
+
+
+def worst_first(results: EvaluationResults) -> list[TaskScores]:
+    """Return the tasks by score, those without one at the end."""
+    return sorted(results.tasks.values(), key=lambda task: (task.score is None, task.score or 0))
+
+
+def _task_cells(task: TaskScores) -> list[str]:
+    star = "" if task.reference.expert_is == "expert" else " (demonstrations)"
+    jat = task.jat_normalized
+    return [
+        task.name,
+        f"{task.return_mean:.2f}",
+        "" if task.success is None else f"{task.success:.0%}",
+        f"{task.reference.expert:.2f}{star}",
+        f"{task.reference.random:.2f}",
+        "none" if task.score is None else f"{task.score:.2f}",
+        "none" if task.ci95 is None else _range(task.ci95),
+        "" if jat is None else f"{jat.mean():.2f}",
+        f"{task.length_mean:.0f}",
+    ]
+
+
+def domain_table(results: EvaluationResults) -> Table:
+    """Return every domain, and where there are several all of them together."""
+    header = ["domain", "tasks", *AGGREGATE_NAMES.values(), "50 %", "80 %", "100 %"]
+    rows = [_domain_cells(name, found) for name, found in results.domains.items()]
+    if len(rows) > 1 and results.summary:
+        rows.append(_domain_cells("all", results.summary))
+    return Table(header=header, rows=rows)
+
+
+def _domain_cells(name: str, found: Summary) -> list[str]:
+    numbers = vars(found)
+    middle = [
+        f"{numbers[f'{kind}_normalized_score']:.2f} ({_range(numbers[f'{kind}_ci95'])})"
+        for kind in AGGREGATE_NAMES
+    ]
+    return [name, str(found.num_tasks), *middle, *map(str, found.tasks_at_or_above.values())]
+
+
+def type_table(answers: AnswerResults) -> Table:
+    """Return the types of question of one source."""
+    header = ["question type", "accuracy", "majority of training", "majority of test", "questions"]
+    rows = [
+        [
+            kind,
+            f"{found.accuracy:.1%}",
+            f"{found.majority:.1%} ({found.majority_answer})",
+            f"{found.own_majority:.1%}",
+            str(found.questions),
+        ]
+        for kind, found in answers.scores.per_type.items()
+    ]
+    return Table(header=header, rows=rows)
+
+
+def difference_table(differences: Mapping[str, Difference]) -> Table:
+    """Return differences between two agents, one a row."""
+    header = ["", "first", "second", "change", "95 % interval", "pairs"]
+    rows = [
+        [
+            name,
+            f"{found.first:.2f}",
+            f"{found.second:.2f}",
+            f"{found.change:+.2f}{'*' if found.is_significant else ''}",
+            f"{found.interval[0]:+.2f} to {found.interval[1]:+.2f}",
+            str(found.pairs),
+        ]
+        for name, found in differences.items()
+    ]
+    return Table(header=header, rows=rows)
+
+
+def facts_table(found: Comparison, names: Sequence[str]) -> Table:
+    """Return how both sides of a comparison were measured."""
+    one, other = dict(facts(found.first)), dict(facts(found.second))
+    rows = [[name, one.get(name, ""), other.get(name, "")] for name in COMPARED_FACTS]
+    return Table(header=["", *names], rows=rows)
+
+
+def condition_table(found: Ablation) -> Table:
+    """Return each task's score under every condition of an ablation."""
+    rows = []
+    for name, by_condition in found.scores.items():
+        cells = ["" if c not in by_condition else _scored(by_condition[c]) for c in CONDITIONS]
+        rows.append([name, *cells, found.wrong_tasks.get(name, "")])
+    return Table(header=["task", *CONDITIONS, "wrong task was"], rows=rows)
+
+
+def _scored(task: TaskScores) -> str:
+    assert task.score is not None and task.ci95 is not None, "an ablation holds no others"
+    return f"{task.score:.2f} ({_range(task.ci95)})"
+
+
+def change_table(found: Ablation) -> Table:
+    """Return each task's differences between the conditions of an ablation."""
+    rows = []
+    for name in (*found.scores, "all"):
+        changes = [found.differences[pair].get(name) for pair in COMPARED]
+        rows.append([name, *("" if change is None else _change(change) for change in changes)])
+    header = ["task", *(f"{second} less {first}" for first, second in COMPARED)]
+    return Table(header=header, rows=rows)
+
+
+def _change(found: Difference) -> str:
+    low, high = found.interval
+    sure = "*" if found.is_significant else ""
+    return f"{found.change:+.2f}{sure} ({low:+.2f} to {high:+.2f})"
+
+
+def headline(results: EvaluationResults) -> Iterator[tuple[str, str, str]]:
+    """Yield the numbers that come first: (what, value, beside what)."""
+    yield from _aggregates(results)
+    for name, where, answers in of_kind(results, AnswerResults):
+        yield (
+            f"questions answered right{where}",
+            f"{answers.scores.accuracy:.1%}",
+            f"of {answers.scores.questions} in {name}'s {answers.split} split; "
+            f"always the commonest answer: {answers.scores.majority:.1%}",
+        )
+    for _, where, captions in of_kind(results, CaptionResults):
+        old, new = captions.seen, captions.held_out
+        yield (
+            f"pictures named exactly{where}",
+            f"{old.exact_match:.1%}",
+            f"of {old.pictures} seen in training (chrF {old.chrf:.0f}, BLEU {old.bleu:.0f}); "
+            f"{new.exact_match:.1%} of {new.pictures} never seen (chrF {new.chrf:.0f}, "
+            f"BLEU {new.bleu:.0f})",
+        )
+    for _, where, text in of_kind(results, TextScores):
+        yield (
+            f"bits per byte of text{where}",
+            f"{text.bits_per_byte:.3f}",
+            f"held out; bz2 -9: {text.bz2_bits_per_byte:.3f}, "
+            f"unigram model: {text.unigram_bits_per_byte:.3f}",
+        )
+
+
+def _aggregates(results: EvaluationResults) -> Iterator[tuple[str, str, str]]:
+    if found := results.summary:
+        reached = found.tasks_at_or_above
+        yield (
+            "mean normalized score",
+            f"{found.mean_normalized_score:.2f}",
+            f"95 % interval {_range(found.mean_ci95)}; {found.num_tasks} tasks; "
+            f"{reached['0.5']} at 50 %, {reached['0.8']} at 80 %, "
+            f"{reached['1.0']} at the expert's level or above; worst "
+            f"{found.min_normalized_score:.2f}",
+        )
+        yield (
+            "inter-quartile mean",
+            f"{found.iqm_normalized_score:.2f}",
+            f"of the tasks' scores, 95 % interval {_range(found.iqm_ci95)}; median "
+            f"{found.median_normalized_score:.2f}",
+        )
+    if jat := results.jat_summary:
+        yield (
+            "by JAT's references",
+            f"{jat.mean_normalized_score:.2f}",
+            f"mean of the {jat.num_tasks} tasks whose published expert and random returns "
+            f"compare; inter-quartile mean {jat.iqm_normalized_score:.2f}",
+        )
+
+
+def of_kind(results: EvaluationResults, kind: type[T]) -> list[tuple[str, str, T]]:
+    """Return the sources of one kind: (name, how to tell it from others, its results)."""
+    found = [(name, one) for name, one in results.sources.items() if isinstance(one, kind)]
+    return [(name.partition("?")[0], f": {name}" if len(found) > 1 else "", r) for name, r in found]
+
+
+def facts(results: EvaluationResults) -> Iterator[tuple[str, str]]:
+    """Yield how, on what and from what the numbers came."""
+    agent, how = results.agent, results.evaluation
+    yield "parameters", f"{agent.parameters / 1e6:.2f} M"
+    if agent.seconds is not None:
+        tokens = f"{(agent.tokens or 0) / 1e6:.1f} M tokens"
+        yield "training", f"{agent.steps} steps, {tokens}, {duration(agent.seconds)}"
+    heat = how.sampling.temperature
+    choice = "greedy" if heat == 0 else f"temperature {heat:g}"
+    first, last = how.seeds
+    seeds = f"seeds {first} to {last}"
+    yield "episodes", f"{how.episodes} per task, {seeds}, {choice}, {how.precision}"
+    if measured := dict.fromkeys(task.reference.measured for task in results.tasks.values()):
+        yield "references", "; ".join(measured)
+    for _, _, captions in of_kind(results, CaptionResults)[:1]:
+        signatures = captions.seen.signatures
+        yield "captions", f"BLEU {signatures['bleu']}, chrF {signatures['chrf']}"
+    yield "evaluation", f"{duration(how.seconds)}, {how.workers} workers"
+    yield "all told", duration(results.total_seconds)
+    yield from _origin(results.provenance)
+
+
+def _origin(found: Provenance) -> Iterator[tuple[str, str]]:
+    machine = found.machine
+    gpu = f", {machine['gpu']}" if machine["gpu"] else ""
+    yield "command", found.command
+    yield "machine", f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB{gpu}"
+    yield "system", f"{machine['system']}, Python {machine['python']}"
+    yield "packages", ", ".join(f"{name} {number}" for name, number in found.versions.items())
+    if found.commit:
+        yield "commit", found.commit
+    yield "date", found.date
+
+
+def duration(seconds: float) -> str:
+    """Write seconds out.
+
+    >>> duration(59.6), duration(754.0)
+    ('59.6 s', '12 min 34 s')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
+
+
+def _range(interval: Interval) -> str:
+    low, high = interval
+    return f"{low:.2f} to {high:.2f}"
