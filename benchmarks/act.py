@@ -80,11 +80,12 @@ class Acting:
     def __init__(self, agent: Any, actions: int, rows: int, precision: str) -> None:
         import numpy as np
 
-        from mugato.acting.policy import Policy
+        from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
 
         self.rows, self.generator = rows, np.random.default_rng(0)
         task = str(actions)
-        self.policy = Policy(agent, task=task, num_rows=rows, precision=precision)  # type: ignore
+        inference = InferenceConfig(precision=precision)  # type: ignore
+        self.policy = BatchPolicy(agent, task=task, num_rows=rows, inference=inference)
         for _ in range(CONTEXT // (OBSERVED + actions) + 2):
             self()
 

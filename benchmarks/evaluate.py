@@ -19,8 +19,9 @@ from pathlib import Path
 
 import torch
 
+from mugato.acting.batch_policy import InferenceConfig
 from mugato.agent import Agent, AgentTask
-from mugato.evaluation.config import EvaluationConfig, InferenceConfig, inference_config
+from mugato.evaluation.config import EvaluationConfig, inference_config
 from mugato.evaluation.episodes import (
     EpisodeRequest,
     EpisodeResult,

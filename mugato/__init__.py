@@ -9,7 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mugato.acting.policy import Policy
+    from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
+    from mugato.acting.policy import Policy, VectorPolicy
+    from mugato.acting.sampling import Sampling
     from mugato.agent import Agent, AgentTask
     from mugato.data.config import DatasetConfig
     from mugato.episode import Episode
@@ -35,7 +37,9 @@ if TYPE_CHECKING:
     from mugato.training.run import train
 
 _NAMES = {
-    "acting.policy": ("Policy",),
+    "acting.batch_policy": ("BatchPolicy", "InferenceConfig"),
+    "acting.policy": ("Policy", "VectorPolicy"),
+    "acting.sampling": ("Sampling",),
     "agent": ("Agent", "AgentTask"),
     "data.config": ("DatasetConfig",),
     "episode": ("Episode",),
@@ -66,6 +70,7 @@ __all__ = [
     "Agent",
     "AgentTask",
     "Batch",
+    "BatchPolicy",
     "Comparison",
     "DatasetConfig",
     "Episode",
@@ -73,10 +78,12 @@ __all__ = [
     "EvaluationResults",
     "Gato",
     "GatoConfig",
+    "InferenceConfig",
     "ModelInput",
     "OptimizerConfig",
     "Policy",
     "RecordConfig",
+    "Sampling",
     "Spec",
     "Task",
     "Timesteps",
@@ -84,6 +91,7 @@ __all__ = [
     "Tokenizer",
     "TokenizerConfig",
     "TrainConfig",
+    "VectorPolicy",
     "compare",
     "evaluate",
     "get_task",

@@ -67,6 +67,19 @@ def text_leaf(text: str) -> np.ndarray:
     return np.array([text], dtype=object)
 
 
+def stack_values(leaf: Leaf, values: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """Stack values of one leaf under a new first axis, of rows or of timesteps.
+
+    >>> stack_values(Leaf(kind="text"), ["to be", "not"])
+    array(['to be', 'not'], dtype=object)
+    """
+    if leaf.kind == "text":
+        stacked = np.empty(len(values), dtype=object)
+        stacked[:] = [str(v) if isinstance(v, np.str_) else v for v in values]
+        return stacked
+    return values if isinstance(values, np.ndarray) else np.stack([np.asarray(v) for v in values])
+
+
 def validate(episode: Episode, spec: Spec) -> Episode:
     """Check an episode against its spec, once, where it enters.
 

@@ -17,12 +17,11 @@ import torch
 
 from examples.multinet.posing import Posed, pose
 from examples.multinet.requests import DATASETS, Request, extract_calls
-from mugato.acting.batching import stack_values
-from mugato.acting.policy import Policy
+from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
 from mugato.acting.sampling import GREEDY, Sampling
 from mugato.acting.text import log_likelihoods
 from mugato.agent import Agent
-from mugato.episode import Episode, text_leaf
+from mugato.episode import Episode, stack_values, text_leaf
 from mugato.spec import unflatten
 from mugato.tokens.sequence import TokenSequence, encode
 
@@ -153,17 +152,14 @@ def _answers(posed: Sequence[Posed], seed: int) -> list[Prediction]:
         return [_choose(one) for one in posed]
     # A vector's likeliest bins are a poor choice: see Sampling.
     sampling = Sampling() if first.leaf.kind == "continuous" else GREEDY
-    policy = Policy(
-        first.agent,
-        task=first.request.dataset,
-        num_rows=len(posed),
-        prompt=first.past,
-        prompt_part="end",
-        sampling=sampling,
-        precision="fp32",
+    inference = InferenceConfig(
+        prompt=first.past, prompt_part="end", sampling=sampling, precision="fp32"
+    )
+    policy = BatchPolicy(
+        first.agent, task=first.request.dataset, num_rows=len(posed), inference=inference
     )
     for row in range(len(posed)):
-        policy.draw_from(row, seed)
+        policy.seed_row(row, seed)
     actions = policy.select_actions(
         [unflatten(one.spec.observation, one.current, "observation") for one in posed]
     )

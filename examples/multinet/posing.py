@@ -13,9 +13,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from examples.multinet.requests import NUM_JOINT_ACTIONS, Request, read_request
-from mugato.acting.batching import stack_values
 from mugato.agent import Agent, AgentTask
-from mugato.episode import Episode, validate
+from mugato.episode import Episode, stack_values, validate
 from mugato.spec import TEXT_LEAF, Leaf, Spec, Tree
 from mugato.tokens.images import image_size
 from mugato.tokens.sequence import NUM_LOCAL_POSITIONS

@@ -6,7 +6,7 @@ from gymnasium.vector import VectorEnv
 from mugato.spec import Leaf, Spec, spec_of
 
 
-def check_agreement(spec: Spec, env: gymnasium.Env | VectorEnv, *, task: str) -> None:
+def check_compatible(spec: Spec, env: gymnasium.Env | VectorEnv, *, task: str) -> None:
     """Refuse an environment whose observations or actions are not the task's.
 
     Element types and the bounds of continuous observations may differ: values are cast, and many
@@ -30,7 +30,7 @@ def check_agreement(spec: Spec, env: gymnasium.Env | VectorEnv, *, task: str) ->
 
 
 def _lines(spec: Spec) -> list[str]:
-    """What must agree, one line for each leaf."""
+    """Describe what must agree, one line for each leaf."""
     parts = (
         ("observation", spec.observation_leaves, False),
         ("action", spec.action_leaves, True),
@@ -43,7 +43,7 @@ def _lines(spec: Spec) -> list[str]:
 
 
 def _described(leaf: Leaf, *, bounds: bool) -> str:
-    """A leaf in words.
+    """Describe a leaf in words.
 
     >>> _described(Leaf(kind="discrete", low=(0.0,), high=(3.0,)), bounds=True)
     'discrete, shape (), from 0 to 3'
@@ -66,5 +66,5 @@ def _bound(values: tuple[float, ...]) -> str:
 
 
 def _shown(lines: list[str], others: list[str]) -> str:
-    """The lines, those that the other side does not have marked."""
+    """Join the lines; those that the other side does not have are marked."""
     return "\n".join(("  " if line in others else "> ") + line for line in lines)

@@ -8,8 +8,12 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from mugato.acting.batching import stack_rows
-from mugato.acting.policy import MAX_TEXT_TOKENS, Policy, flat_observation
+from mugato.acting.batch_policy import (
+    MAX_TEXT_TOKENS,
+    BatchPolicy,
+    InferenceConfig,
+    observation_columns,
+)
 from mugato.acting.sampling import GREEDY, Sampling, row_generator
 from mugato.acting.stream import TokenStream
 from mugato.agent import Agent
@@ -56,7 +60,7 @@ def stream(
     """
     spec = agent.spec(task)
     _check_text_action(spec, task)
-    observed = _observed(spec, observation, task)
+    observed = observation_columns(spec, [observation], task=task)
     tokens = encode(Episode(observations=observed, actions={}), spec, agent.tokenizer)
     check_fits(np.array([len(tokens)]), context_length=agent.model.config.context_length, name=task)
     return _pieces(agent, tokens, [], MAX_TEXT_TOKENS, sampling, seed)
@@ -72,7 +76,8 @@ def caption(
 ) -> list[str]:
     """Name pictures; `task` is the captions source that the agent was trained on ("emoji")."""
     _check_leaves(agent, task, observed=["image"], answered="caption")
-    policy = Policy(agent, task=task, num_rows=len(images), sampling=sampling, seed=seed)
+    inference = InferenceConfig(sampling=sampling, seed=seed)
+    policy = BatchPolicy(agent, task=task, num_rows=len(images), inference=inference)
     return [action["caption"] for action in policy.select_actions([{"image": x} for x in images])]
 
 
@@ -89,7 +94,8 @@ def answer(
     _check_leaves(agent, task, observed=["image", "question"], answered="answer")
     if len(images) != len(questions):
         raise ValueError(f"{len(images)} pictures, but {len(questions)} questions")
-    policy = Policy(agent, task=task, num_rows=len(images), sampling=sampling, seed=seed)
+    inference = InferenceConfig(sampling=sampling, seed=seed)
+    policy = BatchPolicy(agent, task=task, num_rows=len(images), inference=inference)
     observations = [
         {"image": image, "question": question}
         for image, question in zip(images, questions, strict=True)
@@ -113,7 +119,7 @@ def score_options(
     if isinstance(options, str) or not options:
         raise ValueError(f"{task}: options are one text or more in a list, got {options!r}")
     _check_text_action(spec, task)
-    observed = _observed(spec, observation, task)
+    observed = observation_columns(spec, [observation], task=task)
     (path,) = spec.action_leaves
     episodes = [
         validate(Episode(observations=observed, actions={path: text_leaf(o)}, name=task), spec)
@@ -155,15 +161,6 @@ def _check_text_action(spec: Spec, task: str) -> None:
     kinds = [leaf.kind for leaf in spec.action_leaves.values()]
     if kinds != ["text"]:
         raise ValueError(f"{task} does not answer with one text: its action is {kinds}")
-
-
-def _observed(spec: Spec, observation: Any, task: str) -> dict[str, np.ndarray]:
-    """One observation as a timestep."""
-    values = flat_observation(spec, observation, task=task)
-    return {
-        path: stack_rows(f"{task}: observation {path!r}", leaf, [values[path]])
-        for path, leaf in spec.observation_leaves.items()
-    }
 
 
 def _pieces(

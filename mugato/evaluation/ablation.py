@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from mugato.acting.batching import stack_values
 from mugato.data.formats.minari.read import open_minari
-from mugato.episode import Episode
+from mugato.episode import Episode, stack_values
 from mugato.evaluation.comparison import Difference, difference
 from mugato.evaluation.config import EvaluationConfig, Plan, find_tasks, make_plan
 from mugato.evaluation.episodes import EpisodeRequest

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import torch
 
-from mugato.acting.prompt import Prompt
+from mugato.acting.batch_policy import InferenceConfig
 from mugato.acting.sampling import Sampling
 from mugato.agent import Agent
 from mugato.data.config import DatasetConfig
 from mugato.data.registry import named_like
-from mugato.model.precision import Precision
 from mugato.model.serialization import CONFIG, WEIGHTS
 from mugato.tasks.gymnasium_task import gymnasium_task
 from mugato.tasks.registry import TASKS
@@ -52,23 +51,6 @@ class EvaluationConfig:
                 f"seeds below {DEMONSTRATION_SEEDS.stop} are for demonstrations, "
                 f"got {self.first_seed}"
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class InferenceConfig:
-    """How the agent acts.
-
-    Attributes:
-        seed: of the sampling; the environments have their own seeds.
-        precision: "auto" would depend on what is faster at the moment; see `autocast`.
-        prompt: read before every episode's first observation.
-    """
-
-    sampling: Sampling = field(default_factory=Sampling)
-    seed: int = 0
-    device: str = "cpu"
-    precision: Precision = "fp32"
-    prompt: Prompt | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,8 @@ from typing import Any
 
 import gymnasium
 
-from mugato.acting.policy import Policy
+from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
 from mugato.agent import Agent
-from mugato.evaluation.config import InferenceConfig
 from mugato.system.errors import describe
 from mugato.system.workers import JobProgress
 from mugato.tasks.conform import conform
@@ -178,14 +177,8 @@ def _play(
 ) -> Iterator[_Row]:
     """Let rows step together, the next one in the place of each that is over; yield those."""
     running = [waiting.popleft() for _ in range(min(max_envs, len(waiting)))]
-    policy = Policy(
-        agent,
-        task=running[0].task.name,
-        num_rows=len(running),
-        prompt=inference.prompt,
-        sampling=inference.sampling,
-        precision=inference.precision,
-    )
+    name = running[0].task.name
+    policy = BatchPolicy(agent, task=name, num_rows=len(running), inference=inference)
     _start(policy, dict(enumerate(running)), inference, progress)
     while running:
         if over := [i for i, row in enumerate(running) if row.over]:
@@ -196,23 +189,23 @@ def _play(
             policy.reset([i in fresh for i in range(len(running))])
             _start(policy, fresh, inference, progress)
             kept = [i for i in range(len(running)) if i in fresh or i not in over]
-            policy.keep(kept)
+            policy.select_rows(kept)
             running = [running[i] for i in kept]
         else:
             _step(policy, running, progress)
 
 
 def _start(
-    policy: Policy, rows: Mapping[int, _Row], inference: InferenceConfig, progress: JobProgress
+    policy: BatchPolicy, rows: Mapping[int, _Row], inference: InferenceConfig, progress: JobProgress
 ) -> None:
     """Begin the episodes; each draws from its own seed."""
     for i, row in rows.items():
-        policy.draw_from(i, inference.seed + row.seed)
+        policy.seed_row(i, inference.seed + row.seed)
         progress.at(row.place)
         row.start()
 
 
-def _step(policy: Policy, rows: Sequence[_Row], progress: JobProgress) -> None:
+def _step(policy: BatchPolicy, rows: Sequence[_Row], progress: JobProgress) -> None:
     progress.at(None)
     try:
         actions = policy.select_actions([row.observation for row in rows])

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from mugato.acting.batch_policy import InferenceConfig
 from mugato.agent import Agent
-from mugato.evaluation.config import InferenceConfig, load_agent
+from mugato.evaluation.config import load_agent
 from mugato.evaluation.episodes import (
     MAX_ENVS,
     TRIES,

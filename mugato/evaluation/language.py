@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import UInt8
 
-from mugato.acting.policy import Policy
+from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
 from mugato.acting.sampling import GREEDY
 from mugato.agent import Agent
 from mugato.data.metrics import (
@@ -27,7 +27,7 @@ from mugato.data.metrics import (
 from mugato.data.registry import open_held_out, open_source
 from mugato.data.source import Source
 from mugato.episode import Episode
-from mugato.evaluation.config import InferenceConfig, load_agent
+from mugato.evaluation.config import load_agent
 from mugato.evaluation.text import TextScores, score_text
 from mugato.model.precision import Precision
 from mugato.system.workers import JobProgress
@@ -144,12 +144,9 @@ class Speaker:
         texts: list[str] = []
         for start in range(0, len(indices), ROWS):
             rows = indices[start : start + ROWS]
-            policy = Policy(
-                self.agent,
-                task=self.name,
-                num_rows=len(rows),
-                sampling=GREEDY,
-                precision=self.precision,
+            inference = InferenceConfig(sampling=GREEDY, precision=self.precision)
+            policy = BatchPolicy(
+                self.agent, task=self.name, num_rows=len(rows), inference=inference
             )
             observations = [
                 {name: values[0] for name, values in source[i].observations.items()} for i in rows

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
+from mugato.acting.batch_policy import InferenceConfig
 from mugato.acting.sampling import Sampling
 from mugato.acting.text import continue_text
 from mugato.agent import Agent
 from mugato.data.source import Source
-from mugato.evaluation.config import InferenceConfig
 from mugato.model.precision import Precision, autocast
 from mugato.tokens.packing import pack
 from mugato.tokens.sequence import TokenSequence, sequence

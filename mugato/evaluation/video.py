@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import gymnasium
 import numpy as np
 from jaxtyping import UInt8
 
+from mugato.acting.batch_policy import InferenceConfig
 from mugato.acting.policy import Policy
-from mugato.evaluation.config import InferenceConfig, find_task, load_agent
+from mugato.evaluation.config import find_task, load_agent
 from mugato.system.errors import describe
 from mugato.system.files import write_whole
 from mugato.tasks.rollout import run_episode
@@ -90,13 +91,8 @@ def film_episode(
     Raises:
         ValueError: whatever the environment raises, naming task and seed.
     """
-    policy = Policy(
-        load_agent(agent, inference.device),
-        task=task.name,
-        sampling=inference.sampling,
-        seed=inference.seed + seed,
-        precision=inference.precision,
-    )
+    seeded = replace(inference, seed=inference.seed + seed)
+    policy = Policy(load_agent(agent, inference.device), task=task.name, inference=seeded)
     with closing(_make_env(task)) as env:
         camera = _Camera(env)
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
 from mugato.acting.policy import Policy
 from mugato.acting.sampling import GREEDY, Sampling, sample
 from mugato.acting.text import continue_text
@@ -16,15 +17,16 @@ from mugato.tokens.timesteps import tokenize
 from tests.agents import random_episode, tiny_agent
 from tests.spaces_list import IMAGES, SPACES
 
+FIXED = InferenceConfig(sampling=GREEDY, precision="fp32")
 OBSERVATION = spaces.Dict(x=spaces.Box(-2, 2, (3,)), mission=spaces.Text(12))
 
 
 def make_policy(observation_space, action_space, *, num_rows=None, temperature=0.0, **changes):
     agent = tiny_agent({"task": spec_of(observation_space, action_space)}, **changes)
-    return Policy(
-        agent, task="task", num_rows=num_rows, sampling=Sampling(temperature=temperature),
-        precision="fp32",
-    )  # fmt: skip
+    inference = InferenceConfig(sampling=Sampling(temperature=temperature), precision="fp32")
+    if num_rows is None:
+        return Policy(agent, task="task", inference=inference)
+    return BatchPolicy(agent, task="task", num_rows=num_rows, inference=inference)
 
 
 @pytest.mark.parametrize("name", [n for n in SPACES if n not in ("text", "nested")])
@@ -47,7 +49,7 @@ def test_every_space_can_be_observed(name):
 def test_streamed_actions_equal_those_of_one_full_pass():
     episode, spec = random_episode(OBSERVATION, spaces.MultiDiscrete([4, 5]), 5)
     agent = tiny_agent({"task": spec}, context_length=256)
-    policy = Policy(agent, task="task", sampling=GREEDY, precision="fp32")
+    policy = Policy(agent, task="task", inference=FIXED)
     taken = []
     for t in range(5):
         observation = {path: values[t] for path, values in episode.observations.items()}
@@ -84,7 +86,7 @@ def test_kept_rows_go_on_as_before():
     for t, row in enumerate(observations):
         expected = all_rows.select_actions(row)
         if t == 2:
-            some.keep([0, 2])
+            some.select_rows([0, 2])
         kept = row if t < 2 else [row[0], row[2]]
         chosen = some.select_actions(kept)
         assert chosen == (expected if t < 2 else [expected[0], expected[2]])
@@ -116,7 +118,7 @@ def test_wrong_observations_are_named(observation, message):
 
 def test_a_history_of_one_timestep_forgets_the_last():
     agent = tiny_agent({"task": spec_of(OBSERVATION, spaces.Box(-1, 1, (2,)))}, history=1)
-    policy = Policy(agent, task="task", sampling=GREEDY, precision="fp32")
+    policy = Policy(agent, task="task", inference=FIXED)
     OBSERVATION.seed(3)
     first, second = OBSERVATION.sample(), OBSERVATION.sample()
     alone = policy.select_action(first)
@@ -149,15 +151,21 @@ def test_a_row_draws_the_same_alone_and_beside_others():
     assert [together.select_actions(observations)[0] for observations in rounds] == expected
 
 
-def test_after_a_reset_all_rows_draw_from_their_own_numbers_again():
-    policy = make_policy(OBSERVATION, spaces.Box(-1, 1, (4,)), num_rows=3, temperature=1.0)
+def test_rows_that_are_left_draw_from_their_own_numbers():
+    some, all_rows = (
+        make_policy(OBSERVATION, spaces.Box(-1, 1, (4,)), num_rows=3, temperature=1.0)
+        for _ in range(2)
+    )
     OBSERVATION.seed(0)
     observation = OBSERVATION.sample()
-    policy.select_actions([observation] * 3)
-    policy.keep([2])
-    policy.reset()
-    first, second, third = policy.select_actions([observation] * 3)
+    for policy in (some, all_rows):
+        policy.select_actions([observation] * 3)
+    some.select_rows([1, 2])
+    for policy in (some, all_rows):
+        policy.reset()
+    first, second, third = all_rows.select_actions([observation] * 3)
     assert not np.array_equal(first, second) and not np.array_equal(second, third)
+    np.testing.assert_array_equal(some.select_actions([observation] * 2), [second, third])
 
 
 def test_sampling_wants_a_generator_for_each_row():

@@ -6,7 +6,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, iterate
 
-from mugato.acting.policy import Policy
+from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
 from mugato.acting.sampling import GREEDY, Sampling
 from mugato.acting.stream import CHUNK, TokenStream
 from mugato.spec import spec_of
@@ -78,13 +78,8 @@ def test_of_100_000_sampled_actions_none_is_invalid(name, precision):
     space, seen = SPACES[name], spaces.Box(-1, 1, (1,))
     num_rows, steps = -(-100_000 // (2 * len(ACTIONS) * 5)), 5
     agent = tiny_agent({"task": spec_of(seen, space)}, context_length=32)
-    policy = Policy(
-        agent,
-        task="task",
-        num_rows=num_rows,
-        sampling=Sampling(temperature=3.0),
-        precision=precision,
-    )
+    inference = InferenceConfig(sampling=Sampling(temperature=3.0), precision=precision)
+    policy = BatchPolicy(agent, task="task", num_rows=num_rows, inference=inference)
     generator, batched = np.random.default_rng(0), batch_space(space, num_rows)
     for _ in range(steps):
         values = generator.uniform(-1, 1, (num_rows, 1)).astype(np.float32)

@@ -12,7 +12,8 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from mugato.acting.policy import Policy
+from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
+from mugato.acting.policy import Policy, VectorPolicy
 from mugato.acting.prompt import prompt_tokens
 from mugato.acting.sampling import GREEDY, row_generator
 from mugato.acting.stream import TokenStream
@@ -31,8 +32,20 @@ def make_agent(observation_space, action_space, **changes):
     return tiny_agent({"task": spec_of(observation_space, action_space)}, **changes)
 
 
+def inference(**options):
+    return InferenceConfig(sampling=GREEDY, precision="fp32", **options)
+
+
 def act(agent, **options):
-    return Policy(agent, task="task", sampling=GREEDY, precision="fp32", **options)
+    return Policy(agent, task="task", inference=inference(**options))
+
+
+def act_in(agent, envs, **options):
+    return VectorPolicy(agent, envs, task="task", inference=inference(**options))
+
+
+def act_in_rows(agent, num_rows, **options):
+    return BatchPolicy(agent, task="task", num_rows=num_rows, inference=inference(**options))
 
 
 class Countdown(gymnasium.Env):
@@ -66,14 +79,13 @@ def countdowns(observation_space, action_space, mode, steps=(2, 3, 5)):
 def test_cartpole_as_a_vector_environment():
     envs = gymnasium.make_vec("CartPole-v1", num_envs=3, vectorization_mode="sync")
     agent = make_agent(envs.single_observation_space, envs.single_action_space)
-    policy = act(agent, num_rows=3)
-    policy.check(envs)
+    policy = act_in(agent, envs)
     observations, _ = envs.reset(seed=0)
     for _ in range(30):
         actions = policy.select_action(observations)
         assert envs.action_space.contains(actions)
         observations, _, terminated, truncated, _ = envs.step(actions)
-        policy.end(terminated | truncated)
+        policy.mark_done(terminated | truncated)
     envs.close()
 
 
@@ -83,12 +95,11 @@ def test_batches_of_every_space_are_taken_and_given_as_gymnasium_has_them(name):
     seen = {**SPACES, **IMAGES}[name]
     taken = SPACES["discrete"] if name in ("nested", "text", *IMAGES) else seen
     envs = countdowns(seen, taken, AutoresetMode.NEXT_STEP)
-    policy = act(make_agent(seen, taken, context_length=512), num_rows=3)
-    policy.check(envs)
+    policy = act_in(make_agent(seen, taken, context_length=512), envs)
     observations, _ = envs.reset(seed=0)
     for _ in range(4):  # `Countdown.step` asserts that its action lies in its space
         observations, _, terminated, truncated, _ = envs.step(policy.select_action(observations))
-        policy.end(terminated | truncated)
+        policy.mark_done(terminated | truncated)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +115,7 @@ def test_each_row_begins_anew_with_its_next_episode(mode, history, kind):
     seen, taken = SPACES["box"], SPACES["multi_discrete"]
     agent = tiny_agent({"task": spec_of(seen, taken)}, history=history, sequence_model=kind)
     envs = countdowns(seen, taken, mode)
-    policy = act(agent, num_rows=3)
-    policy.check(envs)
+    policy = act_in(agent, envs)
     alone = [act(agent) for _ in range(3)]
     observations, _ = envs.reset(seed=1)
     before, begins = np.zeros((2, 3), bool)
@@ -117,7 +127,7 @@ def test_each_row_begins_anew_with_its_next_episode(mode, history, kind):
         np.testing.assert_array_equal(actions, expected)
         observations, _, terminated, truncated, _ = envs.step(actions)
         over = terminated | truncated
-        policy.end(over)
+        policy.mark_done(over)
         # By default the observation that ends an episode is seen once more before the next begins.
         begins, before = (before if mode == AutoresetMode.NEXT_STEP else over), over
 
@@ -126,7 +136,7 @@ def test_rows_are_reset_alone():
     agent = make_agent(OBSERVATION, spaces.Discrete(9))
     OBSERVATION.seed(0)
     observations = [OBSERVATION.sample() for _ in range(6)]
-    policy, fresh = act(agent, num_rows=2), act(agent)
+    policy, fresh = act_in_rows(agent, 2), act(agent)
     steady = act(agent)
     for observation in observations[:3]:
         policy.select_actions([observation] * 2)
@@ -163,7 +173,7 @@ def test_a_demonstration_is_read_before_every_episode(kind):
     seen, taken = SPACES["box"], SPACES["multi_discrete"]
     episode, spec = random_episode(seen, taken, 7)
     agent = tiny_agent({"task": spec}, sequence_model=kind)
-    policy = act(agent, num_rows=2, prompt=episode.window(0, 5))
+    policy = act_in_rows(agent, 2, prompt=episode.window(0, 5))
     new = episode.observations["observation"][5:]
     firsts = policy.select_action(np.stack([new[0], new[1]]))
     policy.reset([True, False])
@@ -220,10 +230,11 @@ def test_a_prompt_of_another_kind_is_refused_without_type_checks():
     # In a process of its own: here beartype would be the one to refuse.
     code = (
         "from gymnasium import spaces\n"
-        "from mugato import Policy, spec_of\n"
+        "from mugato import InferenceConfig, Policy, spec_of\n"
         "from tests.agents import tiny_agent\n"
         "spec = spec_of(spaces.Box(0, 1, (2,)), spaces.Discrete(2))\n"
-        "Policy(tiny_agent({'task': spec}), task='task', prompt=['go', 'on'])\n"
+        "inference = InferenceConfig(prompt=['go', 'on'])\n"
+        "Policy(tiny_agent({'task': spec}), task='task', inference=inference)\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ran.stderr.endswith("ValueError: task: a prompt is an Episode or a text, not list\n")
@@ -231,7 +242,7 @@ def test_a_prompt_of_another_kind_is_refused_without_type_checks():
 
 def test_rows_forget_each_after_its_own_history():
     agent = tiny_agent({"task": spec_of(OBSERVATION, spaces.Discrete(9))}, history=2)
-    policy, alone = act(agent, num_rows=2), act(agent)
+    policy, alone = act_in_rows(agent, 2), act(agent)
     observations = [OBSERVATION.sample() for _ in range(6)]
     expected = [alone.select_action(o) for o in observations]  # forgets before the 3rd and the 5th
     assert policy.select_actions([observations[0]] * 2) == [expected[0]] * 2
@@ -250,17 +261,17 @@ def test_another_environment_is_refused_with_both_specs():
     assert "> action action: discrete, shape (), from 0 to 2" in str(error.value)
     assert "> action action: discrete, shape (), from 0 to 3" in str(error.value)
     assert str(error.value).count("  observation x: continuous, shape (3,)") == 2
-    with pytest.raises(ValueError, match="3 environments, but num_rows is None"):
+    with pytest.raises(ValueError, match="3 environments, not one: use a VectorPolicy"):
         policy.check(countdowns(OBSERVATION, spaces.Discrete(3), AutoresetMode.NEXT_STEP))
-    with pytest.raises(ValueError, match="one environment, but num_rows is 2"):
-        act(agent, num_rows=2).check(Countdown(1, OBSERVATION, spaces.Discrete(3)))
+    with pytest.raises(ValueError, match="> action action: discrete, shape \\(\\), from 0 to 3"):
+        act_in(agent, countdowns(OBSERVATION, spaces.Discrete(4), AutoresetMode.NEXT_STEP))
 
 
 def test_a_wrong_row_of_a_batch_is_named():
-    policy = act(make_agent(SPACES["box"], spaces.Discrete(3)), num_rows=2)
+    policy = act_in_rows(make_agent(SPACES["box"], spaces.Discrete(3)), 2)
     with pytest.raises(ValueError, match="of row 1 at timestep 0 holds NaN"):
         policy.select_action(np.array([[0, 0, 0], [0, np.nan, 0]], np.float32))
-    with pytest.raises(ValueError, match="3 observations for 2 running episodes"):
+    with pytest.raises(ValueError, match="3 observations for 2 rows"):
         policy.select_action(np.zeros((3, 3), np.float32))
 
 

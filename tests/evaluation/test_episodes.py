@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
+from mugato.acting.batch_policy import InferenceConfig
 from mugato.acting.sampling import Sampling
 from mugato.agent import AgentTask
-from mugato.evaluation.config import InferenceConfig, load_agent
+from mugato.evaluation.config import load_agent
 from mugato.evaluation.episodes import (
     EpisodeRequest,
     FailedEpisode,
@@ -83,7 +84,7 @@ def test_a_return_is_the_undiscounted_sum_of_rewards(agent):
 
 def test_sampled_actions_repeat_under_a_seed_and_differ_under_another(agent):
     def acted(seed):
-        inference = InferenceConfig(sampling=Sampling(temperature=1.0), seed=seed)
+        inference = InferenceConfig(precision="fp32", sampling=Sampling(temperature=1.0), seed=seed)
         return play(agent, guess_task(), SEEDS, inference=inference)
 
     assert acted(0) == acted(0)

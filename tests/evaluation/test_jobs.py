@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
+from mugato.acting.batch_policy import InferenceConfig
 from mugato.evaluation import jobs as module
-from mugato.evaluation.config import InferenceConfig
 from mugato.evaluation.episodes import FailedEpisode
 from mugato.evaluation.jobs import JobKey, episode_jobs, episodes_of, results_of, run_episode_jobs
 from mugato.spec import spec_of
@@ -13,6 +13,8 @@ from mugato.system.jobs import Job
 from mugato.tasks.registry import TASKS
 from tests.agents import tiny_agent
 from tests.evaluation.environments import Guess, guess_task
+
+INFERENCE = InferenceConfig(precision="fp32")
 
 SEEDS = range(3_000_000, 3_000_006)
 
@@ -39,7 +41,7 @@ def test_tasks_of_one_spec_share_jobs_and_every_episode_is_in_one(agent, tmp_pat
     monkeypatch.setattr(module, "BATCHES_PER_JOB", 1)
     monkeypatch.setitem(module.MAX_ENVS, "cpu", 4)
     tasks = [guess_task(), TASKS["cartpole"], guess_task("riddle")]
-    jobs = episode_jobs(agent, tmp_path, tasks, SEEDS, InferenceConfig())
+    jobs = episode_jobs(agent, tmp_path, tasks, SEEDS, INFERENCE)
     assert [len(job.run.requests) for job in jobs] == [4, 4, 4, 3, 3]
     assert {a.task.name for a in jobs[1].run.requests} == {"guess", "riddle"}
     assert len({job.name for job in jobs}) == 5
@@ -51,7 +53,7 @@ def test_any_number_of_workers_plays_the_same(agent, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "BATCHES_PER_JOB", 1)
     monkeypatch.setitem(module.MAX_ENVS, "cpu", 4)
     tasks = [guess_task(), TASKS["cartpole"], guess_task("riddle")]
-    jobs = episode_jobs(agent, tmp_path, tasks, SEEDS, InferenceConfig(seed=5))
+    jobs = episode_jobs(agent, tmp_path, tasks, SEEDS, InferenceConfig(precision="fp32", seed=5))
     one, three = played(jobs, 1), played(jobs, 3)
     assert one == three and len(one) == 18
 
@@ -60,9 +62,9 @@ def test_any_number_of_workers_plays_the_same(agent, tmp_path, monkeypatch):
 def test_a_dying_process_costs_no_other_episode(agent, tmp_path, once):
     mark = tmp_path / "died" if once else None
     tasks = [guess_task(fault="death", at=[SEEDS[2]], once=mark), guess_task("riddle")]
-    found = played(episode_jobs(agent, tmp_path, tasks, SEEDS, InferenceConfig()), 2)
+    found = played(episode_jobs(agent, tmp_path, tasks, SEEDS, INFERENCE), 2)
     healthy = [guess_task(), guess_task("riddle")]
-    well = played(episode_jobs(agent, tmp_path, healthy, SEEDS, InferenceConfig()), 1)
+    well = played(episode_jobs(agent, tmp_path, healthy, SEEDS, INFERENCE), 1)
     culprit = ("guess", SEEDS[2])
     if once:
         assert found == well
@@ -77,7 +79,7 @@ def test_a_dying_process_costs_no_other_episode(agent, tmp_path, once):
 def test_a_task_that_only_kills_is_given_up(agent, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_DEADLY", 1)
     tasks = [guess_task(fault="death"), guess_task("riddle")]
-    found = played(episode_jobs(agent, tmp_path, tasks, SEEDS[:3], InferenceConfig()), 1 + 1)
+    found = played(episode_jobs(agent, tmp_path, tasks, SEEDS[:3], INFERENCE), 1 + 1)
     errors = [e.error for e in found.values() if isinstance(e, FailedEpisode)]
     assert sorted(errors) == [
         "its process died with exit status 7",

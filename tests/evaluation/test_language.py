@@ -4,16 +4,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mugato.acting.batch_policy import InferenceConfig
 from mugato.data.metrics import CaptionScores
 from mugato.data.registry import open_held_out, open_source
 from mugato.data.sources.easy_vqa import open_easy_vqa
 from mugato.data.sources.emoji import open_emoji
 from mugato.evaluation import language
-from mugato.evaluation.config import InferenceConfig
 from mugato.evaluation.language import AnswerResults, CaptionResults, score_source
 from mugato.evaluation.text import TextScores
 from mugato.system.workers import JobProgress
 from tests.agents import tiny_agent
+
+INFERENCE = InferenceConfig(precision="fp32")
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +30,9 @@ def test_batches_answer_as_single_questions_do(run, monkeypatch):
     test = open_easy_vqa("test")
     monkeypatch.setattr(language, "MAX_HELD_OUT", 10)
     monkeypatch.setattr(language, "ROWS", 4)
-    together = score_source(run, "easy-vqa", InferenceConfig())
+    together = score_source(run, "easy-vqa", INFERENCE)
     monkeypatch.setattr(language, "ROWS", 1)
-    alone = score_source(run, "easy-vqa", InferenceConfig())
+    alone = score_source(run, "easy-vqa", INFERENCE)
     assert isinstance(together, AnswerResults) and isinstance(alone, AnswerResults)
     assert together.scores == alone.scores and alone.scores.questions == 10
     assert [s.given for s in together.samples] == [s.given for s in alone.samples]
@@ -43,7 +45,7 @@ def test_captions_of_seen_and_unseen_pictures_are_apart(run, monkeypatch):
     monkeypatch.setattr(language, "MAX_SEEN", 6)
     seen = []
     progress = JobProgress(tell=lambda *now: seen.append(now))
-    found = score_source(run, "emoji", InferenceConfig(), progress)
+    found = score_source(run, "emoji", INFERENCE, progress)
     assert isinstance(found, CaptionResults)
     for part in (found.seen, found.held_out):
         assert part.pictures == 6 and part.exact_match == 0.0
@@ -66,9 +68,7 @@ def test_a_users_own_captions_and_texts_are_scored(tmp_path):
     captions, texts = f"images:{tmp_path / 'pictures'}?size_px=32", f"paragraphs:{prose}"
     specs = {name: open_source(name, "train").spec for name in (captions, texts)}
     tiny_agent(specs).save_pretrained(tmp_path / "run")
-    named, text = (
-        score_source(tmp_path / "run", name, InferenceConfig()) for name in (captions, texts)
-    )
+    named, text = (score_source(tmp_path / "run", name, INFERENCE) for name in (captions, texts))
     assert isinstance(named, CaptionResults) and named.split == "validation"
     assert (named.seen.pictures, named.held_out.pictures) == (15, 5)
     assert isinstance(text, TextScores) and len(text.continuations) == 3
