@@ -1,28 +1,22 @@
 """`mugato generate`: text, captions and answers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+if TYPE_CHECKING:
+    from mugato.acting.sampling import Sampling
+    from mugato.agent import Agent
 
-def generate(
-    prompt: Annotated[str, tyro.conf.Positional] = "",
-    *,
-    agent: Path = Path("runs/demo"),
-    image: Path | None = None,
-    question: str | None = None,
-    task: str | None = None,
-    max_tokens: int = 200,
-    temperature: float | None = None,
-    top_p: float = 0.95,
-    seed: int = 0,
-) -> None:
-    """Continue a text; with --image, caption the picture, or answer a --question about it.
 
-    Args:
-        prompt: text to continue; empty starts a new document.
+@dataclass(frozen=True, kw_only=True)
+class GenerateConfig:
+    """What to generate, and how.
+
+    Attributes:
         agent: folder of the run.
         image: a picture file.
         question: asked about the picture.
@@ -34,39 +28,65 @@ def generate(
         top_p: sample among the likeliest tokens that hold this much probability.
         seed: of the sampling.
     """
-    from mugato.acting import text as generation
-    from mugato.acting.sampling import Sampling
+
+    agent: Path = Path("runs/demo")
+    image: Path | None = None
+    question: str | None = None
+    task: str | None = None
+    max_tokens: int = 200
+    temperature: float | None = None
+    top_p: float = 0.95
+    seed: int = 0
+
+    def sampling(self) -> "Sampling":
+        """Return how tokens are chosen."""
+        from mugato.acting.sampling import Sampling
+
+        default = 0.8 if self.image is None else 0.0
+        temperature = default if self.temperature is None else self.temperature
+        return Sampling(temperature=temperature, top_p=self.top_p)
+
+
+def generate(
+    prompt: Annotated[str, tyro.conf.Positional] = "",
+    *,
+    config: Annotated[GenerateConfig, tyro.conf.arg(name="")] = GenerateConfig(),
+) -> None:
+    """Continue a text; with --image, caption the picture, or answer a --question about it.
+
+    Args:
+        prompt: text to continue; empty starts a new document.
+    """
+    from mugato.acting.text import continue_text
     from mugato.agent import Agent
+
+    sampling, agent = config.sampling(), Agent.from_pretrained(config.agent)
+    if config.image is not None:
+        _print(_answer(agent, config, config.image))
+        return
+    if config.question is not None:
+        raise ValueError("--question needs --image")
+    # As it is: rich would break lines, and make pictures of what stands between colons.
+    print(prompt, end="", flush=True)
+    options = {"max_tokens": config.max_tokens, "seed": config.seed}
+    _print(continue_text(agent, prompt, sampling=sampling, **options))
+
+
+def _answer(agent: "Agent", config: GenerateConfig, image: Path) -> Iterator[str]:
+    """Caption a picture, or answer a question about it."""
+    from mugato.acting.text import stream
     from mugato.data.pictures import read_picture
     from mugato.data.registry import named_like
 
-    if temperature is None:
-        temperature = 0.8 if image is None else 0.0
-    sampling, loaded = Sampling(temperature=temperature, top_p=top_p), Agent.from_pretrained(agent)
-    if image is None:
-        if question is not None:
-            raise ValueError("--question needs --image")
-        # As it is: rich would break lines, and make pictures of what stands between colons.
-        print(prompt, end="", flush=True)
-        _print(
-            generation.continue_text(
-                loaded, prompt, max_tokens=max_tokens, sampling=sampling, seed=seed
-            )
-        )
-        return
-    name = task or ("emoji" if question is None else "easy-vqa")
-    name = named_like(name, loaded.tasks) or name
-    leaves = loaded.spec(name).observation_leaves
+    name = config.task or ("emoji" if config.question is None else "easy-vqa")
+    name = named_like(name, agent.tasks) or name
+    leaves = agent.spec(name).observation_leaves
     if "image" not in leaves:
         raise ValueError(f"{name} is not about a picture: it observes {sorted(leaves)}")
     size_px = leaves["image"].shape[0]
-    picture = read_picture(image.read_bytes(), size_px=size_px)
-    asked = {} if question is None else {"question": question}
-    _print(
-        generation.stream(
-            loaded, {"image": picture, **asked}, task=name, sampling=sampling, seed=seed
-        )
-    )
+    asked = {} if config.question is None else {"question": config.question}
+    observation = {"image": read_picture(image.read_bytes(), size_px=size_px), **asked}
+    return stream(agent, observation, task=name, sampling=config.sampling(), seed=config.seed)
 
 
 def _print(pieces: Iterable[str]) -> None:

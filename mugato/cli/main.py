@@ -1,4 +1,7 @@
-"""The command line: `mugato COMMAND`. To add one: one file in `commands/` and one line below."""
+"""The command line: `mugato COMMAND`.
+
+To add a command: one file in this room and one line below.
+"""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence

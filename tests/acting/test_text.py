@@ -8,7 +8,7 @@ from PIL import Image
 from mugato.acting.sampling import Sampling
 from mugato.acting.text import answer, caption, continue_text, score_options, stream
 from mugato.agent import Agent
-from mugato.cli.generate import generate
+from mugato.cli.generate import GenerateConfig, generate
 from mugato.episode import Episode
 from mugato.spec import Leaf, Spec
 from mugato.tokens.packing import pack
@@ -70,18 +70,18 @@ def test_a_picture_finds_the_source_whatever_its_options(tmp_path, capsys):
     Image.fromarray(asked()["image"]).save(path)
     shown = []
     for task in (None, "easy-vqa", name):
-        generate(agent=tmp_path, image=path, question="what?", task=task)
+        generate(config=GenerateConfig(agent=tmp_path, image=path, question="what?", task=task))
         shown.append(capsys.readouterr().out)
     assert len(set(shown)) == 1
     with pytest.raises(ValueError, match=f"the agent knows no task 'emoji', only .*{name[:8]}"):
-        generate(agent=tmp_path, image=path)
+        generate(config=GenerateConfig(agent=tmp_path, image=path))
 
 
 def test_a_text_is_shown_as_it_is(tmp_path, capsys):
     tiny_agent({"questions": QUESTIONS}).save_pretrained(tmp_path)
     prompt = "a long line \tthat holds a :cat: and [b]tags[/b], and " + "goes on and on, " * 10
     pieces = continue_text(Agent.from_pretrained(tmp_path), prompt, max_tokens=40)
-    generate(prompt, agent=tmp_path, max_tokens=40)
+    generate(prompt, config=GenerateConfig(agent=tmp_path, max_tokens=40))
     assert capsys.readouterr().out == f"{prompt}{''.join(pieces)}\n"
 
 
@@ -99,7 +99,7 @@ def test_a_wrong_kind_of_task_is_refused_by_name(tmp_path):
     path = tmp_path / "picture.png"
     Image.fromarray(picture).save(path)
     with pytest.raises(ValueError, match="walk is not about a picture"):
-        generate(agent=tmp_path, image=path, task="walk")
+        generate(config=GenerateConfig(agent=tmp_path, image=path, task="walk"))
 
 
 def test_answers_are_the_likeliest_or_drawn_by_seed(tmp_path, capsys):
@@ -109,7 +109,8 @@ def test_answers_are_the_likeliest_or_drawn_by_seed(tmp_path, capsys):
     Image.fromarray(asked()["image"]).save(path)
 
     def shown(**options):
-        generate(agent=tmp_path, image=path, question="what?", task="questions", **options)
+        asked = {"image": path, "question": "what?", "task": "questions"}
+        generate(config=GenerateConfig(agent=tmp_path, **asked, **options))
         return capsys.readouterr().out
 
     picture, drawing = asked()["image"], Sampling(temperature=1.0, top_p=0.95)
