@@ -48,7 +48,7 @@ TRAINING_STEPS = 6
 
 
 def config() -> TrainConfig:
-    """The demo, as far as its data were recorded here."""
+    """Return the demo, as far as its data were recorded here."""
     demo = preset("demo")
     names = (*EPISODES, *SOURCES)
     by_name = {dataset.name: dataset for dataset in demo.datasets}
@@ -113,7 +113,7 @@ def resident_mib() -> float:
 
 @contextmanager
 def recorded(scale: int) -> Iterator[None]:
-    """A temporary folder with demonstrations in it, `scale` times as many as usual."""
+    """Make a temporary folder with demonstrations in it, `scale` times as many as usual."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MINARI_DATASETS_PATH"] = folder
         for name, episodes in EPISODES.items():

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mugato.spec import Leaf, Spec
+from mugato.spec import Leaf, Role, Spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +31,17 @@ class Episode:
     def __len__(self) -> int:
         return len(next(iter(self.actions.values())))
 
+    def values(self, role: Role) -> Mapping[str, np.ndarray]:
+        """Return the observations or the actions."""
+        return self.observations if role == "observation" else self.actions
+
     @property
     def episode_return(self) -> float:
         """Undiscounted sum of rewards."""
         return float(np.sum(self.rewards))
 
     def window(self, start: int, stop: int) -> "Episode":
-        """The timesteps from `start` up to `stop`."""
+        """Return the timesteps from `start` up to `stop`."""
         return Episode(
             observations={path: values[start:stop] for path, values in self.observations.items()},
             actions={path: values[start:stop] for path, values in self.actions.items()},
@@ -47,7 +51,7 @@ class Episode:
 
     @staticmethod
     def joined(pieces: "Sequence[Episode]") -> "Episode":
-        """The timesteps of several pieces, one after the other, under the last one's name.
+        """Join the timesteps of several pieces under the last one's name.
 
         The pieces have the same leaves. Rewards are left out.
         """
@@ -90,17 +94,16 @@ def validate(episode: Episode, spec: Spec) -> Episode:
     """
     if episode.actions and len(episode) == 0:
         raise ValueError(f"{episode.name}: no timesteps")
-    for part, values, leaves in (
-        ("observation", episode.observations, spec.observation_leaves),
-        ("action", episode.actions, spec.action_leaves),
-    ):
-        if set(values) != set(leaves):
+    for role, leaves in (("observation", spec.observation_leaves), ("action", spec.action_leaves)):
+        if set(episode.values(role)) != set(leaves):
             raise ValueError(
-                f"{episode.name}: {part} leaves {sorted(values)}, expected {sorted(leaves)}"
+                f"{episode.name}: {role} leaves {sorted(episode.values(role))}, "
+                f"expected {sorted(leaves)}"
             )
-        for path, leaf in leaves.items():
-            where = f"{episode.name}: {part} {path!r}"
-            check_leaf(where, values[path], leaf, len(episode), is_action=part == "action")
+    for role, path, leaf in spec.leaves():
+        where = f"{episode.name}: {role} {path!r}"
+        values = episode.values(role)[path]
+        check_leaf(where, values, leaf, len(episode), is_action=role == "action")
     return episode
 
 
@@ -123,7 +126,7 @@ def check_leaf(
     if np.issubdtype(values.dtype, np.floating):
         _raise_first(where, flat, np.isnan(flat).any(axis=1), "holds NaN")
     if leaf.kind == "discrete":
-        _raise_first(where, flat, (flat != np.rint(flat)).any(axis=1), "is no whole number")
+        _raise_first(where, flat, (flat != np.rint(flat)).any(axis=1), "is not a whole number")
     if leaf.kind == "discrete" or (leaf.bounded and is_action):
         # Environments clip actions themselves up to rounding; more than that is a fault.
         slack = 0.0 if leaf.kind == "discrete" else 1e-4 * (1 + np.abs(leaf.high))

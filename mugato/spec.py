@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium import spaces
 
 Kind = Literal["text", "image", "discrete", "continuous"]
+Role = Literal["observation", "action"]
 Tree = Any  # Leaf | dict[str, Tree] | tuple[Tree, ...]
 
 # Smaller integer boxes (MiniGrid's 7x7x3 codes) are grids of symbols, not pictures.
@@ -72,6 +73,18 @@ class Spec:
     def action_leaves(self) -> dict[str, Leaf]:
         """Leaves by path, in the same order."""
         return _in_order(self.action, root="action")
+
+    def leaves(self) -> Iterator[tuple[Role, str, Leaf]]:
+        """Yield (role, path, leaf) of all leaves, those of the observation first.
+
+        >>> spec = spec_of(spaces.Text(9), spaces.Discrete(2))
+        >>> [(role, leaf.kind) for role, _, leaf in spec.leaves()]
+        [('observation', 'text'), ('action', 'discrete')]
+        """
+        for path, leaf in self.observation_leaves.items():
+            yield "observation", path, leaf
+        for path, leaf in self.action_leaves.items():
+            yield "action", path, leaf
 
     def to_json(self) -> dict:
         return {

@@ -44,7 +44,7 @@ def tiny_agent(
 def random_episode(
     observation_space: spaces.Space, action_space: spaces.Space, timesteps: int, seed: int = 0
 ) -> tuple[Episode, Spec]:
-    """An episode of sampled values, and its spec."""
+    """Return an episode of sampled values, and its spec."""
     observation_space.seed(seed)
     action_space.seed(seed)
     spec = spec_of(observation_space, action_space)

@@ -62,7 +62,7 @@ def test_committed_text_holds_no_absolute_paths(committed):
 
 
 def texts(notebook: nbformat.NotebookNode, stream: str):
-    """What the cells wrote to a stream."""
+    """Return what the cells wrote to a stream."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if output.output_type == "stream" and output.name == stream:

@@ -31,14 +31,9 @@ def check_compatible(spec: Spec, env: gymnasium.Env | VectorEnv, *, task: str) -
 
 def _lines(spec: Spec) -> list[str]:
     """Describe what must agree, one line for each leaf."""
-    parts = (
-        ("observation", spec.observation_leaves, False),
-        ("action", spec.action_leaves, True),
-    )
     return [
-        f"{part} {path}: {_described(leaf, bounds=is_action or leaf.kind == 'discrete')}"
-        for part, leaves, is_action in parts
-        for path, leaf in leaves.items()
+        f"{role} {path}: {_described(leaf, bounds=role == 'action' or leaf.kind == 'discrete')}"
+        for role, path, leaf in spec.leaves()
     ]
 
 

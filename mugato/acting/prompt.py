@@ -20,7 +20,7 @@ LENGTH = 1024
 
 
 def prompt_tokens(agent: Agent, prompt: Prompt, *, task: str, part: PromptPart) -> TokenSequence:
-    """A prompt as tokens.
+    """Encode a prompt.
 
     Of a demonstration whole timesteps are taken, up to 1,024 tokens or as many as the context
     holds, from its start or up to its end; a text is taken as a document that goes on.

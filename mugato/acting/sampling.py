@@ -68,7 +68,7 @@ def sample(
 
 
 def row_generator(seed: int, row: int = 0) -> torch.Generator:
-    """What a row draws from: row 1 of one seed is not row 0 of the next.
+    """Return what a row draws from: row 1 of one seed is not row 0 of the next.
 
     On the processor, so that a seed means the same on every device.
     """

@@ -137,7 +137,7 @@ def score_options(
 
 @torch.inference_mode()
 def log_likelihoods(agent: Agent, sequences: Sequence[TokenSequence]) -> list[float]:
-    """The mean log-likelihood of each sequence's targets, in nats."""
+    """Return the mean log-likelihood of each sequence's targets, in nats."""
     device = agent.model.embedding.table.weight.device
     length, scores = max(map(len, sequences)), []
     for start in range(0, len(sequences), ROWS):

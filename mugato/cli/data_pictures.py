@@ -43,7 +43,7 @@ def frames(episode: Episode, spec: Spec) -> list[UInt8[ndarray, "height width 3"
 
 
 def half_blocks(picture: UInt8[ndarray, "height width 3"], *, columns: int) -> Text:
-    """A picture in characters, at most `columns` wide.
+    """Draw a picture in characters, at most `columns` wide.
 
     >>> half_blocks(np.zeros((32, 16, 3), np.uint8), columns=8).plain.split()[0]
     '▀▀▀▀▀▀▀▀'

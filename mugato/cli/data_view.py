@@ -51,7 +51,7 @@ def known_ids() -> Iterator[tuple[str, Path | None]]:
 
 
 def show_all(tokenizer: Tokenizer) -> None:
-    """A line for everything there is; what cannot be opened says why."""
+    """Show a line for everything there is; what cannot be opened says why."""
     table = Table(box=None, pad_edge=False)
     table.add_column("id and spec", overflow="fold")
     for name in ("episodes", "timesteps", "tokens", "bytes", "on disk"):
@@ -130,7 +130,7 @@ def _timestep(
     stream: TokenSequence,
     max_tokens: int,
 ) -> RenderableType:
-    """The leaves of a timestep in the order of the stream."""
+    """List the leaves of a timestep in the order of the stream."""
     table = Table("leaf", "tokens", "value", box=None, pad_edge=False)
     slots = [(path, leaf, False) for path, leaf in spec.observation_leaves.items()]
     slots += [("separator", None, False)] if slots else []
@@ -156,7 +156,7 @@ def _timestep(
 
 
 def _value(leaf: Leaf, ids: np.ndarray, tokenizer: Tokenizer, *, is_action: bool) -> str:
-    """What the tokens say: decoded, not what was read."""
+    """Show what the tokens say: decoded, not what was read."""
     if leaf.kind == "image":
         return describe_leaf(leaf)
     value = tokenizer.decode(leaf, ids, is_action=is_action)

@@ -130,17 +130,12 @@ def make_agent(config: TrainConfig, sources: Mapping[str, Source], tokenizer: To
 def training_texts(sources: Mapping[str, Source]) -> Iterator[str]:
     """Yield what a text tokenizer is trained on: distinct texts of each episode, as they appear."""
     for source in sources.values():
-        observed, acted = (
-            [path for path, leaf in leaves.items() if leaf.kind == "text"]
-            for leaves in (source.spec.observation_leaves, source.spec.action_leaves)
-        )
+        texts = [(role, path) for role, path, leaf in source.spec.leaves() if leaf.kind == "text"]
         stride = max(1, len(source) // MAX_TEXTS)
-        for i in range(0, len(source), stride) if observed or acted else ():
+        for i in range(0, len(source), stride) if texts else ():
             episode = source[i]
-            for path in observed:
-                yield from _distinct(episode.observations[path])
-            for path in acted:
-                yield from _distinct(episode.actions[path])
+            for role, path in texts:
+                yield from _distinct(episode.values(role)[path])
 
 
 def _open(dataset: DatasetConfig, budget: MemoryBudget) -> Source:

@@ -150,7 +150,7 @@ def test_rows_are_reset_alone():
 
 
 def chosen_in_full_pass(agent, episode, number):
-    """What one pass over an episode would have chosen at its last timesteps."""
+    """Return what one pass over an episode would have chosen at its last timesteps."""
     spec = agent.spec("task")
     s = encode(episode, spec, agent.tokenizer)
     hidden = agent.model.hidden(pack([s], length=len(s)).inputs)[0][0]

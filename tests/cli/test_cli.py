@@ -22,7 +22,7 @@ FAST = [
 
 @pytest.fixture(autouse=True)
 def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's folder with an expert in it, and data sets of its own."""
+    """Make a user's folder with an expert in it, and data sets of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -35,7 +35,7 @@ def run(*arguments: str) -> None:
 
 
 def fails(capsys: pytest.CaptureFixture, *arguments: str) -> str:
-    """The one line that a failing command prints."""
+    """Return the one line that a failing command prints."""
     with pytest.raises(SystemExit) as ended:
         run(*arguments)
     assert ended.value.code == 1

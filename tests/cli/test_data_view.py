@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What a terminal of 140 columns with colors receives."""
+    """Return what a terminal of 140 columns with colors receives."""
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, color_system="truecolor", width=140)
     monkeypatch.setattr(data_view, "console", console)

@@ -67,7 +67,7 @@ def tensors(batch):
 
 
 def take(mixture, count, microbatch=0, state=None):
-    """The next batches of a microbatch, and the state after them."""
+    """Return the next batches of a microbatch, and the state after them."""
     state, batches = state or mixture.start()[microbatch], []
     for _ in range(count):
         batch, state = mixture.batch(microbatch, state)

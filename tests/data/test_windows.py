@@ -264,7 +264,7 @@ def test_pieces_come_from_each_episode_as_often_as_it_is_long():
 
 
 def broken(**changes):
-    """The long source with one damaged episode, number 4."""
+    """Return the long source with one damaged episode, number 4."""
     source = control_source("long", 6, 50)
     episodes = list(source.episodes)
     episodes[4] = dataclasses.replace(episodes[4], name="file 9", **changes)

@@ -47,7 +47,7 @@ FILES = ("report.json", "report.md", "report.html")
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """A run on CartPole, a guessing game and captions, a few pictures only."""
+    """Make a run on CartPole, a guessing game and captions, a few pictures only."""
     env = TASKS["cartpole"].make_env()
     specs = {
         "cartpole": spec_of(env.observation_space, env.action_space),

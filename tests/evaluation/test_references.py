@@ -32,7 +32,7 @@ def test_expert_and_random_play_the_seeds_asked_for():
 
 
 def gives_up_at_threes(env):
-    """The expert, which gives up where the first thing shown is a 3."""
+    """Play as the expert, which gives up where the first thing shown is a 3."""
     if env.unwrapped.shown == 3:
         raise RuntimeError("out of its depth")
     return guess_expert(env)

@@ -36,7 +36,7 @@ def picture(seed: int = 0, height: int = 40, width: int = 56) -> np.ndarray:
 
 
 def asked(dataset: str, seed: int = 0) -> tuple[dict, str | None]:
-    """An observation and an instruction, as the harness makes them."""
+    """Return an observation and an instruction, as the harness makes them."""
     image = picture(seed)
     match DATASETS[dataset].answer:
         case "action":
@@ -65,7 +65,7 @@ def make_adapter(specs: dict[str, Spec] | None = None, seed: int = 0, **changes)
 
 
 def check(prediction: dict, dataset: str, num_options: int = 3) -> None:
-    """The harness's own rules, and the ranges that its metrics count as valid."""
+    """Check the harness's own rules, and the ranges that its metrics count as valid."""
     assert set(prediction) == {"raw_output", "extracted_outputs"}
     assert type(prediction["raw_output"]) is str
     given = prediction["extracted_outputs"]

@@ -35,7 +35,7 @@ PACKED = {
 
 
 def plain(q, k, v, mask, by_distance):
-    """The whole table of scores at once."""
+    """Compute the whole table of scores at once."""
     scores = q @ k.transpose(-1, -2)
     if by_distance is not None:
         p, r = by_distance

@@ -17,7 +17,7 @@ def make(name, **changes):
 
 @pytest.fixture
 def folder(tmp_path):
-    """What another program's `save_pretrained` left."""
+    """Write what another program's `save_pretrained` left."""
     from transformers import GPT2Config, GPT2Model
 
     torch.manual_seed(1)

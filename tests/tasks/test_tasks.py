@@ -59,7 +59,7 @@ def play(task: Task, seed: int, *, steps: int = NUM_STEPS, **options):
 
 
 def seeds_of(task: Task, number: int) -> list[int]:
-    """The first seeds at which the expert does not give up."""
+    """Return the first seeds at which the expert does not give up."""
     if task.name not in GIVES_UP:
         return list(range(SEED, SEED + number))
     seeds = []

@@ -24,7 +24,7 @@ from tests.data.test_mixture import TOKENIZER, control_source, text_source
 
 
 def spoken_source(name):
-    """A task whose actions are words."""
+    """Make a task whose actions are words."""
     pairs = [random_episode(spaces.Box(-1, 1, (3,)), spaces.Text(4), 30, n) for n in range(4)]
     return EpisodeList(name=name, spec=pairs[0][1], episodes=[episode for episode, _ in pairs])
 
@@ -99,7 +99,7 @@ def test_a_run_whose_source_looks_otherwise_is_not_resumed(tmp_path):
 
 
 def told_source(tellings):
-    """A game that tells something at every timestep; the mission stays."""
+    """Play a game that tells something at every timestep; the mission stays."""
     space = spaces.Dict(told=spaces.Text(60), mission=spaces.Text(60))
     episodes = []
     for texts in tellings:

@@ -211,7 +211,7 @@ def assert_the_same(folder: Path) -> None:
 
 
 def distributed(run: str, events: Events | None = None) -> None:
-    """What each of two processes does in the tests above."""
+    """Do what each of two processes does in the tests above."""
     torch.set_num_threads(1)
     with distributed_context() as context:
         assert context.world_size == 2

@@ -30,7 +30,7 @@ JAT_FEATURES = {
 
 @pytest.fixture
 def no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty cache, and a port where nothing listens in the hub's place."""
+    """Set up an empty cache, and a port where nothing listens in the hub's place."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
@@ -40,7 +40,7 @@ def no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def write_parquet(
     folder: Path, splits: Mapping[str, Mapping[str, Sequence[Any]]], features: Mapping[str, Any]
 ) -> Path:
-    """A file for each split, named as the hub's uploader names them."""
+    """Write a file for each split, named as the hub's uploader names them."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, columns in splits.items():
         typed = Features({name: features[name] for name in columns})
@@ -52,7 +52,7 @@ def write_parquet(
 def write_readme(
     folder: Path, configs: Sequence[str], splits: Sequence[str], path: str = "{config}/{split}-*"
 ) -> None:
-    """The card whose YAML lists configurations."""
+    """Write the card whose YAML lists configurations."""
     lines = ["---", "license: apache-2.0", "configs:"]
     for config in configs:
         lines += [f"- config_name: {config}", "  data_files:"]
@@ -79,7 +79,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def game_stacks(timesteps: int, seed: int = 0) -> np.ndarray:
-    """A ball between walls, as JAT stores games: (timesteps, 84, 84, 4), the newest frame last."""
+    """Draw a ball between walls, as JAT stores games: (timesteps, 84, 84, 4), the newest frame last."""
     rng = np.random.default_rng(seed)
     frames = np.full((timesteps + 3, 84, 84), 40, np.uint8)
     frames[:, :8] = 200

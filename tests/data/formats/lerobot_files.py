@@ -20,7 +20,7 @@ VIDEO, PICTURE = "observation.images.top", "observation.images.wrist"
 
 
 def level(episode: int, timestep: int) -> int:
-    """The gray of a frame: no two of a data set are alike."""
+    """Return the gray of a frame: no two of a data set are alike."""
     return 20 * episode + 12 * timestep + 30
 
 

@@ -199,7 +199,7 @@ def test_no_network_is_said_at_once():
 
 
 def broken(rows: list, episode: int, timestep: int, value: Any) -> list:
-    """The same rows with one value of one episode changed."""
+    """Return the same rows with one value of one episode changed."""
     changed = [list(row) for row in rows]
     changed[episode][timestep] = value
     return changed
@@ -303,7 +303,7 @@ def shuffled(stacks: np.ndarray) -> np.ndarray:
 
 
 def frame_by_frame(stacks: np.ndarray) -> np.ndarray:
-    """The bytes of four frames, one after the other, under the shape of four channels."""
+    """Return the bytes of four frames, one after the other, under the shape of four channels."""
     return np.ascontiguousarray(np.moveaxis(stacks, -1, 1)).reshape(stacks.shape)
 
 

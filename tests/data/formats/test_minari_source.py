@@ -53,7 +53,7 @@ def buffer(timesteps: int) -> EpisodeBuffer:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def write(dataset_id: str = "theirs-v1", buffers=None, **options) -> minari.MinariDataset:
-    """A data set by Minari itself."""
+    """Write a data set by Minari itself."""
     return minari.create_dataset_from_buffers(
         dataset_id,
         [buffer(n) for n in LENGTHS] if buffers is None else buffers,
