@@ -79,7 +79,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def game_stacks(timesteps: int, seed: int = 0) -> np.ndarray:
-    """Draw a ball between walls, as JAT stores games: (timesteps, 84, 84, 4), the newest frame last."""
+    """Draw a ball between walls as JAT stores games, (timesteps, 84, 84, 4), newest frame last."""
     rng = np.random.default_rng(seed)
     frames = np.full((timesteps + 3, 84, 84), 40, np.uint8)
     frames[:, :8] = 200
