@@ -190,10 +190,10 @@ def bandwidth(device: str) -> float:
 
 def needed_bytes(agent: Any, precision: str) -> int:
     """Bytes of the weights that one decoded token needs: the blocks, and the legal rows."""
-    from mugato.model.precision import acting_weights
+    from mugato.model.precision import inference_weights
 
     model = agent.model.sequence_model
-    stored = next(acting_weights(model, precision).parameters())  # type: ignore
+    stored = next(inference_weights(model, precision).parameters())  # type: ignore
     blocks = sum(p.numel() for n, p in model.named_parameters() if "relative" not in n)
     legal = len(agent.tokenizer.vocab.continuous) * agent.model.config.width
     return blocks * stored.itemsize + legal * agent.model.embedding.table.weight.itemsize

@@ -56,9 +56,9 @@ def config() -> TrainConfig:
 
 
 def supply(mixture: Mixture, workers: int) -> tuple[float, float]:
-    """Tokens per second of all parts together, and the share of places that hold tokens."""
-    parts = range(mixture.num_microbatches)
-    with BatchLoader(mixture, parts, mixture.start(), workers=workers) as loader:
+    """Tokens per second of all microbatches together, and the share of places that hold tokens."""
+    microbatches = range(mixture.num_microbatches)
+    with BatchLoader(mixture, microbatches, mixture.start(), workers=workers) as loader:
         for _ in range(WARM_UP):
             loader.next()
         begun = time.perf_counter()
@@ -85,7 +85,7 @@ def consumption(model: Gato, mixture: Mixture, config: TrainConfig) -> float:
         optimizer.step()
         optimizer.zero_grad()
         seconds.append(time.perf_counter() - begun)
-    return batches[0].segments.numel() / min(seconds)
+    return batches[0].inputs.segments.numel() / min(seconds)
 
 
 def memory(mixture: Mixture, num_batches: int) -> None:
@@ -131,8 +131,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with recorded(arguments.scale):
         run = config()
-        sources = setup.open_sources(run)
-        tokenizer = setup.make_tokenizer(run, sources)
+        sources = setup.open_sources(run.datasets)
+        tokenizer = setup.make_tokenizer(run.tokenizer, run.model, sources)
         begun = time.perf_counter()
         mixture = setup.make_mixture(run, sources, tokenizer)
         print(f"mixture ready after {time.perf_counter() - begun:.2f} s")

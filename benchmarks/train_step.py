@@ -11,11 +11,12 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import Literal
 
 ROWS = 8
 STEPS = 12
 WARM_UP = 4
-VARIANTS = {
+VARIANTS: dict[str, tuple[Literal["bf16", "fp32"], int, bool]] = {
     "bf16, one thread": ("bf16", 1, True),
     "fp32, one thread": ("fp32", 1, True),
     "bf16, two threads": ("bf16", 2, True),
@@ -23,7 +24,7 @@ VARIANTS = {
 }
 
 
-def measure(precision: str, threads: int, chunked: bool) -> float:
+def measure(precision: Literal["bf16", "fp32"], threads: int, chunked: bool) -> float:
     """Tokens per second of one process."""
     import torch
     from torch.nn import functional as F

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mugato.spec import Leaf, Role, Spec
+from mugato.spec import Leaf, Spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Episode:
     def __len__(self) -> int:
         return len(next(iter(self.actions.values())))
 
-    def values(self, role: Role) -> Mapping[str, np.ndarray]:
+    def values(self, role: str) -> Mapping[str, np.ndarray]:
         """Return the observations or the actions."""
         return self.observations if role == "observation" else self.actions
 
