@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 
 pytest.importorskip("textworld")
@@ -21,8 +20,6 @@ def test_the_expert_wins_in_as_many_commands_as_the_quest_takes():
     assert first["objective"] == second["objective"] != ""
     assert first["feedback"] == ""
     assert second["feedback"] != ""
-    again = run_episode(env, TASK.make_expert, seed=SEED, max_episode_steps=20)
-    np.testing.assert_equal(again.observations, rollout.observations)
 
 
 def test_nonsense_is_answered_and_wins_nothing():
