@@ -29,8 +29,8 @@ def main() -> None:
     options = parser.parse_args()
     # Questions to the values, which fake tensors lack, answered from real ones.
     places = torch.arange(LENGTH)[None]
-    sight = AttentionMask.of_rows(places, torch.ones_like(places), LENGTH, torch.bfloat16)
-    AttentionMask.blocks, AttentionMask.aligned = sight.blocks, True
+    mask = AttentionMask.of_rows(places, torch.ones_like(places), LENGTH, torch.bfloat16)
+    AttentionMask.blocks, AttentionMask.aligned = mask.blocks, True
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = Gato(getattr(GatoConfig, options.size)()).train()
         model.sequence_model.checkpoint_activations = not options.keep_activations

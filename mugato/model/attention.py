@@ -1,7 +1,8 @@
 """Attention over what a token may see: rotary (our presets) or relative (the paper's, App. C.1).
 
 Both keep their keys as they are where positions do not change them, so that one ring of keys and
-values serves both; what differs is how the distance between two tokens enters the score.
+values serves both; what differs is how the distance between two tokens enters the score. What may
+be seen is `attention_mask.py`'s; `kv_cache.py` reads the past of running sequences.
 """
 
 import math
@@ -35,7 +36,7 @@ class RotaryAttention(nn.Module):
         self.head_size = config.head_size
 
     def encode(self, mask: AttentionMask) -> tuple[Tensor, Tensor]:
-        """Cosine and sine of the queries' angles, the same for every layer."""
+        """Return cosine and sine of the queries' angles, the same for every layer."""
         return rotary_angles(mask.positions, self.head_size)
 
     def forward(
@@ -79,16 +80,17 @@ class RelativeAttention(nn.Module):
         nn.init.normal_(self.relative.weight, std=config.width**-0.5)
 
     def encode(self, mask: AttentionMask) -> Float[Tensor, "D width"]:
-        """Sinusoids of the distances, farthest first, the same for every layer."""
-        return self.sinusoids(mask.positions.shape[1] + 1 if mask.aligned else self.max_distance)
+        """Return the encodings of all distances that occur, the same for every layer."""
+        length = mask.positions.shape[1] + 1 if mask.aligned else self.max_distance
+        return self.encode_distances(length)
 
-    def sinusoids(self, length: int) -> Float[Tensor, "D width"]:
-        """Of the distances `length` - 1 to 0."""
+    def encode_distances(self, length: int) -> Float[Tensor, "D width"]:
+        """Return the sinusoidal encodings of the distances `length` - 1 to 0."""
         distances = torch.arange(length - 1, -1, -1, device=self.content_bias.device)
         return sinusoids(distances, self.width)
 
     def project(self, encoding: Float[Tensor, "D width"]) -> Float[Tensor, "H D head"]:
-        """This layer's view of the distances; a running state keeps it."""
+        """Project encoded distances for this layer (W_r R); a running state keeps the result."""
         return rearrange(self.relative(encoding), "d (h e) -> h d e", h=self.num_heads)
 
     def forward(
@@ -98,7 +100,7 @@ class RelativeAttention(nn.Module):
         encoding: Float[Tensor, "D width"] | None,
         cache: LayerKVCache | None = None,
     ) -> Float[Tensor, "B Q width"]:
-        """The distances come as `encoding`, or projected in the `cache`."""
+        """Attend; the distances come as `encoding`, or projected in the `cache`."""
         q, k, v = self.heads.split(x)
         p = q + self.position_bias.to(q.dtype)
         q = q + self.content_bias.to(q.dtype)
@@ -130,7 +132,7 @@ class Heads(nn.Module):
                 nn.init.zeros_(linear.bias)
 
     def split(self, x: Float[Tensor, "B L width"]) -> Float[Tensor, "3 B H L head"]:
-        """Queries, keys and values."""
+        """Project to queries, keys and values of each head."""
         return rearrange(self.qkv(x), "b l (n h d) -> n b h l d", n=3, h=self.num_heads)
 
     def join(self, y: Float[Tensor, "B H L head"]) -> Float[Tensor, "B L width"]:
@@ -145,7 +147,7 @@ def attend(
     *,
     by_distance: tuple[Float[Tensor, "B H Q head"], Float[Tensor, "H D head"]] | None = None,
 ) -> Float[Tensor, "B H Q head"]:
-    """softmax((q·k + p·r) / √head) v over what is seen, by the way quickest for the case.
+    """Compute softmax((q·k + p·r) / √head) v over what is seen, the quickest way for the case.
 
     Args:
         by_distance: queries p, and the projections r of the distances D - 1 to 0.
@@ -163,7 +165,7 @@ def attend(
 def rotary_angles(
     positions: Int[Tensor, "B L"], head_size: int, base: float = 10_000.0
 ) -> tuple[Float[Tensor, "B 1 L half"], Float[Tensor, "B 1 L half"]]:
-    """Cosine and sine of each position's angles."""
+    """Return cosine and sine of each position's angles (Su et al. 2021, §3.2)."""
     half = torch.arange(0, head_size, 2, device=positions.device, dtype=torch.float32)
     angles = positions[:, None, :, None].float() * base ** (-half / head_size)
     return angles.cos(), angles.sin()
@@ -197,7 +199,7 @@ class _Rotate(torch.autograd.Function):
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """(a, b) to (a cos - b sin, b cos + a sin), in whole rows: half a head is a slow loop."""
+    """Turn (a, b) to (a cos - b sin, b cos + a sin), in whole rows: half a head is a slow loop."""
     x = x.contiguous()
     a, b = x.chunk(2, dim=-1)
     y = torch.cat([b, a], dim=-1).mul_(torch.cat([-sin, sin], dim=-1))
@@ -205,7 +207,7 @@ def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def sinusoids(distances: Int[Tensor, " D"], width: int) -> Float[Tensor, "D width"]:
-    """Sines, then cosines, of each distance at `width / 2` wavelengths from 2π to 10,000·2π."""
+    """Return sines, then cosines, of `width / 2` wavelengths from 2π to 10,000·2π."""
     frequencies = 10_000.0 ** (
         -torch.arange(0, width, 2, device=distances.device, dtype=torch.float32) / width
     )

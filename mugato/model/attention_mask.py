@@ -1,4 +1,7 @@
-"""What each token may look at, and how far away it is: worked out once for all layers."""
+"""What each token may look at, and how far away it is: worked out once for all layers.
+
+It knows positions and segments, no vectors.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,6 +40,9 @@ class QueryBlock:
 class AttentionMask:
     """Which keys each query sees, and how far away they are; the same for every layer.
 
+    Queries and keys are the same tokens in whole rows (`of_rows`), or new tokens and what a row's
+    ring holds of its sequence.
+
     Attributes:
         positions: of the queries within their segments.
         key_positions: of the keys; -1 where there is none.
@@ -55,7 +61,7 @@ class AttentionMask:
     def of_rows(
         positions: Tensor, segments: Tensor, context_length: int, dtype: torch.dtype
     ) -> "AttentionMask":
-        """Make the mask of whole rows: each token sees the past of its own segment."""
+        """Make the mask of whole rows: each token sees its own segment's past, itself included."""
         return AttentionMask(
             positions=positions,
             key_positions=positions,
@@ -64,18 +70,9 @@ class AttentionMask:
             segments=segments,
         )
 
-    @staticmethod
-    def of_ring(
-        positions: Tensor, held: Tensor, context_length: int, dtype: torch.dtype
-    ) -> "AttentionMask":
-        """Make the mask of running rows: each new token sees the tokens of its row in the ring."""
-        return AttentionMask(
-            positions=positions, key_positions=held, max_distance=context_length, dtype=dtype
-        )
-
     @cached_property
     def aligned(self) -> bool:
-        """Whether distances between tokens that see each other are those of their places.
+        """Tell whether distances between tokens that see each other are those of their places.
 
         So it is in packed rows, but not between paddings or in a ring.
         """
@@ -90,7 +87,7 @@ class AttentionMask:
 
     @cached_property
     def blocks(self) -> tuple[QueryBlock, ...]:
-        """Aligned rows in blocks of queries; each sees an unbroken run of keys up to itself."""
+        """Cut aligned rows into blocks of queries; each sees an unbroken run of keys."""
         length = self.positions.shape[1]
         places = torch.arange(length, device=self.positions.device)
         assert self.aligned and self.segments is not None
@@ -118,12 +115,12 @@ class AttentionMask:
 
     @cached_property
     def distances(self) -> Int[Tensor, "B 1 Q K"]:
-        """Query position minus key position."""
+        """Subtract each key's position from each query's."""
         return self.positions[:, None, :, None] - self.key_positions[:, None, None, :]
 
     @cached_property
     def visible(self) -> Bool[Tensor, "B 1 Q K"]:
-        """True where a query may look: at itself and the past, as far back as it reaches."""
+        """Mark where a query may look: at itself and the past, as far back as it reaches."""
         seen = (self.distances >= 0) & (self.distances < self.max_distance)
         seen &= (self.key_positions >= 0)[:, None, None, :]
         if self.segments is not None:
@@ -132,7 +129,7 @@ class AttentionMask:
 
     @cached_property
     def bias(self) -> Float[Tensor, "B 1 Q K"]:
-        """The mask as numbers to add to scores: 0 where a query may look."""
+        """Turn the mask into numbers to add to scores: 0 where a query may look."""
         return self._bias(~self.visible)
 
     def _bias(self, hidden: Tensor) -> Tensor:

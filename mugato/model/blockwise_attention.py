@@ -27,7 +27,7 @@ def blockwise_attention(
     *,
     by_distance: tuple[Float[Tensor, "B H L head"], Float[Tensor, "H D head"]] | None = None,
 ) -> Float[Tensor, "B H L head"]:
-    """softmax((q·k + p·r) / √head) v over what each query sees in aligned rows.
+    """Compute softmax((q·k + p·r) / √head) v over what each query sees in aligned rows.
 
     Args:
         blocks: `AttentionMask.blocks`, which cover all queries.
@@ -108,12 +108,12 @@ class _Blockwise(torch.autograd.Function):
 
 
 def _nearest(r: Float[Tensor, "N D head"], block: QueryBlock) -> Float[Tensor, "N R head"]:
-    """The rows of as many distances as the block has keys, and of one more in front."""
+    """Take the rows of as many distances as the block has keys, and of one more in front."""
     return r[:, -(block.width + 1) :]
 
 
 def _shifted(far: Float[Tensor, "N Q D"], block: QueryBlock) -> Float[Tensor, "N Q K"]:
-    """From columns of distances to columns of keys (Dai et al. 2019, App. B), as a view.
+    """Read columns of distances as columns of keys (Dai et al. 2019, App. B), in a view.
 
     Beyond a query's own place stands garbage, which the bias hides.
     """
@@ -122,7 +122,7 @@ def _shifted(far: Float[Tensor, "N Q D"], block: QueryBlock) -> Float[Tensor, "N
 
 
 def _unshifted(grad: Float[Tensor, "N Q K"]) -> Float[Tensor, "N Q D"]:
-    """The gradient of what `_shifted` was given."""
+    """Return the gradient of what `_shifted` was given."""
     n, rows, width = grad.shape
     far = grad.new_empty(n, rows, width + 1)
     far.flatten(1)[:, :rows] = 0

@@ -1,9 +1,11 @@
 """Gato: embedding, a sequence model, and a head tied to the embedding (Reed et al. 2022, §2).
 
-It knows a `ModelInput`, a `Batch` and a vocabulary, never an environment. To add a sequence model:
-one file that keeps the contract of `sequence_model.py`, and one line in `SEQUENCE_MODELS`.
+It knows a `ModelInput`, a `Batch` and a vocabulary, never an environment. To read on, in order:
+`embedding.py`, `transformer.py`, `attention.py`, `loss.py`. To add a sequence model: one file that
+keeps the contract of `sequence_model.py`, and one line in `SEQUENCE_MODELS`.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mugato.model import serialization as files
+from mugato.model import serialization
 from mugato.model.config import HUGGING_FACE, GatoConfig
 from mugato.model.embedding import (
     DiscreteEmbedding,
@@ -38,6 +40,8 @@ SEQUENCE_MODELS: dict[str, Callable[[GatoConfig], SequenceModel]] = {
 
 class Gato(nn.Module):
     """The generalist agent's one set of weights: embedding, sequence model, tied head (§2.2).
+
+    It takes a `Batch` to train and a `ModelInput` to act; between calls it remembers nothing.
 
     >>> from mugato.tokens.packing import pack
     >>> from mugato.tokens.sequence import sequence
@@ -67,7 +71,7 @@ class Gato(nn.Module):
         self.sequence_model = build_sequence_model(config)
 
     def forward(self, batch: Batch, loss: LossConfig = LossConfig()) -> TargetLosses:
-        """Score every target of the batch: the training pass."""
+        """Score every target of the batch: the training pass (§2.3)."""
         hidden, _ = self.hidden(batch.inputs)
         return target_losses(hidden, self.embedding.table.weight, batch.targets, loss)
 
@@ -95,13 +99,16 @@ class Gato(nn.Module):
     ) -> tuple[Float[Tensor, "B L width"], Any]:
         """Return the last hidden states, and the sequence model's state after these tokens.
 
-        With a `state` the input continues running episodes: its positions go on from the tokens
+        With a `state` the input continues running sequences: its positions go on from the tokens
         read before. The given state is used up; go on with the one returned.
         """
         return self.sequence_model(self.embed(inputs), inputs.positions, inputs.segments, state)
 
     def init_state(self, batch_size: int, max_length: int) -> Any:
-        """Make an empty state of the sequence model."""
+        """Make the sequence model's state of `batch_size` rows that have read nothing.
+
+        `max_length` bounds the tokens that are kept of each row, see `SequenceModel.init_state`.
+        """
         return self.sequence_model.init_state(batch_size, max_length)
 
     def logits(self, hidden: Float[Tensor, "... width"], ids: range) -> Float[Tensor, "... ids"]:
@@ -110,6 +117,7 @@ class Gato(nn.Module):
 
     @property
     def num_parameters(self) -> int:
+        """The number of weights; the tied table counts once."""
         return sum(p.numel() for p in self.parameters())
 
     def save_pretrained(
@@ -119,23 +127,26 @@ class Gato(nn.Module):
 
         Nothing is left half-written: files are written beside and renamed.
         """
-        files.save_model(self, Path(folder), {"model": files.config_to_json(self.config)}, extra)
+        config = {"model": dataclasses.asdict(self.config), **(extra or {})}
+        serialization.save_model(self, Path(folder), config)
 
     @staticmethod
     def from_pretrained(folder: str | Path, *, device: torch.device | str = "cpu") -> "Gato":
         """Read what `save_pretrained` wrote.
 
         Raises:
-            ValueError: if the folder is no checkpoint, or a corrupt or foreign one.
+            ValueError: if the folder holds no checkpoint, or a corrupt or foreign one.
         """
         folder = Path(folder)
-        model = Gato(files.config_from_json(GatoConfig, files.read_config(folder), folder))
-        files.load_weights(model, folder)
+        config = serialization.read_config(folder)["model"]
+        where = f"{folder / serialization.CONFIG}: model"
+        model = Gato(serialization.from_json(GatoConfig, config, where))
+        serialization.load_weights(model, folder)
         return model.to(device).eval()
 
 
 def build_sequence_model(config: GatoConfig) -> SequenceModel:
-    """Make the configured model.
+    """Make the model that `config.sequence_model` names, with fresh weights.
 
     Raises:
         ValueError: for an unknown name, listing those there are.

@@ -26,7 +26,7 @@ FIRST_LENGTH = 64
 
 @dataclass(frozen=True, kw_only=True)
 class RelativePositionTable:
-    """One layer's table.
+    """Projections of one layer's distances, laid out as a ring of keys lies (Dai et al. 2019).
 
     Attributes:
         columns: (H, head, W): projections over √head, of distance -c mod M in column c; 0 where
@@ -43,7 +43,7 @@ class RelativePositionTable:
     def of(
         projected: Float[Tensor, "H D head"], *, max_length: int, dtype: torch.dtype
     ) -> "RelativePositionTable":
-        """From the projections of the distances D - 1 to 0, as far as a query reaches."""
+        """Make the table from the projections of the distances D - 1 to 0, as far as it reaches."""
         max_distance = min(projected.shape[1], max_length)
         projected = projected[:, -max_distance:]
         places = torch.arange(3 * max_length - max_distance + 1, device=projected.device)
@@ -58,7 +58,7 @@ class RelativePositionTable:
     def picked(
         self, p: Float[Tensor, "B H Q head"], mask: AttentionMask
     ) -> Float[Tensor, "B H Q K"]:
-        """Each score by its distance, whatever the positions."""
+        """Score each pair by its distance, whatever the positions."""
         start = self.max_length - self.max_distance + 1
         by_distance = p @ self.columns[:, :, start : self.max_length + 1]
         return pick(by_distance, mask.distances) + mask.bias
@@ -66,9 +66,10 @@ class RelativePositionTable:
     def sliced(
         self, p: Float[Tensor, "B H Q head"], ends: tuple[int, ...], length: int
     ) -> Float[Tensor, "B H Q K"]:
-        """The same for queries that stand side by side, up to position `end` of each row.
+        """Score as `picked` does, for queries that stand side by side and end at `ends`.
 
         Args:
+            ends: position of the last query of each row.
             length: places of the ring: `max_length`, or fewer while no row is longer.
         """
         b, h, queries, _ = p.shape
@@ -85,13 +86,13 @@ class RelativePositionTable:
         return scores.as_strided((b, h, queries, length), (*strides, width - 1, 1), queries - 1)
 
     def fits(self, queries: int) -> bool:
-        """Whether the table is wide enough for so many tokens at once."""
+        """Tell whether the table is wide enough for so many tokens at once."""
         return queries <= self.max_length - self.max_distance + 1
 
     def _product(
         self, p: Float[Tensor, "H rows head"], end: int, width: int
     ) -> Float[Tensor, "H rows W"]:
-        """Scores by column, from that of place 0 for the last query; hidden where out of reach."""
+        """Score by column, from that of place 0 for the last query; hide what is out of reach."""
         size = self.max_length
         start = size - end if end < size else -end % size
         scores = p @ self.columns[:, :, start : start + width]
@@ -111,7 +112,8 @@ class LayerKVCache:
 
     Attributes:
         keys, values: one place more than the ring, the last takes the padding.
-        distances: where attention goes by them.
+        places: of the tokens being read.
+        position_table: where attention goes by distances.
         ends: position of the last token of each row, where rows are read side by side without
             gaps and it is quicker to know.
     """
@@ -119,7 +121,7 @@ class LayerKVCache:
     keys: Float[Tensor, "B H M head"]
     values: Float[Tensor, "B H M head"]
     places: Int[Tensor, "B L"]
-    distances: RelativePositionTable | None = None
+    position_table: RelativePositionTable | None = None
     ends: tuple[int, ...] | None = None
 
     def attend(
@@ -137,13 +139,13 @@ class LayerKVCache:
         scores. `by_distance` are the queries of the distances.
         """
         keys, values = self._write(k, v)
-        bias = mask.bias
+        bias, table = mask.bias, self.position_table
         if by_distance is not None:
-            assert self.distances is not None
-            if self.ends is not None and self.distances.fits(q.shape[2]):
-                bias = self.distances.sliced(by_distance, self.ends, keys.shape[2])
+            assert table is not None
+            if self.ends is not None and table.fits(q.shape[2]):
+                bias = table.sliced(by_distance, self.ends, keys.shape[2])
             else:
-                bias = self.distances.picked(by_distance, mask)
+                bias = table.picked(by_distance, mask)
         return F.scaled_dot_product_attention(q, keys, values, attn_mask=bias)
 
     def _write(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,8 +153,7 @@ class LayerKVCache:
         for ring, new in ((self.keys, k), (self.values, v)):
             ring.transpose(1, 2)[rows, self.places] = new.transpose(1, 2).to(ring.dtype)
         # Without the padding's place, which lies behind the others.
-        length = self.keys.shape[2] - 1
-        return self.keys[:, :, :length].to(k.dtype), self.values[:, :, :length].to(v.dtype)
+        return self.keys[:, :, :-1].to(k.dtype), self.values[:, :, :-1].to(v.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,76 +163,68 @@ class KVCache:
     The ring grows with the rows until it holds `max_length` tokens; then it goes round.
 
     Attributes:
-        keys, values: of each layer, (B, H, M, head_size): one place more than the ring, the last
+        entries: of each layer, its keys and its values; one place more than the ring, the last
             takes the padding.
-        positions: (B, M): position of the token in each place; -1 where there is none.
-        distances: of each layer, where attention goes by them.
+        positions: of the token in each place; -1 where there is none.
+        position_tables: of each layer, where attention goes by distances.
     """
 
-    keys: tuple[Float[Tensor, "B H M head"], ...]
-    values: tuple[Float[Tensor, "B H M head"], ...]
+    entries: tuple[Float[Tensor, "2 B H M head"], ...]
     positions: Int[Tensor, "B M"]
     max_length: int
-    distances: tuple[RelativePositionTable, ...] = ()
+    position_tables: tuple[RelativePositionTable, ...] = ()
 
     @staticmethod
     def empty(
+        shape: tuple[int, int, int, int],
         *,
-        num_layers: int,
-        shape: tuple[int, int, int],
         max_length: int,
         like: Tensor,
-        distances: tuple[RelativePositionTable, ...] = (),
+        position_tables: tuple[RelativePositionTable, ...] = (),
     ) -> "KVCache":
-        """No tokens yet; `shape` is (B, H, head_size), dtype and device are those of `like`."""
-        batch_size, num_heads, head_size = shape
-        length = min(FIRST_LENGTH, max_length)
-        room = (batch_size, num_heads, length + 1, head_size)
+        """Make one without tokens.
 
-        def zeros() -> tuple[Tensor, ...]:
-            return tuple(
-                torch.zeros(room, device=like.device, dtype=like.dtype) for _ in range(num_layers)
-            )
-
+        Args:
+            shape: layers, rows, heads, head size.
+            like: a tensor of its dtype and on its device.
+        """
+        num_layers, num_rows, num_heads, head_size = shape
+        room = min(FIRST_LENGTH, max_length) + 1
+        layer = (2, num_rows, num_heads, room, head_size)
         return KVCache(
-            keys=zeros(),
-            values=zeros(),
-            positions=torch.full((batch_size, length + 1), -1, device=like.device),
+            entries=tuple(like.new_zeros(layer) for _ in range(num_layers)),
+            positions=torch.full((num_rows, room), -1, device=like.device),
             max_length=max_length,
-            distances=distances,
+            position_tables=position_tables,
         )
 
     def select(self, rows: Int[Tensor, " rows"]) -> "KVCache":
-        """A copy of some rows."""
-        return dataclasses.replace(
-            self,
-            keys=tuple(k[rows] for k in self.keys),
-            values=tuple(v[rows] for v in self.values),
-            positions=self.positions[rows],
-        )
+        """Copy some rows."""
+        entries = tuple(e[:, rows] for e in self.entries)
+        return dataclasses.replace(self, entries=entries, positions=self.positions[rows])
 
     def reset(self, rows: Bool[Tensor, " B"]) -> "KVCache":
-        """The marked rows empty: their places are free, whatever still lies there is not seen."""
+        """Empty the marked rows: whatever still lies in their places is not seen."""
         return dataclasses.replace(self, positions=self.positions.masked_fill(rows[:, None], -1))
 
     def copy_rows_from(self, other: "KVCache", rows: Bool[Tensor, " B"]) -> "KVCache":
-        """Every marked row becomes a copy of the only row of `other`."""
+        """Make every marked row a copy of the only row of `other`."""
         if not bool(rows.any()):
             return self
         room = max(len(s.positions[0]) - 1 for s in (self, other))
         ours, theirs = self._with_room(room), other._with_room(room)
-        for held, copied in zip(ours.keys + ours.values, theirs.keys + theirs.values, strict=True):
-            held[rows] = copied
-        marked = rows[:, None]
-        return dataclasses.replace(
-            ours, positions=torch.where(marked, theirs.positions, ours.positions)
-        )
+        for held, copied in zip(ours.entries, theirs.entries, strict=True):
+            held[:, rows] = copied
+        positions = torch.where(rows[:, None], theirs.positions, ours.positions)
+        return dataclasses.replace(ours, positions=positions)
 
     def advance(
         self, positions: Int[Tensor, "B L"], segments: Int[Tensor, "B L"]
     ) -> tuple["KVCache", list["LayerKVCache"]]:
-        """Give the new tokens their places; return the state that knows them, and each layer's
-        part of it to write to.
+        """Give the new tokens their places.
+
+        Returns:
+            The state that knows them, and each layer's part of it to write them to.
 
         Raises:
             ValueError: for more tokens at once than the ring holds: places would be written twice.
@@ -245,20 +238,16 @@ class KVCache:
         places = torch.where(segments > 0, positions % length, length)
         held = state.positions.scatter(1, places, positions)
         held[:, length] = -1
-        ends = _ends(positions) if state.distances else None
+        ends = _ends(positions) if state.position_tables else None
+        tables = state.position_tables or [None] * len(state.entries)
         caches = [
-            LayerKVCache(keys=keys, values=values, places=places, distances=distances, ends=ends)
-            for keys, values, distances in zip(
-                state.keys,
-                state.values,
-                state.distances or [None] * len(state.keys),
-                strict=True,
-            )
+            LayerKVCache(keys=e[0], values=e[1], places=places, position_table=table, ends=ends)
+            for e, table in zip(state.entries, tables, strict=True)
         ]
         return dataclasses.replace(state, positions=held), caches
 
     def _with_room(self, num_tokens: int) -> "KVCache":
-        """The same tokens, with room for so many or for `max_length` of each row."""
+        """Return the same tokens with room for so many, or for `max_length`, in each row."""
         length = self.positions.shape[1] - 1
         wanted = length
         while wanted < min(num_tokens, self.max_length):
@@ -266,17 +255,13 @@ class KVCache:
         if wanted == length:
             return self
         # What the padding left in the last place is of no use any more.
-        padding = (0, 0, 0, wanted - length)
-        return dataclasses.replace(
-            self,
-            keys=tuple(F.pad(k, padding) for k in self.keys),
-            values=tuple(F.pad(v, padding) for v in self.values),
-            positions=F.pad(self.positions, (0, wanted - length), value=-1),
-        )
+        entries = tuple(F.pad(e, (0, 0, 0, wanted - length)) for e in self.entries)
+        positions = F.pad(self.positions, (0, wanted - length), value=-1)
+        return dataclasses.replace(self, entries=entries, positions=positions)
 
 
 def _ends(positions: Int[Tensor, "B L"]) -> tuple[int, ...] | None:
-    """Each row's last position where positions can be counted through; None where it is no gain."""
+    """Return each row's last position where positions can be counted through; None if no gain."""
     if positions.device.type != "cpu" or bool((positions.diff(dim=1) != 1).any()):
         return None
     return tuple(positions[:, -1].tolist())

@@ -24,11 +24,16 @@ from mugato.model.sequence_model import SequenceModel
 from mugato.model.transformer import FeedForward
 
 Precision = Literal["auto", "bf16", "fp32"]
+Product = Callable[[torch.device, torch.dtype], Callable[[], Tensor]]
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
-    """Multiply in bf16, or not: for training and full passes. Acting stores its weights."""
-    wanted = _wants_bf16(precision, bf16_is_faster, device)
+    """Multiply in bf16, or not: for training and full passes. Acting stores its weights.
+
+    Raises:
+        ValueError: for an unknown precision.
+    """
+    wanted = _wants_bf16(precision, device, _product_of_matrices)
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
 
 
@@ -39,10 +44,12 @@ def inference_weights(model: SequenceModel, precision: Precision) -> SequenceMod
 
     In bf16 the residual stream and products are rounded to 8 bits, as under autocast in training;
     the embedding, the head and a recurrence's memory stay in fp32, so that logits are not rounded.
+
+    Raises:
+        ValueError: for an unknown precision.
     """
     parameters = list(model.parameters())
-    device = parameters[0].device
-    if not _wants_bf16(precision, bf16_acts_faster, device):
+    if not _wants_bf16(precision, parameters[0].device, _product_of_a_few_rows):
         return model
     # Weights loaded under inference mode cannot change, and count no changes.
     marks = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters]
@@ -52,49 +59,19 @@ def inference_weights(model: SequenceModel, precision: Precision) -> SequenceMod
     return model.inference_copy[1]
 
 
-def _wants_bf16(
-    precision: Precision, is_faster: Callable[[torch.device], bool], device: torch.device
-) -> bool:
-    if precision not in get_args(Precision):
-        raise ValueError(f"precision is one of {get_args(Precision)}, not {precision!r}")
-    return is_faster(device) if precision == "auto" else precision == "bf16"
-
-
-@cache
-def bf16_is_faster(device: torch.device) -> bool:
-    """Time a product of matrices in both; a few milliseconds, once per process."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-
-    def product(dtype: torch.dtype) -> Callable[[], object]:
-        a = torch.ones(1024, 256, device=device, dtype=dtype)
-        b = torch.ones(256, 1024, device=device, dtype=dtype)
-        return lambda: torch.mm(a, b)
-
-    return _seconds(product(torch.bfloat16)) < 0.8 * _seconds(product(torch.float32))
-
-
-@cache
-def bf16_acts_faster(device: torch.device) -> bool:
-    """Time the product of a few rows: there the bytes of the weights count, not the arithmetic."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-
-    @torch.inference_mode()
-    def product(dtype: torch.dtype) -> float:
-        x, linear = benchmark_linear(device, dtype)
-        return _seconds(lambda: linear(x))
-
-    return product(torch.bfloat16) < 0.8 * product(torch.float32)
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def to_inference_dtype(model: SequenceModel, dtype: torch.dtype) -> SequenceModel:
+    """Copy a sequence model to act with: it takes and gives vectors of `dtype`."""
+    with torch.no_grad():
+        stored = copy.deepcopy(model).eval().requires_grad_(False)
+        if isinstance(stored, HuggingFaceModel):
+            return stored.to(dtype)
+        for module in list(stored.modules()):
+            if isinstance(module, (Heads, FeedForward, nn.LayerNorm)):
+                module.to(dtype)
+            if isinstance(module, (Heads, FeedForward)):
+                for name, linear in list(module.named_children()):
+                    setattr(module, name, _packed(linear))
+    return stored
 
 
 class PackedLinear(nn.Module):
@@ -130,33 +107,47 @@ def can_pack() -> bool:
     )
 
 
-def to_inference_dtype(model: SequenceModel, dtype: torch.dtype) -> SequenceModel:
-    """Copy a sequence model to act with: it takes and gives vectors of `dtype`."""
-    with torch.no_grad():
-        stored = copy.deepcopy(model).eval().requires_grad_(False)
-        if isinstance(stored, HuggingFaceModel):
-            return stored.to(dtype)
-        for module in list(stored.modules()):
-            if isinstance(module, (Heads, FeedForward, nn.LayerNorm)):
-                module.to(dtype)
-            if isinstance(module, (Heads, FeedForward)):
-                _pack(module)
-    return stored
+def _packed(linear: Any) -> nn.Module:
+    """Reorder a layer's weights where that can be done: in bf16 on some processors."""
+    weight = linear.weight
+    packable = weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and can_pack()
+    return PackedLinear(linear) if packable else linear
 
 
-def _pack(module: nn.Module) -> None:
-    for name, child in list(module.named_children()):
-        if isinstance(child, nn.Linear) and child.weight.device.type == "cpu" and can_pack():
-            packed: Any = PackedLinear(child)
-            setattr(module, name, packed)
+def _wants_bf16(precision: Precision, device: torch.device, product: Product) -> bool:
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision is one of {get_args(Precision)}, not {precision!r}")
+    return bf16_is_faster(device, product) if precision == "auto" else precision == "bf16"
 
 
-def benchmark_linear(
-    device: torch.device, dtype: torch.dtype
-) -> tuple[Float[Tensor, "rows in"], nn.Module]:
-    """Return a product as acting has them, to be timed: few rows, weights as they are stored."""
-    linear = nn.Linear(1024, 2048, bias=False, device=device, dtype=dtype)
+@cache
+def bf16_is_faster(device: torch.device, product: Product) -> bool:
+    """Time a product in bf16 and in fp32; a few milliseconds, once per process."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    bf16, fp32 = (_seconds(product(device, dtype)) for dtype in (torch.bfloat16, torch.float32))
+    return bf16 < 0.8 * fp32
+
+
+@torch.inference_mode()
+def _seconds(run: Callable[[], object]) -> float:
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _product_of_matrices(device: torch.device, dtype: torch.dtype) -> Callable[[], Tensor]:
+    """Make a product as training has them."""
+    a = torch.ones(1024, 256, device=device, dtype=dtype)
+    b = torch.ones(256, 1024, device=device, dtype=dtype)
+    return lambda: torch.mm(a, b)
+
+
+def _product_of_a_few_rows(device: torch.device, dtype: torch.dtype) -> Callable[[], Tensor]:
+    """Make one as acting has them: the bytes of the weights count there, not the arithmetic."""
+    linear = _packed(nn.Linear(1024, 2048, bias=False, device=device, dtype=dtype))
     x = torch.ones(24, 1024, device=device, dtype=dtype)
-    if dtype == torch.bfloat16 and device.type == "cpu" and can_pack():
-        return x, PackedLinear(linear)
-    return x, linear
+    return lambda: linear(x)

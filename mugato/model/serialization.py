@@ -16,14 +16,12 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 
 
-def save_model(
-    model: nn.Module, folder: Path, config: Mapping[str, Any], extra: Mapping[str, Any] | None
-) -> None:
-    """Write weights, then the config that makes them loadable."""
+def save_model(model: nn.Module, folder: Path, config: Mapping[str, Any]) -> None:
+    """Write the weights, then the config that makes them loadable."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     write_whole(folder / WEIGHTS, lambda path: safetensors.torch.save_file(weights, path))
-    text = json.dumps({**config, **(extra or {})}, indent=2) + "\n"
+    text = json.dumps(config, indent=2) + "\n"
     write_whole(folder / CONFIG, lambda path: path.write_text(text))
 
 
@@ -55,7 +53,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG
     if not path.is_file():
-        raise ValueError(f"{folder} is no mugato checkpoint: there is no {CONFIG} in it")
+        raise ValueError(f"{folder} holds no mugato checkpoint: there is no {CONFIG} in it")
     try:
         config = json.loads(path.read_text())
     except ValueError as error:
@@ -65,27 +63,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def config_to_json(config: Any) -> Any:
-    """A nested dataclass as plain dictionaries."""
-    if not is_dataclass(config):
-        return config
-    return {f.name: config_to_json(getattr(config, f.name)) for f in fields(config)}
+def from_json(cls: type, data: Mapping[str, Any], where: str) -> Any:
+    """Build a dataclass, and those within it, from what `dataclasses.asdict` gave.
 
-
-def config_from_json(cls: type, data: Mapping[str, Any], folder: Path) -> Any:
-    """Build the model's config, refusing unknown keys."""
-    return _build(cls, data["model"], f"{folder / CONFIG}: model")
-
-
-def _build(cls: type, data: Mapping[str, Any], where: str) -> Any:
+    Raises:
+        ValueError: for an unknown key, naming `where` it stands.
+    """
     known = {f.name for f in fields(cls)}
-    unknown = sorted(set(data) - known)
-    if unknown:
+    if unknown := sorted(set(data) - known):
         raise ValueError(f"{where}: unknown keys {unknown}; known are {sorted(known)}")
     hints = get_type_hints(cls)
     return cls(
         **{
-            name: _build(hints[name], value, f"{where}.{name}")
+            name: from_json(hints[name], value, f"{where}.{name}")
             if is_dataclass(hints[name])
             else value
             for name, value in data.items()

@@ -1,6 +1,7 @@
 """A pre-norm GEGLU transformer (Reed et al. 2022, App. C.1), with one of two kinds of attention.
 
 Sub-layers: attention and feed-forward, each behind a LayerNorm, with dropout and stochastic depth.
+Reads on in `attention.py`.
 """
 
 from typing import Any
@@ -40,25 +41,20 @@ class Transformer(SequenceModel):
         self.norm = nn.LayerNorm(config.width)
 
     def init_state(self, batch_size: int, max_length: int) -> KVCache:
-        """An empty ring of the norms' dtype, and the table of distances where they are needed."""
+        """Make an empty ring of the norms' dtype, and each layer's table where distances count."""
         c, like = self.config, self.norm.weight
         max_length += c.memory_length
-        distances: tuple[RelativePositionTable, ...] = ()
-        if c.is_relative:
-            attentions: list[Any] = [block.mixer for block in self.blocks]
-            distances = tuple(
-                RelativePositionTable.of(
-                    a.project(a.sinusoids(a.max_distance)), max_length=max_length, dtype=like.dtype
-                )
-                for a in attentions
+        attentions: list[Any] = [block.mixer for block in self.blocks] if c.is_relative else []
+        tables = tuple(
+            RelativePositionTable.of(
+                a.project(a.encode_distances(a.max_distance)),
+                max_length=max_length,
+                dtype=like.dtype,
             )
-        return KVCache.empty(
-            num_layers=c.num_layers,
-            shape=(batch_size, c.num_heads, c.head_size),
-            max_length=max_length,
-            like=like,
-            distances=distances,
+            for a in attentions
         )
+        shape = (c.num_layers, batch_size, c.num_heads, c.head_size)
+        return KVCache.empty(shape, max_length=max_length, like=like, position_tables=tables)
 
     def forward(
         self,
@@ -73,8 +69,12 @@ class Transformer(SequenceModel):
             caches = [None] * c.num_layers
         else:
             state, caches = state.advance(positions, segments)
-            max_distance = c.context_length + c.memory_length
-            mask = AttentionMask.of_ring(positions, state.positions[:, :-1], max_distance, x.dtype)
+            mask = AttentionMask(
+                positions=positions,
+                key_positions=state.positions[:, :-1],
+                max_distance=c.context_length + c.memory_length,
+                dtype=x.dtype,
+            )
         first: Any = self.blocks[0].mixer
         in_state = state is not None and c.is_relative  # projected once, when the state was made
         encoding = None if in_state else first.encode(mask)
@@ -84,9 +84,10 @@ class Transformer(SequenceModel):
 
 
 class Block(nn.Module):
-    """x + mixer(norm(x)), then x + feed_forward(norm(x)), with stochastic depth on each.
+    """Two sub-layers: x + mixer(norm(x)), then x + feed_forward(norm(x)) (App. C.1).
 
-    The mixer, which lets tokens see each other, is attention or a recurrence (App. C.1, App. D).
+    The mixer, which lets tokens see each other, is attention or a recurrence. In training each
+    sub-layer has dropout, and stochastic depth (App. D).
 
     >>> Block(GatoConfig(width=32, hidden_size=64), nn.Identity())(torch.randn(1, 5, 32)).shape
     torch.Size([1, 5, 32])
@@ -104,11 +105,11 @@ class Block(nn.Module):
     def forward(
         self, x: Float[Tensor, "B L width"], *context: object
     ) -> Float[Tensor, "B L width"]:
-        """`context` is handed to the mixer."""
+        """Run both sub-layers; `context` is handed to the mixer."""
         return self.feed_forward_of(self.residual(x, self.mixer(self.norm_1(x), *context)))
 
     def feed_forward_of(self, x: Float[Tensor, "B L width"]) -> Float[Tensor, "B L width"]:
-        """The second sub-layer."""
+        """Run the second sub-layer."""
         return self.residual(x, self.feed_forward(self.norm_2(x)))
 
     def residual(self, x: Float[Tensor, "B L width"], y: Tensor) -> Float[Tensor, "B L width"]:

@@ -1,7 +1,6 @@
 """The parts of the model against formulas written out by themselves, and the published sizes."""
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -48,10 +47,9 @@ def randomize(module, seed=0):
     [("small", 79e6, 2), ("baseline", 364e6, 3), ("large", 1.18e9, 3)],
 )
 def test_published_sizes(name, published, digits):
-    begun = time.process_time()
     with torch.device("meta"):
         model = Gato(getattr(GatoConfig, name)())
-    assert time.process_time() - begun < 1
+    assert all(p.is_meta for p in model.parameters())  # nothing of that size was allocated
     assert float(f"{model.num_parameters:.{digits}g}") == published
     assert model.embedding.table.num_embeddings == 33_025
     block = sum(p.numel() for p in model.patch_embedding.parameters())

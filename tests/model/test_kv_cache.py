@@ -9,7 +9,7 @@ from mugato.model.transformer import Transformer
 from tests.agents import tiny_config
 from tests.tokens.test_sequence import TOKENIZER
 
-HEADS, HEAD_SIZE, REACH, LENGTH = 3, 8, 20, 26
+HEADS, HEAD_SIZE, MAX_DISTANCE, LENGTH = 3, 8, 20, 26
 
 
 def held(ends, length, real):
@@ -29,27 +29,29 @@ def held(ends, length, real):
 def test_sliced_scores_equal_picked_ones(queries, ends, padding):
     padding = min(padding, queries - 1)
     generator = torch.Generator().manual_seed(0)
-    projected = torch.randn(HEADS, REACH, HEAD_SIZE, generator=generator)
-    distances = RelativePositionTable.of(projected, max_length=LENGTH, dtype=torch.float32)
-    assert distances.fits(queries) and not distances.fits(8)
+    projected = torch.randn(HEADS, MAX_DISTANCE, HEAD_SIZE, generator=generator)
+    table = RelativePositionTable.of(projected, max_length=LENGTH, dtype=torch.float32)
+    assert table.fits(queries) and not table.fits(8)
     p = torch.randn(len(ends), HEADS, queries, HEAD_SIZE, generator=generator)
     positions = torch.tensor(ends)[:, None] - torch.arange(queries - 1, -1, -1)
     keys = held(ends, LENGTH, [padding] * len(ends))
-    mask = AttentionMask.of_ring(positions, keys, REACH, torch.float32)
-    sliced = distances.sliced(p, ends, LENGTH)
+    mask = AttentionMask(
+        positions=positions, key_positions=keys, max_distance=MAX_DISTANCE, dtype=torch.float32
+    )
+    sliced = table.sliced(p, ends, LENGTH)
     real = slice(0, queries - padding)  # what padding sees does not matter
     seen = mask.visible.expand_as(sliced)[:, :, real]
-    expected = distances.picked(p, mask)[:, :, real]
+    expected = table.picked(p, mask)[:, :, real]
     torch.testing.assert_close(sliced[:, :, real][seen], expected[seen])
     assert (sliced[:, :, real][~seen] < -1e4).all() and seen.any()
 
 
 def test_a_growing_rings_scores_are_those_of_the_whole():
-    projected = torch.randn(HEADS, REACH, HEAD_SIZE)
-    distances = RelativePositionTable.of(projected, max_length=LENGTH, dtype=torch.float32)
+    projected = torch.randn(HEADS, MAX_DISTANCE, HEAD_SIZE)
+    table = RelativePositionTable.of(projected, max_length=LENGTH, dtype=torch.float32)
     p = torch.randn(2, HEADS, 3, HEAD_SIZE)
-    whole = distances.sliced(p, (9, 4), LENGTH)
-    torch.testing.assert_close(distances.sliced(p, (9, 4), 13), whole[..., :13])
+    whole = table.sliced(p, (9, 4), LENGTH)
+    torch.testing.assert_close(table.sliced(p, (9, 4), 13), whole[..., :13])
 
 
 @torch.no_grad()
