@@ -83,7 +83,7 @@ class GatoConfig:
 
     @staticmethod
     def micro(vocab: Vocab = Vocab(num_text=8192)) -> "GatoConfig":
-        """A few million parameters, for CPUs and quick demonstrations."""
+        """Return our smallest: 6 M parameters, for CPUs and quick demonstrations."""
         return GatoConfig(
             vocab=vocab,
             width=256,
@@ -102,7 +102,7 @@ class GatoConfig:
 
     @staticmethod
     def mini(vocab: Vocab = Vocab()) -> "GatoConfig":
-        """Between `micro` and the paper's smallest: an afternoon on one GPU."""
+        """Return our 30 M parameters, an afternoon on one GPU."""
         return GatoConfig(
             vocab=vocab,
             width=512,
@@ -118,19 +118,19 @@ class GatoConfig:
 
     @staticmethod
     def small(vocab: Vocab = PAPER_VOCAB) -> "GatoConfig":
-        """The paper's 79M column."""
+        """Return the paper's 79M column (App. C.1)."""
         return GatoConfig(vocab=vocab)
 
     @staticmethod
     def baseline(vocab: Vocab = PAPER_VOCAB) -> "GatoConfig":
-        """The paper's 364M column."""
+        """Return the paper's 364M column."""
         return GatoConfig(
             vocab=vocab, width=1536, num_layers=12, num_heads=12, head_size=128, hidden_size=6144
         )
 
     @staticmethod
     def large(vocab: Vocab = PAPER_VOCAB) -> "GatoConfig":
-        """The paper's 1.18B column."""
+        """Return the paper's 1.18B column."""
         return GatoConfig(
             vocab=vocab, width=2048, num_layers=24, num_heads=16, head_size=128, hidden_size=8192
         )

@@ -21,7 +21,7 @@ CONTINUOUS_GAIN = 4.0
 
 
 def init_std(width: int) -> float:
-    """Of every table whose rows are added up to a token's vector."""
+    """Return the standard deviation of every table whose rows are added up to a token's vector."""
     return LOGIT_STD / math.sqrt(width)
 
 
@@ -38,17 +38,12 @@ class DiscreteEmbedding(nn.Module):
 
     def __init__(self, vocab: Vocab, width: int) -> None:
         super().__init__()
-        self.vocab = vocab
         self.table = nn.Embedding(vocab.size, width)
-        self.reset_parameters()
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        width = self.table.embedding_dim
         nn.init.normal_(self.table.weight, std=init_std(width))
-        bins = self.vocab.continuous
+        bins = vocab.continuous
         rows = CONTINUOUS_GAIN * init_std(width) * smooth_rows(len(bins), width)
-        self.table.weight[bins.start : bins.stop] = rows
+        with torch.no_grad():
+            self.table.weight[bins.start : bins.stop] = rows
 
     def forward(self, ids: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape width"]:
         return self.table(ids)
@@ -97,7 +92,7 @@ class ResidualEmbedding(nn.Module):
 
 
 class PatchPositionEncoding(nn.Module):
-    """Adds a row and a column vector to each patch (App. C.3).
+    """A row and a column vector for each patch (App. C.3).
 
     In training an index is drawn uniformly from the patch's interval; in evaluation its rounded
     mean is taken. The intervals of the paper's example, an image of 64x80 pixels with 4x5 patches:
@@ -151,7 +146,7 @@ class LocalPositionEncoding(nn.Module):
 
 
 def smooth_rows(num_rows: int, width: int) -> Float[Tensor, "rows width"]:
-    """Unit-variance rows that change slowly from each to the next: random Fourier features.
+    """Draw unit-variance rows that change slowly from each to the next: random Fourier features.
 
     Frequencies are log-uniform from half a wave over the whole range to a wave of 16 rows.
     """

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mugato.model.config import HUGGING_FACE, GatoConfig
 from mugato.model.sequence_model import SequenceModel
 from mugato.system.errors import one_line
+from mugato.system.optional import require
 
 # Lengths of rows are rounded up to this: every new shape costs a compilation on CPUs.
 LENGTH_MULTIPLE = 32
@@ -44,23 +45,23 @@ class HuggingFaceState:
     max_length: int
 
     def select(self, rows: Int[Tensor, " rows"]) -> "HuggingFaceState":
-        """A copy of some rows."""
+        """Copy some rows."""
         return replace(self, rows=tuple(copy.deepcopy(self.rows[i]) for i in rows.tolist()))
 
     def reset(self, rows: Bool[Tensor, " B"]) -> "HuggingFaceState":
-        """The marked rows empty."""
-        kept = zip(self.rows, rows.tolist(), strict=True)
+        """Empty the marked rows."""
+        pairs = zip(self.rows, rows.tolist(), strict=True)
         return replace(
-            self, rows=tuple(Row(inputs=r.inputs[:0]) if marked else r for r, marked in kept)
+            self, rows=tuple(Row(inputs=r.inputs[:0]) if marked else r for r, marked in pairs)
         )
 
     def copy_rows_from(
         self, other: "HuggingFaceState", rows: Bool[Tensor, " B"]
     ) -> "HuggingFaceState":
-        """Every marked row becomes a copy of the only row of `other`."""
+        """Make every marked row a copy of the only row of `other`."""
         (row,) = other.rows
-        kept = zip(self.rows, rows.tolist(), strict=True)
-        return replace(self, rows=tuple(copy.deepcopy(row) if marked else r for r, marked in kept))
+        pairs = zip(self.rows, rows.tolist(), strict=True)
+        return replace(self, rows=tuple(copy.deepcopy(row) if marked else r for r, marked in pairs))
 
 
 class HuggingFaceModel(SequenceModel):
@@ -96,11 +97,8 @@ class HuggingFaceModel(SequenceModel):
         self._check_causal()
 
     def init_state(self, batch_size: int, max_length: int) -> HuggingFaceState:
-        """A row that has read `context_length` tokens reads its last half again and goes on."""
-        parameter = next(self.model.parameters())
-        nothing = torch.zeros(
-            (0, self.config.width), device=parameter.device, dtype=parameter.dtype
-        )
+        """Make empty rows; a full one will read its last half again and go on from there."""
+        nothing = next(self.model.parameters()).new_zeros((0, self.config.width))
         rows = tuple(Row(inputs=nothing) for _ in range(batch_size))
         return HuggingFaceState(rows=rows, max_length=min(max_length, self.config.context_length))
 
@@ -126,7 +124,7 @@ class HuggingFaceModel(SequenceModel):
 
     @torch.no_grad()
     def _check_causal(self) -> None:
-        """Refuse what is no language model: it would see the targets in training."""
+        """Refuse what is not a language model: it would see the targets in training."""
         parameter = next(self.model.parameters())
         if parameter.is_meta:
             return
@@ -138,12 +136,12 @@ class HuggingFaceModel(SequenceModel):
         moved = not torch.allclose(first[0][:, 0], second[0][:, 0], atol=1e-5)
         if moved or first.get(self.cache_name) is None:
             raise ValueError(
-                f"{self.config.sequence_model} is no causal model: "
+                f"{self.config.sequence_model} is not a causal model: "
                 + ("it sees the future" if moved else "it keeps no cache of the past")
             )
 
     def _whole(self, x: Tensor, positions: Tensor, segments: Tensor) -> Tensor:
-        """Each segment in a row of its own, and back."""
+        """Read each segment in a row of its own, and lay the outputs back."""
         real = segments > 0
         rows = torch.arange(len(x), device=x.device)[:, None]
         number = (rows * (int(segments.max()) + 1) + segments)[real]
@@ -174,12 +172,13 @@ class HuggingFaceModel(SequenceModel):
         options = {} if row.cache is None else {self.cache_name: row.cache}
         output = self.model(inputs_embeds=x[None], use_cache=True, **options)
         row = Row(inputs=torch.cat([row.inputs, x]), cache=output[self.cache_name])
-        return output.last_hidden_state[0], row
+        # Some keep their residual stream in fp32 whatever their weights are.
+        return output.last_hidden_state[0].to(x.dtype), row
 
 
 def _fresh(name: str, config: GatoConfig) -> nn.Module:
-    """A model of this type with our width, depth, heads and context."""
-    transformers = _transformers()
+    """Make a model of this type with our width, depth, heads and context."""
+    transformers = require("transformers", extra="hf")
     try:
         options = {"vocab_size": 2, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": None}
         defaults = transformers.AutoConfig.for_model(name, **options)
@@ -214,7 +213,7 @@ def _fresh(name: str, config: GatoConfig) -> nn.Module:
 
 
 def _pretrained(folder: str, config: GatoConfig) -> nn.Module:
-    transformers = _transformers()
+    transformers = require("transformers", extra="hf")
     # In fp32 whatever the files hold: AdamW would lose small updates to bf16 weights.
     model = transformers.AutoModel.from_pretrained(
         folder, local_files_only=True, dtype=torch.float32
@@ -231,13 +230,3 @@ def _pretrained(folder: str, config: GatoConfig) -> nn.Module:
             f"{config.context_length}: set --model.context-length {longest}"
         )
     return model
-
-
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError:
-        raise ImportError(
-            "Hugging Face models need the transformers package: pip install 'mugato[hf]'"
-        ) from None
-    return transformers

@@ -61,11 +61,11 @@ class TargetLosses:
     observations: Float[Tensor, ""]
 
     def sum(self) -> Float[Tensor, ""]:
-        """All that is to be minimised; the trainer divides it by the global number of targets."""
+        """Add up all that is to be minimised; the trainer divides by the step's targets."""
         return self.values.sum() + self.observations
 
     def mean(self) -> Float[Tensor, ""]:
-        """The loss of this batch alone."""
+        """Return the loss of this batch alone, in nats a target."""
         return self.sum() / len(self.values)
 
 
@@ -101,7 +101,10 @@ def linear_cross_entropy(
     *,
     label_smoothing: float = 0.0,
 ) -> Float[Tensor, " N"]:
-    """`F.cross_entropy(x @ table.T, targets, reduction="none", ...)` in chunks of rows."""
+    """Compute `F.cross_entropy(x @ table.T, targets, reduction="none", ...)` in chunks of rows.
+
+    Under autocast x, the table and the logits have its dtype; losses, in nats, are always fp32.
+    """
     if torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
         x, table = x.to(dtype), table.to(dtype)
@@ -123,7 +126,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, table: Tensor, targets: Tensor, smoothing: float) -> Tensor:
         losses, sums = torch.empty(2, len(x), device=x.device)
         grad = torch.empty(len(x), len(table), dtype=x.dtype, device=x.device)
-        for at in _chunks(len(x)):
+        for start in range(0, len(x), CHUNK_ROWS):
+            at = slice(start, start + CHUNK_ROWS)
             torch.mm(x[at], table.T, out=grad[at])
             losses[at], sums[at] = _score(grad[at], targets[at], smoothing)
         ctx.save_for_backward(x, table, grad, sums)
@@ -140,7 +144,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 def _score(
     logits: Float[Tensor, "N vocab"], targets: Int[Tensor, " N"], smoothing: float
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
-    """Losses, and sums; `logits` turn into their gradient, yet to be divided by those."""
+    """Return losses and sums; `logits` turn into their gradient, yet to be divided by those."""
     rows = torch.arange(len(logits), device=logits.device)
     largest = logits.amax(1, keepdim=True)
     chosen = logits[rows, targets].float()
@@ -152,7 +156,3 @@ def _score(
     sums = sums.float()
     expected = (1 - smoothing) * chosen + smoothing * mean
     return sums.log() + largest.squeeze(1).float() - expected, sums
-
-
-def _chunks(num_rows: int) -> list[slice]:
-    return [slice(i, i + CHUNK_ROWS) for i in range(0, num_rows, CHUNK_ROWS)]

@@ -33,16 +33,16 @@ class RecurrentState:
     memories: tuple[Float[Tensor, "B H head head"], ...]
 
     def select(self, rows: Int[Tensor, " rows"]) -> "RecurrentState":
-        """A copy of some rows."""
+        """Copy some rows."""
         return RecurrentState(memories=tuple(m[rows] for m in self.memories))
 
     def reset(self, rows: Bool[Tensor, " B"]) -> "RecurrentState":
-        """The marked rows empty."""
+        """Empty the marked rows."""
         marked = rows[:, None, None, None]
         return RecurrentState(memories=tuple(m.masked_fill(marked, 0.0) for m in self.memories))
 
     def copy_rows_from(self, other: "RecurrentState", rows: Bool[Tensor, " B"]) -> "RecurrentState":
-        """Every marked row becomes a copy of the only row of `other`."""
+        """Make every marked row a copy of the only row of `other`."""
         marked = rows[:, None, None, None]
         pairs = zip(self.memories, other.memories, strict=True)
         return RecurrentState(memories=tuple(torch.where(marked, new, old) for old, new in pairs))
@@ -66,7 +66,7 @@ class Recurrent(SequenceModel):
         self.norm = nn.LayerNorm(config.width)
 
     def init_state(self, batch_size: int, max_length: int) -> RecurrentState:
-        """Nothing remembered; `max_length` is of no concern to a memory of constant size."""
+        """Remember nothing; `max_length` does not concern a memory of constant size."""
         c, device = self.config, self.norm.weight.device
         shape = (batch_size, c.num_heads, c.head_size, c.head_size)
         memories = tuple(torch.zeros(shape, device=device) for _ in range(c.num_layers))
@@ -124,37 +124,21 @@ class GatedRecurrence(nn.Module):
         memory: Float[Tensor, "B H head head"],
     ) -> tuple[Float[Tensor, "B L width"], Float[Tensor, "B H head head"]]:
         q, k, v = self.heads.split(x).float()
+        # In fp32, for what fades slowly would be rounded away.
         with torch.autocast(x.device.type, enabled=False):
-            y, memory = self._read(q, k, v, x.float(), real, starts, memory)
-        return self.heads.join(y.to(x.dtype)), memory
-
-    def _read(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        x: Tensor,
-        real: Tensor,
-        starts: Tensor,
-        memory: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """All in fp32: what fades slowly would be rounded away."""
-        # Padding fades nothing and adds nothing: the memory passes through it.
-        fading = rearrange(-F.softplus(self.gate(x)) * real[..., None], "b l h -> b h l")
-        k = k / math.sqrt(k.shape[-1]) * real[:, None, :, None]
-        outputs = []
-        for at in range(0, x.shape[1], CHUNK):
-            cut = slice(at, at + CHUNK)
-            y, memory = scan(
-                q[:, :, cut], k[:, :, cut], v[:, :, cut], fading[:, :, cut], starts[:, cut], memory
-            )
-            outputs.append(y)
-        y = torch.cat(outputs, dim=2)
-        # Each head's output is normalised by itself, token by token.
-        b, length = y.shape[0], y.shape[2]
-        y = self.norm(rearrange(y, "b h l d -> (b l) (h d)"))
-        y = rearrange(y, "(b l) (h d) -> b h l d", b=b, l=length, h=self.heads.num_heads)
-        return y, memory
+            # Padding fades nothing and adds nothing: the memory passes through it.
+            fading = -F.softplus(self.gate(x.float())) * real[..., None]
+            fading = rearrange(fading, "b l h -> b h l")
+            k = k / math.sqrt(k.shape[-1]) * real[:, None, :, None]
+            chunks = [z.split(CHUNK, dim=2) for z in (q, k, v, fading)]
+            outputs = []
+            for chunk in zip(*chunks, starts.split(CHUNK, dim=1), strict=True):
+                y, memory = scan(*chunk, memory=memory)
+                outputs.append(y)
+            # Each head's output is normalised by itself, token by token.
+            y = rearrange(torch.cat(outputs, dim=2), "b h l d -> b l (h d)")
+            y = self.norm(y.flatten(0, 1)).view_as(y)
+        return self.heads.out(y.to(x.dtype)), memory
 
 
 def scan(
@@ -165,7 +149,7 @@ def scan(
     starts: Bool[Tensor, "B L"],
     memory: Float[Tensor, "B H head head"],
 ) -> tuple[Float[Tensor, "B H L head"], Float[Tensor, "B H head head"]]:
-    """Read some tokens at once: S_t = exp(fading_t) S_{t-1} + k_t v_tᵀ, y_t = S_tᵀ q_t.
+    """Read a chunk of tokens: S_t = exp(fading_t) S_{t-1} + k_t v_tᵀ, y_t = S_tᵀ q_t.
 
     Where `starts` is set S begins anew. Returns y, and S after the last token.
     """

@@ -17,15 +17,15 @@ class State(Protocol):
     """What a sequence model carries between calls: rows of running sequences."""
 
     def select(self, rows: Int[Tensor, " rows"]) -> "State":
-        """A copy of some rows, in that order; a row may be asked for more than once."""
+        """Copy some rows, in that order; a row may be asked for more than once."""
         ...
 
     def reset(self, rows: Bool[Tensor, " B"]) -> "State":
-        """The same state with the marked rows empty; the others are untouched."""
+        """Empty the marked rows; the others are untouched. The state given is used up."""
         ...
 
     def copy_rows_from(self, other: "State", rows: Bool[Tensor, " B"]) -> "State":
-        """The same state with each marked row a copy of the only row of `other`.
+        """Make each marked row a copy of the only row of `other`.
 
         The state is used up, `other` is not; both come from `init_state` of the same `max_length`.
         """
@@ -57,7 +57,7 @@ class SequenceModel(nn.Module):
         return block(*inputs)
 
     def init_state(self, batch_size: int, max_length: int) -> Any:
-        """An empty `State` for rows that will be read from their first token.
+        """Make an empty `State` for rows that will be read from their first token.
 
         `max_length` bounds the tokens kept of each row. To see the whole context at every token it
         must be at least the context's length plus the number of tokens read at once.

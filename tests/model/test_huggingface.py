@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mugato.model.gato import build_sequence_model
+from mugato.model.precision import to_inference_dtype
 from tests.agents import tiny_config
 from tests.tokens.test_sequence import TOKENIZER
 
@@ -63,6 +64,16 @@ def test_a_full_row_goes_on_from_its_last_half(name):
     torch.testing.assert_close(torch.cat(outputs, 1)[:, 16:], expected[:, 8:], rtol=1e-4, atol=1e-5)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["hf:gpt2", "hf:mamba"])
+def test_it_acts_in_bf16(name):
+    """Mamba's residual stream stays in fp32."""
+    model = to_inference_dtype(make(name), torch.bfloat16)
+    x, position = torch.randn(1, 1, 32, dtype=torch.bfloat16), torch.zeros(1, 1, dtype=torch.long)
+    y, _ = model(x, position, torch.ones_like(position), model.init_state(1, 16))
+    assert y.dtype == torch.bfloat16
+
+
 def test_weights_kept_in_bf16_are_trained_in_fp32(folder):
     path, theirs = folder
     theirs.to(torch.bfloat16).save_pretrained(path)
@@ -70,7 +81,7 @@ def test_weights_kept_in_bf16_are_trained_in_fp32(folder):
 
 
 def test_a_model_that_sees_the_future_is_refused():
-    with pytest.raises(ValueError, match="hf:bert is no causal model: it sees the future"):
+    with pytest.raises(ValueError, match="hf:bert is not a causal model: it sees the future"):
         make("hf:bert")
 
 
