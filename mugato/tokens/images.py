@@ -1,6 +1,6 @@
 """Images to raster-ordered 16x16 patches and back (Reed et al. 2022, §2.1, App. C.3).
 
-Pixels stay uint8 here: the model scales them, on the accelerator. An image whose sides are no
+Pixels stay uint8 here: the model scales them, on the accelerator. An image whose sides are not
 multiples of 16 is padded with black at the bottom and the right; one with more than `max_patches`
 patches is first shrunk by area averaging, its proportions kept. Grey becomes three equal channels.
 """
@@ -31,6 +31,9 @@ class ImageTokenizer:
     def encode(self, images: UInt8[np.ndarray, "t ..."]) -> UInt8[np.ndarray, "t patches channels"]:
         """Cut (t, height, width[, 1 or 3]) images into (t, patches, patch_px² · 3).
 
+        Raises:
+            ValueError: for arrays of another shape.
+
         >>> ImageTokenizer().encode(np.zeros((2, 56, 64, 3), np.uint8)).shape
         (2, 16, 768)
         """
@@ -60,7 +63,7 @@ class ImageTokenizer:
         return images[:, :height, :width]
 
     def intervals(self, size: tuple[int, int]) -> Int[np.ndarray, "patches 4"]:
-        """Row and column intervals of each patch in 128 levels: row from, to, column from, to.
+        """Return each patch's row from, to, column from, to, in 128 levels (App. C.3).
 
         >>> rows = ImageTokenizer().intervals((64, 80))
         >>> rows[::5, :2].tolist()
@@ -71,7 +74,7 @@ class ImageTokenizer:
         return _intervals(*self.resized(size), self.patch_px)
 
     def num_patches(self, size: tuple[int, int]) -> int:
-        """Tokens that an image of (height, width) `size` takes.
+        """Count the tokens that an image of (height, width) `size` takes.
 
         >>> [ImageTokenizer(max_patches=n).num_patches((210, 160)) for n in (None, 16)]
         [140, 12]
@@ -80,7 +83,7 @@ class ImageTokenizer:
         return -(-height // self.patch_px) * -(-width // self.patch_px)
 
     def resized(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The (height, width) that an image of `size` has before it is cut."""
+        """Return the (height, width) that an image of `size` is shrunk to before it is cut."""
         height, width = size
         p = self.patch_px
 
@@ -99,7 +102,7 @@ class ImageTokenizer:
 
 
 def image_size(shape: tuple[int, ...], *, channels_first: bool) -> tuple[int, int]:
-    """(height, width) of an image leaf's shape."""
+    """Return the (height, width) of an image leaf's shape."""
     return (shape[1], shape[2]) if channels_first else (shape[0], shape[1])
 
 
@@ -125,7 +128,7 @@ def _intervals(height: int, width: int, patch_px: int) -> np.ndarray:
 
 
 def _edges(side: int, patch_px: int) -> np.ndarray:
-    """Intervals of the patches along one side of the true image, in levels."""
+    """Return the intervals of the patches along one side of the true image, in levels."""
     starts = np.arange(0, side, patch_px)
     stops = np.minimum(starts + patch_px, side)
     return np.round(np.stack([starts, stops], axis=1) / side * NUM_LEVELS).astype(np.int16)

@@ -5,11 +5,11 @@ their keys), separator, action. A timestep without observation (plain text) has 
 same function encodes for training and for acting.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Bool, Int, UInt8
 
 from mugato.episode import Episode
@@ -27,7 +27,7 @@ NUM_LAYOUTS = 512
 
 @dataclass(frozen=True, kw_only=True)
 class TokenSequence:
-    """One encoded piece of an episode or document.
+    """One encoded piece of an episode or document: L tokens, P of them image patches.
 
     Attributes:
         ids: (L,): token ids; 0 where the token is an image patch.
@@ -68,68 +68,32 @@ class TokenSequence:
 def sequence(
     timesteps: Timesteps, vocab: Vocab, *, history: int | None = None, source: int = 0
 ) -> TokenSequence:
-    """Flatten timesteps into one sequence, cut into segments of `history` timesteps.
+    """Flatten timesteps into one sequence, cut into segments of `history` timesteps (§2.1).
 
-    Without actions (an observation to act on) the sequence ends with the separator. Where all
-    timesteps have the same number of tokens, as nearly always, all but the ids and the pixels was
-    worked out before; those arrays are shared and cannot be written to.
+    Without actions (an observation to act on) the sequence ends with the separator. All but the
+    ids and the pixels depends on the leaves' shapes alone and is remembered with them; those arrays
+    are shared and cannot be written to.
 
     Raises:
         ValueError: if an observation has more tokens than there are local positions.
     """
-    leaves = [*timesteps.observations.values(), *timesteps.actions.values()]
-    num_steps = len(timesteps)
-    if not all(_is_even(leaf, num_steps) for leaf in leaves):
-        return ragged_sequence(timesteps, vocab, history=history, source=source)
-    shapes = tuple(
-        _LeafShape(
-            num_tokens=leaf.tokens.shape[1],
-            intervals=None if leaf.intervals is None else leaf.intervals.astype(np.int16).tobytes(),
-        )
-        for leaf in leaves
-    )
-    layout = _layout(num_steps, shapes, len(timesteps.observations), vocab, history)
-    ids = _even_ids(timesteps, vocab)
+    leaves = list(timesteps.observations.values())
+    if leaves:
+        leaves.append(_separators(len(timesteps), vocab))
+    num_observed = len(leaves)
+    leaves += timesteps.actions.values()
+    layout = _layout(tuple(map(_shape, leaves)), num_observed, history)
+    ids = np.concatenate([_ids(leaf) for leaf in leaves], dtype=np.int32)[layout.order]
     targets = np.zeros_like(ids)
     targets[:-1] = ids[1:]
-    pixels = [leaf.tokens for leaf in leaves if leaf.intervals is not None]
-    patches = [tokens.reshape(-1, tokens.shape[2]) for tokens in pixels] or [layout.patches]
-    patches = patches[0] if len(patches) == 1 else np.concatenate(patches)
-    return replace(layout, ids=ids, targets=targets, patches=patches, source=source)
-
-
-def ragged_sequence(
-    timesteps: Timesteps, vocab: Vocab, *, history: int | None = None, source: int = 0
-) -> TokenSequence:
-    """The same as `sequence` for any timesteps, all worked out anew."""
-    blocks = list(_blocks(timesteps, vocab))
-    num_leaves = len(blocks)
-    # Each block is in time order already; a stable sort by (timestep, slot) interleaves them.
-    order = np.argsort(
-        np.concatenate([b.timesteps * num_leaves + i for i, b in enumerate(blocks)]),
-        kind="stable",
-    )
-    ids = np.concatenate([b.ids for b in blocks])[order]
-    is_action = np.concatenate([np.full(len(b.ids), b.is_action) for b in blocks])[order]
-    steps = np.concatenate([b.timesteps for b in blocks])[order]
-    patches, patch_index = _gather_patches(blocks, order)
-    segments = steps // (history or len(timesteps))
-    is_observed = ~is_action & (patch_index < 0) & (ids != vocab.separator)
-    same_segment = segments[1:] == segments[:-1]
+    patches = [rearrange(x.tokens, "t n c -> (t n) c") for x in leaves if x.intervals is not None]
+    patches = patches or [np.zeros((0, 0), np.uint8)]
     return TokenSequence(
         ids=ids,
-        targets=np.append(ids[1:], 0).astype(np.int32),
-        loss_mask=np.append(is_action[1:], False),
-        observation_mask=np.append(is_observed[1:] & same_segment, False),
-        patch_index=patch_index,
-        patches=patches,
-        intervals=np.concatenate([b.intervals for b in blocks])[order],
-        local_positions=_local_positions(steps, is_action),
-        timesteps=steps,
-        segments=segments,
-        positions=np.arange(len(ids)) - np.searchsorted(segments, segments),
-        leaf_index=np.concatenate([np.full(len(b.ids), i) for i, b in enumerate(blocks)])[order],
+        targets=targets,
+        patches=patches[0] if len(patches) == 1 else np.concatenate(patches),
         source=source,
+        **layout.arrays,
     )
 
 
@@ -147,7 +111,11 @@ def encode(
 
 
 def check_fits(counts: Int[np.ndarray, " t"], *, context_length: int, name: str) -> None:
-    """Refuse timesteps that a model could never see whole: ValueError, saying what to do."""
+    """Refuse timesteps that a model could never see whole.
+
+    Raises:
+        ValueError: if one takes more tokens than the context holds, saying what to do.
+    """
     longest = int(np.max(counts, initial=0))
     if longest > context_length:
         raise ValueError(
@@ -158,7 +126,11 @@ def check_fits(counts: Int[np.ndarray, " t"], *, context_length: int, name: str)
 
 
 def check_observation_fits(num_tokens: int, *, name: str) -> None:
-    """Refuse an observation, its separator counted, of more tokens than there are positions."""
+    """Refuse an observation of more tokens, its separator counted, than there are positions.
+
+    Raises:
+        ValueError: if it is one, saying what to do.
+    """
     if num_tokens > NUM_LOCAL_POSITIONS:
         raise ValueError(
             f"{name} takes {num_tokens} tokens, but there are {NUM_LOCAL_POSITIONS} local "
@@ -168,125 +140,94 @@ def check_observation_fits(num_tokens: int, *, name: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _LeafShape:
-    """What of a leaf decides where its tokens stand: their number, and a picture's intervals."""
+    """What of a leaf decides where its tokens stand.
 
-    num_tokens: int
+    Attributes:
+        lengths: bytes of its tokens at each timestep, int64.
+        intervals: bytes of a picture's intervals, int16; None for ids.
+    """
+
+    lengths: bytes
     intervals: bytes | None
 
 
-def _is_even(leaf: TokenizedLeaf, num_steps: int) -> bool:
-    """Whether every timestep has as many tokens of the leaf."""
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """Where the tokens of some leaves stand.
+
+    Attributes:
+        order: of the tokens, which come leaf by leaf, in the sequence.
+        arrays: the fields of the `TokenSequence` that follow from the shapes.
+    """
+
+    order: np.ndarray
+    arrays: dict[str, np.ndarray]
+
+
+def _separators(num_steps: int, vocab: Vocab) -> TokenizedLeaf:
+    """Make a leaf of one separator a timestep."""
+    tokens = np.full((num_steps, 1, 1), vocab.separator, np.int32)
+    return TokenizedLeaf(kind="discrete", tokens=tokens, lengths=np.ones(num_steps, np.int64))
+
+
+def _shape(leaf: TokenizedLeaf) -> _LeafShape:
+    return _LeafShape(
+        lengths=leaf.lengths.astype(np.int64, copy=False).tobytes(),
+        intervals=None if leaf.intervals is None else leaf.intervals.astype(np.int16).tobytes(),
+    )
+
+
+def _ids(leaf: TokenizedLeaf) -> np.ndarray:
+    """Return a leaf's real ids in time order; 0 for each patch."""
     steps, num_tokens, _ = leaf.tokens.shape
-    if steps != num_steps:
-        return False
-    return leaf.kind != "text" or steps == 1 or bool((leaf.lengths == num_tokens).all())
+    if leaf.intervals is not None:
+        return np.zeros(steps * num_tokens, np.int32)
+    if leaf.kind != "text":
+        return leaf.tokens.reshape(-1)
+    return leaf.tokens[np.arange(num_tokens) < leaf.lengths[:, None], 0]
 
 
 @lru_cache(maxsize=NUM_LAYOUTS)
-def _layout(
-    num_steps: int,
-    shapes: tuple[_LeafShape, ...],
-    num_observed: int,
-    vocab: Vocab,
-    history: int | None,
-) -> TokenSequence:
-    """The sequence of blank timesteps of these shapes."""
-    leaves = {str(i): _blank_leaf(num_steps, shape) for i, shape in enumerate(shapes)}
-    names = list(leaves)
-    blank = Timesteps(
-        observations={name: leaves[name] for name in names[:num_observed]},
-        actions={name: leaves[name] for name in names[num_observed:]},
-    )
-    layout = ragged_sequence(blank, vocab, history=history)
-    for array in vars(layout).values():
-        if isinstance(array, np.ndarray):
-            array.setflags(write=False)
-    return layout
+def _layout(shapes: tuple[_LeafShape, ...], num_observed: int, history: int | None) -> _Layout:
+    """Lay out leaves of these shapes, the separators last of the first `num_observed`."""
+    lengths = [np.frombuffer(s.lengths, np.int64) for s in shapes]
+    steps = np.concatenate([np.repeat(np.arange(len(n)), n) for n in lengths])
+    leaf_index = np.repeat(np.arange(len(shapes)), [n.sum() for n in lengths])
+    # Tokens of a leaf are in time order already; a stable sort interleaves the leaves.
+    order = np.argsort(steps * len(shapes) + leaf_index, kind="stable")
+    is_patch = np.array([s.intervals is not None for s in shapes])[leaf_index]
+    patch_index = np.where(is_patch, is_patch.cumsum() - 1, -1)[order]
+    steps, leaf_index = steps[order], leaf_index[order]
+    is_action = leaf_index >= num_observed
+    is_observed = ~is_action & (patch_index < 0) & (leaf_index != num_observed - 1)
+    segments = steps // (history or max(map(len, lengths)))
+    same_segment = segments[1:] == segments[:-1]
+    arrays = {
+        "loss_mask": np.append(is_action[1:], False),
+        "observation_mask": np.append(is_observed[1:] & same_segment, False),
+        "patch_index": patch_index,
+        "intervals": np.concatenate([_intervals(s) for s in shapes])[order],
+        "local_positions": _local_positions(steps, is_action),
+        "timesteps": steps,
+        "segments": segments,
+        "positions": np.arange(len(steps)) - np.searchsorted(segments, segments),
+        "leaf_index": leaf_index,
+    }
+    for array in arrays.values():
+        array.setflags(write=False)
+    return _Layout(order=order, arrays=arrays)
 
 
-def _blank_leaf(num_steps: int, shape: _LeafShape) -> TokenizedLeaf:
-    lengths = np.full(num_steps, shape.num_tokens)
+def _intervals(shape: _LeafShape) -> np.ndarray:
+    """Return the row and column interval of each of a leaf's tokens; zeros for ids."""
+    lengths = np.frombuffer(shape.lengths, np.int64)
     if shape.intervals is None:
-        ids = np.zeros((num_steps, shape.num_tokens, 1), np.int32)
-        return TokenizedLeaf(kind="discrete", tokens=ids, lengths=lengths)
-    pixels = np.zeros((num_steps, shape.num_tokens, 0), np.uint8)
-    intervals = np.frombuffer(shape.intervals, np.int16).reshape(-1, 4)
-    return TokenizedLeaf(kind="image", tokens=pixels, lengths=lengths, intervals=intervals)
-
-
-def _even_ids(timesteps: Timesteps, vocab: Vocab) -> np.ndarray:
-    """All ids in order: one row of a table is one timestep."""
-    num_steps = len(timesteps)
-    columns = [_columns(leaf) for leaf in timesteps.observations.values()]
-    if columns:
-        columns.append(np.full((num_steps, 1), vocab.separator, np.int32))
-    columns += [_columns(leaf) for leaf in timesteps.actions.values()]
-    return np.concatenate(columns, axis=1, dtype=np.int32).reshape(-1)
-
-
-def _columns(leaf: TokenizedLeaf) -> np.ndarray:
-    if leaf.intervals is None:
-        return leaf.tokens[:, :, 0]
-    return np.zeros(leaf.tokens.shape[:2], np.int32)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Block:
-    """All tokens of one leaf (or of the separator), in time order."""
-
-    ids: np.ndarray
-    timesteps: np.ndarray
-    intervals: np.ndarray
-    patches: np.ndarray | None
-    is_action: bool
-
-
-def _blocks(timesteps: Timesteps, vocab: Vocab) -> Iterator[_Block]:
-    for leaf in timesteps.observations.values():
-        yield _leaf_block(leaf, is_action=False)
-    if timesteps.observations:
-        steps = np.arange(len(timesteps))
-        yield _Block(
-            ids=np.full(len(steps), vocab.separator, np.int32),
-            timesteps=steps,
-            intervals=np.zeros((len(steps), 4), np.int16),
-            patches=None,
-            is_action=False,
-        )
-    for leaf in timesteps.actions.values():
-        yield _leaf_block(leaf, is_action=True)
-
-
-def _leaf_block(leaf: TokenizedLeaf, *, is_action: bool) -> _Block:
-    num_steps, num_tokens, _ = leaf.tokens.shape
-    real = np.arange(num_tokens)[None, :] < leaf.lengths[:, None]
-    tokens = leaf.tokens[real]
-    steps = np.repeat(np.arange(num_steps), leaf.lengths)
-    if leaf.intervals is None:
-        ids, patches = tokens[:, 0].astype(np.int32), None
-        intervals = np.zeros((len(ids), 4), np.int16)
-    else:
-        ids, patches = np.zeros(len(tokens), np.int32), tokens
-        intervals = np.tile(leaf.intervals, (num_steps, 1)).astype(np.int16)
-    return _Block(
-        ids=ids, timesteps=steps, intervals=intervals, patches=patches, is_action=is_action
-    )
-
-
-def _gather_patches(blocks: list[_Block], order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All patches, and each token's row among them."""
-    patches = [b.patches for b in blocks if b.patches is not None]
-    starts = np.cumsum([0, *map(len, patches)])
-    numbered = iter(starts)
-    index = [
-        np.full(len(b.ids), -1) if b.patches is None else next(numbered) + np.arange(len(b.ids))
-        for b in blocks
-    ]
-    stacked = np.concatenate(patches) if patches else np.zeros((0, 0), np.uint8)
-    return stacked, np.concatenate(index)[order]
+        return np.zeros((lengths.sum(), 4), np.int16)
+    return np.tile(np.frombuffer(shape.intervals, np.int16).reshape(-1, 4), (len(lengths), 1))
 
 
 def _local_positions(steps: np.ndarray, is_action: np.ndarray) -> np.ndarray:
+    """Count the tokens of each timestep's observation; actions share one position (App. C.3)."""
     starts = np.searchsorted(steps, steps)
     positions = np.where(is_action, ACTION_POSITION, np.arange(len(steps)) - starts)
     check_observation_fits(int(positions[~is_action].max(initial=-1)) + 1, name="an observation")

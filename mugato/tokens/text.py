@@ -60,11 +60,14 @@ class TextTokenizer:
 
     @staticmethod
     def paper() -> "TextTokenizer":
-        """The 32,000 pieces that Mistral ships (Apache-2.0); the paper's own are not public.
+        """Load the 32,000 pieces that Mistral ships (Apache-2.0); the paper's are not public.
 
         As it was trained, it puts a space before every text, which `decode` takes away: a word at
         the start of a text is the same piece as within it. So a part of some ids, decoded alone,
         lacks the space it may have begun with; models from `train` have no such rule.
+
+        Raises:
+            ModuleNotFoundError: without the package, saying how to install it.
         """
         package = importlib.util.find_spec("mistral_common")
         if package is None or package.origin is None:
@@ -124,6 +127,7 @@ class TextTokenizer:
 
     @property
     def num_pieces(self) -> int:
+        """The number of text ids."""
         return self._processor.vocab_size()
 
     @property
@@ -144,8 +148,8 @@ class TextTokenizer:
     def decode(self, ids: Int[ndarray, " tokens"] | list[int]) -> str:
         """Put ids together again: the inverse of `encode`.
 
-        Unknown and control pieces give nothing readable; bytes that are no UTF-8 (a sampled half of
-        a character) give U+FFFD.
+        Unknown and control pieces give nothing readable; bytes that are not UTF-8 (a sampled half
+        of a character) give U+FFFD.
 
         Raises:
             ValueError: an id outside 0..num_pieces-1.

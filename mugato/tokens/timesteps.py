@@ -67,7 +67,7 @@ def tokenize(episode: Episode, spec: Spec, tokenizer: Tokenizer) -> Timesteps:
 
 
 def text_timesteps(ids: Int[np.ndarray, " tokens"] | list[int]) -> Timesteps:
-    """Plain text as one timestep without observation: (1, tokens, 1)."""
+    """Make plain text one timestep without observation: (1, tokens, 1)."""
     tokens = np.asarray(ids, np.int32).reshape(1, -1, 1)
     leaf = TokenizedLeaf(kind="text", tokens=tokens, lengths=np.array([tokens.shape[1]]))
     return Timesteps(observations={}, actions={"text": leaf})

@@ -53,6 +53,10 @@ class Tokenizer:
             Tokens of shape (T, tokens, channels) — ids with 1 channel, or uint8 patches — and how
             many of them are real at each timestep (texts differ in length; the rest is 0). A text
             that is an action is closed by the end-of-text id, so that decoding knows where to stop.
+
+        Raises:
+            ValueError: for discrete values out of bounds or more than the vocabulary has ids for,
+                images of another rank, or text with half of a surrogate pair.
         """
         match leaf.kind:
             case "text":
@@ -72,7 +76,11 @@ class Tokenizer:
         return tokens, np.full(len(tokens), tokens.shape[1])
 
     def decode(self, leaf: Leaf, ids: Int[np.ndarray, " n"], *, is_action: bool) -> Any:
-        """Turn the ids of one value back: text to str, the rest to an array of the leaf's shape."""
+        """Turn the ids of one value back: text to str, the rest to an array of the leaf's shape.
+
+        Raises:
+            ValueError: for an image, which has no ids.
+        """
         ids = np.asarray(ids, np.int64).reshape(-1)
         match leaf.kind:
             case "text":
@@ -91,10 +99,10 @@ class Tokenizer:
         return values.reshape(leaf.shape).astype(leaf.dtype)
 
     def num_tokens(self, leaf: Leaf) -> int | None:
-        """Tokens that one value of the leaf takes; None for text, whose length varies.
+        """Count the tokens that one value of a leaf takes; None for text, whose length varies.
 
         Raises:
-            ValueError: a leaf of more discrete values than the vocabulary has ids for.
+            ValueError: for more discrete values than the vocabulary has ids for.
         """
         match leaf.kind:
             case "text":
@@ -113,7 +121,11 @@ class Tokenizer:
         return self.vocab.text[self.text.end_of_text :]
 
     def legal_ids(self, leaf: Leaf, element: int = 0) -> range:
-        """The ids that may stand at place `element` of an action leaf."""
+        """Return the ids that may stand at place `element` of an action leaf (§2.5).
+
+        Raises:
+            ValueError: for an image, or for more discrete values than the vocabulary has ids for.
+        """
         match leaf.kind:
             case "text":
                 return self.text_ids
@@ -171,5 +183,5 @@ def _check_discrete(low: tuple[float, ...], high: tuple[float, ...], num_ids: in
 
 
 def _rows(values: np.ndarray) -> np.ndarray:
-    """(T, ...) to (T, elements), row-major."""
+    """Flatten (T, ...) to (T, elements), row-major."""
     return np.asarray(values).reshape(len(values), -1)

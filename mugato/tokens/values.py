@@ -1,10 +1,8 @@
-"""Continuous values to bins and back (Reed et al. 2022, §2.1, App. B).
+"""Continuous values to bins, discrete values to offsets, and back (Reed et al. 2022, §2.1, App. B).
 
 Observations are squashed by the µ-law and then cut into uniform bins. Actions with finite bounds
-are mapped affinely to [-1, 1] instead, where the paper finds them already. Bins are numbered from
-0; `vocab.py` turns them into token ids.
-
-Discrete values to token offsets and back (Reed et al. 2022, §2.1).
+are mapped affinely to [-1, 1] instead, where the paper finds them already. Discrete values are
+counted from their lowest. Both start at 0; `vocab.py` turns them into token ids.
 """
 
 from dataclasses import dataclass

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from mugato.episode import validate
 from mugato.model.gato import Gato
 from mugato.tokens.packing import pack, pad
-from mugato.tokens.sequence import ACTION_POSITION, check_fits, ragged_sequence, sequence
+from mugato.tokens.sequence import ACTION_POSITION, check_fits, sequence
 from mugato.tokens.sequence import encode as encode_episode
 from mugato.tokens.timesteps import tokenize
 from tests.agents import random_episode, tiny_config, tiny_tokenizer
@@ -139,26 +139,70 @@ def test_a_limited_history_cuts_the_sequence_into_segments():
     )
 
 
+def tokens_one_by_one(timesteps, vocab, history):
+    """The fields of the sequence, written down token by token."""
+    observed, acted = list(timesteps.observations.values()), list(timesteps.actions.values())
+    patches = [p for leaf in observed if leaf.intervals is not None for p in leaf.tokens]
+    patches = [row for patch in patches for row in patch]
+    seen, rows = [], []  # rows: id, patch, interval, place, timestep, leaf, kind
+    for t in range(len(timesteps)):
+        place = 0
+        for number, leaf in enumerate(observed):
+            for i in range(leaf.lengths[t]):
+                if leaf.intervals is None:
+                    rows.append((leaf.tokens[t, i, 0], -1, [0] * 4, place, t, number, "id"))
+                else:
+                    before = observed[:number]
+                    first = sum(x.tokens[..., 0].size for x in before if x.intervals is not None)
+                    patch = first + t * leaf.tokens.shape[1] + i
+                    rows.append((0, patch, leaf.intervals[i], place, t, number, "patch"))
+                    seen.append((patch, leaf.tokens[t, i]))
+                place += 1
+        if observed:
+            rows.append((vocab.separator, -1, [0] * 4, place, t, len(observed), "separator"))
+        for number, leaf in enumerate(acted, start=len(observed) + bool(observed)):
+            for i in range(leaf.lengths[t]):
+                row = (leaf.tokens[t, i, 0], -1, [0] * 4, ACTION_POSITION, t, number, "action")
+                rows.append(row)
+    assert all((patches[patch] == pixels).all() for patch, pixels in seen)
+    ids, patch_index, intervals, places, steps, leaf_index, kinds = zip(*rows, strict=True)
+    segments = [t // (history or len(timesteps)) for t in steps]
+    following = list(zip(kinds[1:], segments[:-1], segments[1:], strict=True))
+    return {
+        "ids": ids,
+        "targets": [*ids[1:], 0],
+        "loss_mask": [*(kind == "action" for kind, _, _ in following), False],
+        "observation_mask": [*(kind == "id" and a == b for kind, a, b in following), False],
+        "patch_index": patch_index,
+        "patches": np.array(patches) if patches else np.zeros((0, 0)),
+        "intervals": intervals,
+        "local_positions": places,
+        "timesteps": steps,
+        "segments": segments,
+        "positions": [i - segments.index(segment) for i, segment in enumerate(segments)],
+        "leaf_index": leaf_index,
+    }
+
+
 @pytest.mark.parametrize("name", [*SPACES, *IMAGES])
 @pytest.mark.parametrize("history", [None, 1, 2])
 @pytest.mark.parametrize("timesteps", [1, 5])
-def test_a_remembered_layout_gives_what_working_it_out_does(name, history, timesteps):
+def test_a_sequence_equals_its_tokens_written_down_one_by_one(name, history, timesteps):
     space = {**SPACES, **IMAGES}[name]
     for seed in range(3):  # the second and third meet layouts that are there already
         episode, spec = random_episode(space, ACTION, timesteps, seed)
         tokens = tokenize(episode, spec, TOKENIZER)
         fast = sequence(tokens, TOKENIZER.vocab, history=history, source=3)
-        slow = ragged_sequence(tokens, TOKENIZER.vocab, history=history, source=3)
-        for key, value in vars(slow).items():
+        for key, value in tokens_one_by_one(tokens, TOKENIZER.vocab, history).items():
             np.testing.assert_array_equal(getattr(fast, key), value, err_msg=key)
 
 
-def test_a_remembered_layout_gives_the_same_without_actions_and_with_two_cameras():
+def test_a_sequence_is_right_without_actions_and_with_two_cameras():
     cameras = spaces.Dict(left=IMAGES["wide"], right=SCENE["view"], speed=SCENE["speed"])
     episode, spec = random_episode(cameras, ACTION, 3)
     for actions in (episode.actions, {}):
         shown = dataclasses.replace(episode, actions=actions)
         tokens = tokenize(shown, spec, TOKENIZER)
-        fast, slow = sequence(tokens, TOKENIZER.vocab), ragged_sequence(tokens, TOKENIZER.vocab)
-        for key, value in vars(slow).items():
+        fast = sequence(tokens, TOKENIZER.vocab)
+        for key, value in tokens_one_by_one(tokens, TOKENIZER.vocab, None).items():
             np.testing.assert_array_equal(getattr(fast, key), value, err_msg=key)
