@@ -6,8 +6,8 @@ left. It knows nothing of models.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,11 +24,20 @@ PATCH_MULTIPLE = 256
 MIN_SEEN = 256
 MAX_DISTINCT = 0.9
 
-Tensors = TypeVar("Tensors", "ModelInput", "Targets")
+T = TypeVar("T", bound="_Tensors")
+
+
+class _Tensors:
+    """Tensors that move together."""
+
+    def to(self: T, device: torch.device | str) -> T:
+        """Move every tensor."""
+        moved = {name: t.to(device, non_blocking=True) for name, t in vars(self).items()}
+        return type(self)(**moved)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelInput:
+class ModelInput(_Tensors):
     """What the model sees: B rows of L places.
 
     Attributes:
@@ -47,13 +56,9 @@ class ModelInput:
     intervals: Int[Tensor, "B L 4"]
     patches: UInt8[Tensor, "P channels"]
 
-    def to(self, device: torch.device | str) -> "ModelInput":
-        """Move every tensor."""
-        return _moved(self, device)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Targets:
+class Targets(_Tensors):
     """What the model is scored on, place by place.
 
     Attributes:
@@ -67,10 +72,6 @@ class Targets:
     loss_mask: Bool[Tensor, "B L"]
     observation_mask: Bool[Tensor, "B L"]
     sources: Int[Tensor, "B L"]
-
-    def to(self, device: torch.device | str) -> "Targets":
-        """Move every tensor."""
-        return _moved(self, device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,13 +229,6 @@ class _PatchTable:
             joined = np.frombuffer(b"".join(self._rows), np.uint8)
             table[:count] = joined.reshape(-1, self._channels)
         return table
-
-
-def _moved(tensors: Tensors, device: torch.device | str) -> Tensors:
-    moved: dict[str, Any] = {
-        f.name: getattr(tensors, f.name).to(device, non_blocking=True) for f in fields(tensors)
-    }
-    return type(tensors)(**moved)
 
 
 def _filled(count: int) -> int:
