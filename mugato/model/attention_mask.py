@@ -120,7 +120,7 @@ class AttentionMask:
 
     @cached_property
     def visible(self) -> Bool[Tensor, "B 1 Q K"]:
-        """Mark where a query may look: at itself and the past, as far back as it reaches."""
+        """Mark where a query may look: at itself and its past, less than `max_distance` back."""
         seen = (self.distances >= 0) & (self.distances < self.max_distance)
         seen &= (self.key_positions >= 0)[:, None, None, :]
         if self.segments is not None:
@@ -133,14 +133,14 @@ class AttentionMask:
         return self._bias(~self.visible)
 
     def _bias(self, hidden: Tensor) -> Tensor:
-        nothing = torch.zeros(hidden.shape, dtype=self.dtype, device=hidden.device)
-        return nothing.masked_fill_(hidden, MASK_VALUE)
+        bias = torch.zeros(hidden.shape, dtype=self.dtype, device=hidden.device)
+        return bias.masked_fill_(hidden, MASK_VALUE)
 
 
 def pick(
     by_distance: Float[Tensor, "B H Q D"], distances: Int[Tensor, "B 1 Q K"]
 ) -> Float[Tensor, "B H Q K"]:
-    """Pick each pair's column, of distances D - 1 to 0; the caller masks what is out of reach."""
+    """Pick each pair's column, of distances D - 1 to 0; the caller masks those of D or more."""
     max_distance = by_distance.shape[-1]
     columns = (max_distance - 1 - distances).clamp(0, max_distance - 1)
     return by_distance.gather(-1, columns.expand(-1, by_distance.shape[1], -1, -1))

@@ -1,10 +1,10 @@
 """Keys and values of running sequences, in a ring: the memory of attention.
 
 In a ring the key of position t lies at place t mod M. The distance of a query at t to the key at
-place p is therefore t - p mod M, whatever the ring's turn: a table of the distances' projections,
-laid out by -distance mod M, holds the scores' columns in the order of the places, one column
-further for each query before the last. So relative attention picks nothing by index: it multiplies
-by a slice of the table and reads the product with rows one shorter than they are.
+place p is therefore t - p mod M, however often the ring went round: a table of the distances'
+projections, laid out by -distance mod M, holds the scores' columns in the order of the places, one
+column further for each query before the last. So relative attention picks nothing by index: it
+multiplies by a slice of the table and reads the product with rows one shorter than they are.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ class RelativePositionTable:
 
     Attributes:
         columns: (H, head, W): projections over √head, of distance -c mod M in column c; 0 where
-            that is out of reach.
+            that is `max_distance` or more.
         max_length: M.
         max_distance: how many tokens back a query sees, itself included.
     """
@@ -43,7 +43,7 @@ class RelativePositionTable:
     def of(
         projected: Float[Tensor, "H D head"], *, max_length: int, dtype: torch.dtype
     ) -> "RelativePositionTable":
-        """Make the table from the projections of the distances D - 1 to 0, as far as it reaches."""
+        """Make the table from the projections of the distances D - 1 to 0."""
         max_distance = min(projected.shape[1], max_length)
         projected = projected[:, -max_distance:]
         places = torch.arange(3 * max_length - max_distance + 1, device=projected.device)
@@ -92,7 +92,7 @@ class RelativePositionTable:
     def _product(
         self, p: Float[Tensor, "H rows head"], end: int, width: int
     ) -> Float[Tensor, "H rows W"]:
-        """Score by column, from that of place 0 for the last query; hide what is out of reach."""
+        """Score by column, from that of place 0 for the last query; hide what none may see."""
         size = self.max_length
         start = size - end if end < size else -end % size
         scores = p @ self.columns[:, :, start : start + width]

@@ -62,16 +62,16 @@ def inference_weights(model: SequenceModel, precision: Precision) -> SequenceMod
 def to_inference_dtype(model: SequenceModel, dtype: torch.dtype) -> SequenceModel:
     """Copy a sequence model to act with: it takes and gives vectors of `dtype`."""
     with torch.no_grad():
-        stored = copy.deepcopy(model).eval().requires_grad_(False)
-        if isinstance(stored, HuggingFaceModel):
-            return stored.to(dtype)
-        for module in list(stored.modules()):
+        copied = copy.deepcopy(model).eval().requires_grad_(False)
+        if isinstance(copied, HuggingFaceModel):
+            return copied.to(dtype)
+        for module in list(copied.modules()):
             if isinstance(module, (Heads, FeedForward, nn.LayerNorm)):
                 module.to(dtype)
             if isinstance(module, (Heads, FeedForward)):
                 for name, linear in list(module.named_children()):
                     setattr(module, name, _packed(linear))
-    return stored
+    return copied
 
 
 class PackedLinear(nn.Module):

@@ -90,11 +90,11 @@ def pad(sequences: Sequence[TokenSequence]) -> Batch:
     The rows are µGATO's (episodes, tokens) grids, flattened; the padding has segment 0.
     """
     num_leaves = 1 + max(int(s.leaf_index.max(initial=0)) for s in sequences)
-    num_steps = 1 + max(int(s.timesteps.max(initial=0)) for s in sequences)
+    num_timesteps = 1 + max(int(s.timesteps.max(initial=0)) for s in sequences)
     widths = np.zeros(num_leaves, np.int64)
     for s in sequences:
         cells = s.timesteps * num_leaves + s.leaf_index
-        counts = np.bincount(cells, minlength=num_steps * num_leaves)
+        counts = np.bincount(cells, minlength=num_timesteps * num_leaves)
         widths = np.maximum(widths, counts.reshape(-1, num_leaves).max(axis=0))
     starts = np.concatenate([[0], np.cumsum(widths)])
     columns = []
@@ -106,7 +106,7 @@ def pad(sequences: Sequence[TokenSequence]) -> Batch:
         sequences,
         rows=np.repeat(np.arange(len(sequences)), list(map(len, sequences))),
         columns=np.concatenate(columns),
-        shape=(len(sequences), int(num_steps * starts[-1])),
+        shape=(len(sequences), int(num_timesteps * starts[-1])),
     )
     inputs = layout.inputs(np.concatenate([1 + s.segments for s in sequences]), fill=True)
     return Batch(inputs=inputs, targets=layout.targets())

@@ -164,10 +164,10 @@ class _Layout:
     arrays: dict[str, np.ndarray]
 
 
-def _separators(num_steps: int, vocab: Vocab) -> TokenizedLeaf:
+def _separators(num_timesteps: int, vocab: Vocab) -> TokenizedLeaf:
     """Make a leaf of one separator a timestep."""
-    tokens = np.full((num_steps, 1, 1), vocab.separator, np.int32)
-    return TokenizedLeaf(kind="discrete", tokens=tokens, lengths=np.ones(num_steps, np.int64))
+    tokens = np.full((num_timesteps, 1, 1), vocab.separator, np.int32)
+    return TokenizedLeaf(kind="discrete", tokens=tokens, lengths=np.ones(num_timesteps, np.int64))
 
 
 def _shape(leaf: TokenizedLeaf) -> _LeafShape:
@@ -179,9 +179,9 @@ def _shape(leaf: TokenizedLeaf) -> _LeafShape:
 
 def _ids(leaf: TokenizedLeaf) -> np.ndarray:
     """Return a leaf's real ids in time order; 0 for each patch."""
-    steps, num_tokens, _ = leaf.tokens.shape
+    timesteps, num_tokens, _ = leaf.tokens.shape
     if leaf.intervals is not None:
-        return np.zeros(steps * num_tokens, np.int32)
+        return np.zeros(timesteps * num_tokens, np.int32)
     if leaf.kind != "text":
         return leaf.tokens.reshape(-1)
     return leaf.tokens[np.arange(num_tokens) < leaf.lengths[:, None], 0]
@@ -191,26 +191,26 @@ def _ids(leaf: TokenizedLeaf) -> np.ndarray:
 def _layout(shapes: tuple[_LeafShape, ...], num_observed: int, history: int | None) -> _Layout:
     """Lay out leaves of these shapes, the separators last of the first `num_observed`."""
     lengths = [np.frombuffer(s.lengths, np.int64) for s in shapes]
-    steps = np.concatenate([np.repeat(np.arange(len(n)), n) for n in lengths])
+    timesteps = np.concatenate([np.repeat(np.arange(len(n)), n) for n in lengths])
     leaf_index = np.repeat(np.arange(len(shapes)), [n.sum() for n in lengths])
     # Tokens of a leaf are in time order already; a stable sort interleaves the leaves.
-    order = np.argsort(steps * len(shapes) + leaf_index, kind="stable")
+    order = np.argsort(timesteps * len(shapes) + leaf_index, kind="stable")
     is_patch = np.array([s.intervals is not None for s in shapes])[leaf_index]
     patch_index = np.where(is_patch, is_patch.cumsum() - 1, -1)[order]
-    steps, leaf_index = steps[order], leaf_index[order]
+    timesteps, leaf_index = timesteps[order], leaf_index[order]
     is_action = leaf_index >= num_observed
     is_observed = ~is_action & (patch_index < 0) & (leaf_index != num_observed - 1)
-    segments = steps // (history or max(map(len, lengths)))
+    segments = timesteps // (history or max(map(len, lengths)))
     same_segment = segments[1:] == segments[:-1]
     arrays = {
         "loss_mask": np.append(is_action[1:], False),
         "observation_mask": np.append(is_observed[1:] & same_segment, False),
         "patch_index": patch_index,
         "intervals": np.concatenate([_intervals(s) for s in shapes])[order],
-        "local_positions": _local_positions(steps, is_action),
-        "timesteps": steps,
+        "local_positions": _local_positions(timesteps, is_action),
+        "timesteps": timesteps,
         "segments": segments,
-        "positions": np.arange(len(steps)) - np.searchsorted(segments, segments),
+        "positions": np.arange(len(timesteps)) - np.searchsorted(segments, segments),
         "leaf_index": leaf_index,
     }
     for array in arrays.values():
@@ -226,9 +226,9 @@ def _intervals(shape: _LeafShape) -> np.ndarray:
     return np.tile(np.frombuffer(shape.intervals, np.int16).reshape(-1, 4), (len(lengths), 1))
 
 
-def _local_positions(steps: np.ndarray, is_action: np.ndarray) -> np.ndarray:
+def _local_positions(timesteps: np.ndarray, is_action: np.ndarray) -> np.ndarray:
     """Count the tokens of each timestep's observation; actions share one position (App. C.3)."""
-    starts = np.searchsorted(steps, steps)
-    positions = np.where(is_action, ACTION_POSITION, np.arange(len(steps)) - starts)
+    starts = np.searchsorted(timesteps, timesteps)
+    positions = np.where(is_action, ACTION_POSITION, np.arange(len(timesteps)) - starts)
     check_observation_fits(int(positions[~is_action].max(initial=-1)) + 1, name="an observation")
     return positions.astype(np.int32)
