@@ -75,7 +75,7 @@ def generate(
 def _answer(agent: "Agent", config: GenerateConfig, image: Path) -> Iterator[str]:
     """Caption a picture, or answer a question about it."""
     from mugato.acting.text import stream
-    from mugato.data.pictures import read_picture
+    from mugato.data.language import read_picture
     from mugato.data.registry import named_like
 
     name = config.task or ("emoji" if config.question is None else "easy-vqa")

@@ -6,12 +6,16 @@ growing with the data, however many sources.
 """
 
 import weakref
+from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from mugato.data.source import Source
+from mugato.episode import Episode, validate
 from mugato.spec import Leaf, Spec
 
 # Bytes of episodes in each process: the training process, or each of its workers.
@@ -51,6 +55,7 @@ class EpisodeCache:
     """
 
     def __init__(self, budget: MemoryBudget, *, num_bytes: int) -> None:
+        self.budget, self.num_bytes = budget, num_bytes
         self.everything = budget.reserve(self, num_bytes)
         self._read: dict[Hashable, Any] = {}
 
@@ -63,8 +68,72 @@ class EpisodeCache:
             self._read[key] = value
         return self._read[key]
 
+    def __reduce__(self) -> tuple:
+        """Begin with nothing in another process, if there is room in its budget."""
+        return partial(EpisodeCache, num_bytes=self.num_bytes), (self.budget,)
 
-def timestep_bytes(spec: Spec) -> int:
+
+class CachedSource(Source):
+    """Episodes on disk; they stay in memory if the budget has room for all of them.
+
+    A subclass reads timesteps. Other processes are sent no episodes: they read what they need.
+
+    Attributes:
+        lengths: timesteps of each episode.
+    """
+
+    lengths: tuple[int, ...]
+
+    def __init__(
+        self, *, name: str, spec: Spec, lengths: tuple[int, ...], budget: MemoryBudget
+    ) -> None:
+        self.name, self.spec, self.lengths = name, spec, lengths
+        self._cache = EpisodeCache(budget, num_bytes=_timestep_bytes(spec) * sum(lengths))
+
+    @abstractmethod
+    def read(self, index: int, start: int, stop: int) -> Episode:
+        """Read the timesteps from `start` up to `stop` of an episode."""
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: int) -> Episode:
+        """Return the episode at `index`, validated against the spec when it was read.
+
+        Raises:
+            IndexError: for an index out of range.
+            ValueError: if the episode is damaged or does not fit the spec.
+        """
+        self._check_index(index)
+        return self._cache.get(index, lambda: self._validated(index, 0, self.lengths[index]))
+
+    def window(self, index: int, start: int, stop: int) -> Episode:
+        """Read the timesteps from `start` up to `stop` of an episode.
+
+        Where not all episodes fit into memory nothing else is read, and nothing kept.
+
+        Raises:
+            IndexError, ValueError: as `[index]`; timesteps that the episode does not have.
+        """
+        self._check_index(index)
+        if not 0 <= start < stop <= self.lengths[index]:
+            raise ValueError(
+                f"{self.name} episode {index} has {self.lengths[index]} timesteps, "
+                f"not those from {start} up to {stop}"
+            )
+        if self._cache.everything:
+            return self[index].window(start, stop)
+        return self._validated(index, start, stop)
+
+    def _validated(self, index: int, start: int, stop: int) -> Episode:
+        return validate(self.read(index, start, stop), self.spec)
+
+    def _check_index(self, index: int) -> None:
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name} has {len(self)} episodes, no episode {index}")
+
+
+def _timestep_bytes(spec: Spec) -> int:
     """Count the bytes of a timestep's leaves in memory; of a text only where it is kept."""
     leaves = [*spec.observation_leaves.values(), *spec.action_leaves.values()]
     return sum(leaf.size * _itemsize(leaf) for leaf in leaves)
@@ -102,8 +171,4 @@ class ByteCache:
 
     def __reduce__(self) -> tuple:
         """Begin with nothing in another process."""
-        return _empty, (self._max_bytes,)
-
-
-def _empty(max_bytes: int) -> ByteCache:
-    return ByteCache(max_bytes=max_bytes)
+        return partial(ByteCache, max_bytes=self._max_bytes), ()

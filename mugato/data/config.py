@@ -16,7 +16,8 @@ class DatasetConfig:
             as its context reaches.
         prompt_share: this share of its windows begins with a prompt from another episode (§2.3);
             the run's where None.
-        demonstrations: Minari data set of a task, where it is not the task's own.
+        demonstrations: Minari data set of a task, where it is not the task's own; sources have
+            none.
     """
 
     name: str
@@ -37,3 +38,11 @@ class DatasetConfig:
             raise ValueError(
                 f"{self.name}: prompt_share must be between 0 and 1, got {self.prompt_share}"
             )
+        if self.demonstrations is not None:
+            from mugato.data.registry import is_source  # loads every format's packages
+
+            if is_source(self.name):
+                raise ValueError(
+                    f"{self.name} is a source, not a task or an environment, so it has no "
+                    f"demonstrations; got {self.demonstrations!r}"
+                )

@@ -1,32 +1,43 @@
 """All data by name: sources that install with pip, some from the hub, readers of users' formats.
 
-To add a source: one file here and one line in `SOURCES`; to add a format: the same in `READERS`.
+To add a source: one file and one line in `SOURCES`; to add a format: the same in `READERS`, or in
+`CACHED_READERS` if its episodes may stay in memory.
 """
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import parse_qsl
 
 from mugato.data.cache import MemoryBudget
-from mugato.data.formats.huggingface import open_hub_captions, open_hub_questions, open_hub_text
+from mugato.data.formats.hub import open_hub_captions, open_hub_questions, open_hub_text
 from mugato.data.formats.image_folder import open_images
 from mugato.data.formats.jat import open_jat
 from mugato.data.formats.lerobot import open_lerobot
 from mugato.data.formats.minari.read import open_minari
 from mugato.data.formats.text_files import open_paragraphs, open_text
 from mugato.data.source import Source
+from mugato.data.sources.downloaded import (
+    open_a_okvqa,
+    open_ok_vqa,
+    open_wikitext_2,
+    open_wikitext_103,
+)
 from mugato.data.sources.easy_vqa import open_easy_vqa
 from mugato.data.sources.emoji import open_emoji
 from mugato.data.sources.factbook import open_factbook
-from mugato.data.sources.okvqa import open_a_okvqa, open_ok_vqa
 from mugato.data.sources.shakespeare import open_shakespeare
-from mugato.data.sources.wikitext import open_wikitext_2, open_wikitext_103
 
 # The splits that scores are measured on: the first one that a source has.
 HELD_OUT = ("test", "validation")
+# Ids of Gymnasium's environments end with a version.
+_VERSION = re.compile(r"-v\d+$")
+_DEMONSTRATIONS_HINT = (
+    "; an environment that is not one of our tasks needs its demonstrations named, a Minari data "
+    "set: DatasetConfig(name=..., demonstrations=...), or --env and --demonstrations"
+)
 
 # Called as opener(split, **options).
 SOURCES: Mapping[str, Callable[..., Source]] = {
@@ -46,16 +57,21 @@ DOWNLOADED: Mapping[str, Callable[..., Source]] = {
 
 # "format:where" is opened as READERS[format](where, split, **options).
 READERS: Mapping[str, Callable[..., Source]] = {
-    "minari": open_minari,
-    "lerobot": open_lerobot,
     "text": open_text,
     "paragraphs": open_paragraphs,
     "images": open_images,
     "hf-text": open_hub_text,
     "hf-captions": open_hub_captions,
     "hf-questions": open_hub_questions,
+}
+
+# The same, as CACHED_READERS[format](where, split, budget, **options): the run's budget of memory.
+CACHED_READERS: Mapping[str, Callable[..., Source]] = {
+    "minari": open_minari,
+    "lerobot": open_lerobot,
     "jat": open_jat,
 }
+FORMATS = (*CACHED_READERS, *READERS)
 
 
 def open_source(
@@ -80,17 +96,29 @@ def open_source(
     name, options = _options_in(name, options)
     kind, colon, where = name.partition(":")
     if colon and kind in READERS:
-        opener = partial(READERS[kind], where, split)
         _check_options(name, READERS[kind], options)
-        if "budget" in inspect.signature(READERS[kind]).parameters:
-            opener = partial(opener, budget)
-        return opener(**options)
+        return READERS[kind](where, split, **options)
+    if colon and kind in CACHED_READERS:
+        _check_options(name, CACHED_READERS[kind], options)
+        return CACHED_READERS[kind](where, split, budget, **options)
     named = {**SOURCES, **DOWNLOADED}
     if name not in named:
-        formats = ", ".join(f"{kind}:WHERE" for kind in READERS)
-        raise ValueError(f"no source {name!r}; there are {', '.join(named)}; or {formats}")
+        formats = ", ".join(f"{kind}:WHERE" for kind in FORMATS)
+        hint = _DEMONSTRATIONS_HINT if _VERSION.search(name) else ""
+        raise ValueError(f"no source {name!r}; there are {', '.join(named)}; or {formats}{hint}")
     _check_options(name, named[name], options)
     return named[name](split, **options)
+
+
+def is_source(name: str) -> bool:
+    """Tell whether a name is that of a source, or of data in a known format.
+
+    >>> [is_source(name) for name in ("easy-vqa?size_px=32", "text:notes.txt", "CartPole-v1")]
+    [True, True, False]
+    """
+    name = name.partition("?")[0]
+    kind, colon, _ = name.partition(":")
+    return name in {**SOURCES, **DOWNLOADED} or bool(colon and kind in FORMATS)
 
 
 def open_held_out(name: str) -> tuple[Source, str]:
@@ -109,7 +137,7 @@ def open_held_out(name: str) -> tuple[Source, str]:
 
 
 def named_like(name: str, names: Iterable[str]) -> str | None:
-    """The one of some names that is this source: itself, or else the first with options behind it.
+    """Return the name that is this source: itself, or else the first with options behind it.
 
     >>> named_like("easy-vqa", ["emoji", "easy-vqa?size_px=32"])
     'easy-vqa?size_px=32'
@@ -139,5 +167,7 @@ def _options_in(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, A
 def _check_options(name: str, opener: Callable[..., Source], options: Mapping[str, Any]) -> None:
     parameters = inspect.signature(opener).parameters.values()
     known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    for columns in (p.annotation for p in parameters if p.kind is p.VAR_KEYWORD):
+        known += get_args(columns)[0].__annotations__  # of Unpack[a TypedDict]
     if unknown := sorted(set(options) - set(known)):
         raise ValueError(f"{name} has no options {unknown}; its options are {known}")

@@ -14,10 +14,8 @@ from jaxtyping import Int
 
 from mugato.data.metrics import Metric, metric_of
 from mugato.episode import Episode, validate
-from mugato.spec import TEXT_LEAF, Spec
+from mugato.spec import Spec
 
-# A document is an action without an observation.
-TEXT_SPEC = Spec(observation={}, action={"text": TEXT_LEAF})
 # Episodes looked at to learn how many tokens a text has.
 NUM_PROBES = 32
 

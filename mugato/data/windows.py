@@ -16,6 +16,8 @@ once.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,12 +91,16 @@ class Windows(ABC):
     """A source cut into about `len` pieces of at most the context's length.
 
     Attributes:
-        name: what the run calls the source.
+        name: what the run calls the source; what goes wrong with its data says so.
         num_tokens: about how many the whole source has.
     """
 
-    name: str
     num_tokens: int
+
+    def __init__(self, source: Source, tokenizer: Tokenizer, config: WindowConfig) -> None:
+        self.name = config.name or source.name
+        self._source, self._tokenizer, self._number = source, tokenizer, config.number
+        self._context_length = config.context_length
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -111,6 +117,10 @@ class Windows(ABC):
     def encode(self, window: Window) -> TokenSequence:
         """Read a window and turn it into tokens."""
 
+    def _episode(self, index: int) -> Episode:
+        with called(self.name, self._source):
+            return self._source.checked(index)
+
 
 def windows_of(source: Source, tokenizer: Tokenizer, config: WindowConfig) -> Windows:
     """Make the windows that suit a source: plain text has no observation to keep whole.
@@ -121,21 +131,27 @@ def windows_of(source: Source, tokenizer: Tokenizer, config: WindowConfig) -> Wi
     if len(source) == 0:
         raise ValueError(f"source {config.name or source.name!r} has no episodes")
     kind = EpisodeWindows if source.spec.observation_leaves else TextWindows
-    return kind(source, tokenizer, config)
+    with called(config.name, source):
+        return kind(source, tokenizer, config)
+
+
+@contextmanager
+def called(name: str, source: Source) -> Iterator[None]:
+    """Add to what goes wrong with a source by which name the run knows it, if by another."""
+    try:
+        yield
+    except ValueError as error:
+        if name in ("", source.name) or repr(name) in str(error):
+            raise
+        raise ValueError(f"data set {name!r}: {error}") from error
 
 
 class EpisodeWindows(Windows):
     """Spans of whole timesteps of single episodes."""
 
-    def __init__(
-        self,
-        source: Source,
-        tokenizer: Tokenizer,
-        config: WindowConfig,
-    ) -> None:
-        self.name, self._spec = config.name or source.name, source.spec
-        self._source, self._tokenizer, self._number = source, tokenizer, config.number
-        self._context_length, self._history = config.context_length, config.history
+    def __init__(self, source: Source, tokenizer: Tokenizer, config: WindowConfig) -> None:
+        super().__init__(source, tokenizer, config)
+        self._spec, self._history = source.spec, config.history
         self._prompt_share = config.prompt_share if len(source) > 1 and not self._history else 0.0
         self._observed_texts, self._acted_texts = (
             [path for path, leaf in leaves.items() if leaf.kind == "text"]
@@ -188,7 +204,8 @@ class EpisodeWindows(Windows):
 
     def encode(self, window: Window) -> TokenSequence:
         """Read the prompt's timesteps and then those of the window, as one sequence."""
-        pieces = [self._source.window(span.episode, span.start, span.stop) for span in window.spans]
+        with called(self.name, self._source):
+            pieces = [self._source.window(s.episode, s.start, s.stop) for s in window.spans]
         joined = pieces[0] if len(pieces) == 1 else Episode.joined(pieces)
         return encode(
             joined, self._spec, self._tokenizer, history=self._history, source=self._number
@@ -231,7 +248,7 @@ class EpisodeWindows(Windows):
         """Count the tokens before each timestep of an episode, and before its end."""
         if not self._observed_texts and not self._acted_texts:
             return np.arange(self._lengths[source_index] + 1) * self._per_timestep
-        observed, acted = self._counts(self._source.checked(source_index))
+        observed, acted = self._counts(self._episode(source_index))
         self._check_fits(observed, acted, f"episode {source_index}")
         return np.concatenate([[0], np.cumsum(observed + acted)])
 
@@ -276,16 +293,14 @@ class TextWindows(Windows):
     """
 
     def __init__(self, source: Source, tokenizer: Tokenizer, config: WindowConfig) -> None:
-        self.name, self._spec = config.name or source.name, source.spec
-        self._source, self._tokenizer, self._number = source, tokenizer, config.number
-        self._length = config.context_length
+        super().__init__(source, tokenizer, config)
         characters = [_num_characters(source.checked(i)) for i in range(len(source))]
         self._ends = np.cumsum(1 + np.array(characters))
         self._ids = ByteCache(max_bytes=DOCUMENT_BYTES)
         self.num_tokens = max(1, round(int(self._ends[-1]) * self._tokens_per_character()))
 
     def __len__(self) -> int:
-        return -(-self.num_tokens // self._length)
+        return -(-self.num_tokens // self._context_length)
 
     def source_index(self, index: int) -> int:
         return index * int(self._ends[-1]) // len(self)
@@ -298,7 +313,7 @@ class TextWindows(Windows):
         begin = int(self._ends[document - 1]) if document else 0
         num_ids = len(self._document(document))
         start = (place - begin) * num_ids // (int(self._ends[document]) - begin)
-        spans, missing, first = [], self._length, (document, start)
+        spans, missing, first = [], self._context_length, (document, start)
         while missing > 0:
             num_ids = len(self._document(document))
             again = bool(spans) and document == first[0]  # once around, the stream is used up
@@ -308,7 +323,7 @@ class TextWindows(Windows):
             if again:
                 break
             document, start = (document + 1) % len(self._source), 0
-        return Window(spans=tuple(spans), num_tokens=self._length - missing)
+        return Window(spans=tuple(spans), num_tokens=self._context_length - missing)
 
     def encode(self, window: Window) -> TokenSequence:
         ids = [self._document(span.episode)[span.start : span.stop] for span in window.spans]
@@ -316,10 +331,10 @@ class TextWindows(Windows):
         return sequence(timesteps, self._tokenizer.vocab, source=self._number)
 
     def _document(self, index: int) -> np.ndarray:
-        return self._ids.get(index, lambda: self._tokenized(self._source.checked(index)))
+        return self._ids.get(index, lambda: self._tokenized(self._episode(index)))
 
     def _tokenized(self, episode: Episode) -> np.ndarray:
-        leaves = tokenize(episode, self._spec, self._tokenizer).actions.values()
+        leaves = tokenize(episode, self._source.spec, self._tokenizer).actions.values()
         return np.concatenate([leaf.tokens[0, :, 0] for leaf in leaves])
 
     def _tokens_per_character(self) -> float:

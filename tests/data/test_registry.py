@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 
-from mugato.data.registry import READERS, SOURCES, open_source
-from mugato.data.source import Source
+from mugato.data.cache import MemoryBudget
+from mugato.data.config import DatasetConfig
+from mugato.data.language import TEXT_SPEC
+from mugato.data.registry import CACHED_READERS, FORMATS, SOURCES, open_source
+from mugato.data.source import EpisodeList, Source
 from mugato.episode import validate
+from mugato.training.setup import open_sources
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -46,8 +50,36 @@ def test_options_may_stand_in_the_name():
         open_source("easy-vqa?size=32", "test")
 
 
-@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.parametrize("kind", FORMATS)
 def test_every_format_says_in_one_line_that_there_is_nothing(kind: str, tmp_path):
     with pytest.raises(ValueError) as raised:
         open_source(f"{kind}:{tmp_path}/nothing-there", "train")
     assert "nothing-there" in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_an_environments_id_says_that_it_needs_demonstrations():
+    with pytest.raises(ValueError, match=r"no source 'CartPole-v1'; .* needs its demonstrations"):
+        open_sources([DatasetConfig(name="CartPole-v1")])
+    with pytest.raises(ValueError, match=r"no source 'cartpol'; .*jat:WHERE[^;]*$"):
+        open_source("cartpol", "train")
+
+
+@pytest.mark.parametrize("name", ["emoji", "easy-vqa?size_px=32", "wikitext-2", "text:notes.txt"])
+def test_demonstrations_of_what_is_not_a_task_are_refused(name: str):
+    with pytest.raises(ValueError, match=r"is a source, not a task or an environment.* got 'mine'"):
+        DatasetConfig(name=name, demonstrations="mine")
+
+
+def test_sources_that_cache_share_the_budget_that_they_are_opened_with(monkeypatch):
+    given = []
+
+    def opener(*args) -> Source:
+        given.append(args)
+        return EpisodeList(name="nothing", spec=TEXT_SPEC, episodes=[])
+
+    for kind in CACHED_READERS:
+        monkeypatch.setitem(CACHED_READERS, kind, opener)
+    budget = MemoryBudget(1)
+    for kind in CACHED_READERS:
+        open_source(f"{kind}:here", "train", budget)
+    assert given == [("here", "train", budget)] * len(CACHED_READERS)

@@ -303,6 +303,18 @@ def test_a_fault_is_one_error_that_names_source_and_episode(fault):
         draw(windows, 4, np.random.default_rng(0))
 
 
+@pytest.mark.parametrize("lengths", [None, [50] * 6])
+def test_a_fault_also_names_what_the_run_calls_the_source(lengths):
+    config = WindowConfig(context_length=64, name="walk")
+    with pytest.raises(ValueError, match=r"^data set 'walk': source 'long', episode 4: file 9: "):
+        windows = windows_of(CountedReads(with_nan(), lengths), TOKENIZER, config)
+        assert lengths is not None
+        draw(windows, 4, np.random.default_rng(0))
+    documents = dataclasses.replace(text_source(), episodes=[Episode(observations={}, actions={})])
+    with pytest.raises(ValueError, match=r"^data set 'walk': source 'text', episode 0: "):
+        windows_of(documents, TOKENIZER, config)
+
+
 def test_lengths_that_are_not_those_of_the_episodes_are_refused():
     source = CountedReads(control_source("long", 6, 50), lengths=[50, 49, 50, 50, 50, 50])
     (windows,) = make_windows([source])

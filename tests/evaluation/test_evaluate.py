@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from mugato.cli import main as cli
-from mugato.data.source import TEXT_SPEC
+from mugato.data.language import TEXT_SPEC
 from mugato.data.sources.easy_vqa import open_easy_vqa
 from mugato.data.sources.emoji import open_emoji
 from mugato.evaluation import language

@@ -11,72 +11,25 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mugato.data.formats.text_files import read_text
-from mugato.data.pictures import picture_leaf, read_picture
-from mugato.data.source import Source, check_split, split_by_hash
-from mugato.episode import Episode, text_leaf
-from mugato.spec import TEXT_LEAF, Spec
+from mugato.data.formats.text_files import PERCENT, SPLITS, read_text
+from mugato.data.language import LanguageSource, caption_spec, captioned, read_picture
+from mugato.data.source import check_split, split_by_hash
+from mugato.episode import Episode
 from mugato.system.errors import one_line
 
-PERCENT = {"train": 90, "validation": 5, "test": 5}
-SPLITS = ("all", *PERCENT)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 METADATA = ("metadata.jsonl", "metadata.csv")
 FILE_COLUMN = "file_name"
 CAPTION_COLUMNS = ("text", "caption")
 
 
-@dataclass(frozen=True, kw_only=True)
-class CaptionedPictures(Source):
-    """(picture) -> caption; a picture is decoded when it is asked for.
-
-    Attributes:
-        name: what was opened.
-        split: which part of it.
-        entries: (picture file, caption).
-        size_px: pictures are resized to squares as `pictures` says.
-    """
-
-    name: str
-    split: str
-    entries: tuple[tuple[Path, str], ...] = field(repr=False)
-    size_px: int
-
-    @property
-    def spec(self) -> Spec:
-        image = picture_leaf(self.size_px)
-        return Spec(observation={"image": image}, action={"caption": TEXT_LEAF})
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """Timesteps of each episode: one."""
-        return (1,) * len(self)
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def __getitem__(self, index: int) -> Episode:
-        path, caption = self.entries[index]
-        try:
-            picture = read_picture(path.read_bytes(), size_px=self.size_px)
-        except (OSError, SyntaxError) as error:  # Pillow's for broken files
-            raise ValueError(
-                f"{self.name}: the picture {path} cannot be read: {one_line(error)}"
-            ) from error
-        return Episode(
-            observations={"image": picture[None]},
-            actions={"caption": text_leaf(caption)},
-            name=f"{self.name} {self.split}: {path}",
-        )
-
-
 def open_images(
     where: str, split: str = "train", *, size_px: int = 64, caption: str | None = None
-) -> CaptionedPictures:
+) -> LanguageSource:
     """Open a split of a folder of pictures; every caption is one episode of one timestep.
 
     Args:
@@ -105,7 +58,18 @@ def open_images(
     chosen = tuple(e for e, part in zip(entries, parts, strict=True) if split in ("all", part))
     if not chosen:
         raise ValueError(f"{name}: none of {len(entries)} captions fall to {split!r}; take 'all'")
-    return CaptionedPictures(name=name, split=split, entries=chosen, size_px=size_px)
+    read = partial(_read, name=name, split=split, size_px=size_px)
+    return LanguageSource(name=name, spec=caption_spec(size_px), items=chosen, read=read)
+
+
+def _read(entry: tuple[Path, str], *, name: str, split: str, size_px: int) -> Episode:
+    """Decode a picture and put its caption beside it."""
+    path, caption = entry
+    try:
+        picture = read_picture(path.read_bytes(), size_px=size_px)
+    except (OSError, SyntaxError) as error:  # Pillow's for broken files
+        raise ValueError(f"{name}: the picture {path} cannot be read: {one_line(error)}") from error
+    return captioned(picture, caption, name=f"{name} {split}: {path}")
 
 
 def _split_of(place: Path, own: Sequence[str]) -> str:

@@ -9,21 +9,19 @@ task is one more observation, `instruction`. `next.reward` is the reward. What e
 
 import os
 import re
-from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, UInt8
 
-from mugato.data.cache import EpisodeCache, MemoryBudget, timestep_bytes
+from mugato.data.cache import CachedSource, MemoryBudget
 from mugato.data.formats.lerobot_meta import INSTRUCTION, LeRobotMeta, read_meta
 from mugato.data.formats.parquet import read_rows, to_array
-from mugato.data.formats.video import read_frames
-from mugato.data.pictures import read_picture
-from mugato.data.source import Source, check_split
-from mugato.episode import Episode, validate
-from mugato.spec import Spec
+from mugato.data.language import read_picture
+from mugato.data.source import check_split
+from mugato.episode import Episode
 from mugato.system.errors import one_line
 from mugato.system.optional import require
 
@@ -31,95 +29,32 @@ REWARD = "next.reward"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-class LeRobotSource(Source):
-    """Random access to the episodes of a split; they stay in memory if all may.
+class LeRobotSource(CachedSource):
+    """Random access to the episodes of a split.
 
     Attributes:
         name: what was opened.
         spec: from `meta/info.json`.
-        lengths: timesteps per episode.
     """
 
-    lengths: tuple[int, ...]
-
     def __init__(
-        self,
-        *,
-        name: str,
-        meta: LeRobotMeta,
-        episodes: range,
-        size_px: int | None,
-        budget: MemoryBudget,
+        self, *, name: str, meta: LeRobotMeta, episodes: range, budget: MemoryBudget
     ) -> None:
-        self.name, self._meta, self._episodes, self._size_px = name, meta, episodes, size_px
-        self._budget = budget
-        self.lengths = tuple(meta.episodes["length"][list(episodes)].tolist())
-        size = timestep_bytes(self.spec) * sum(self.lengths)
-        self._cache = EpisodeCache(budget, num_bytes=size)
+        lengths = tuple(meta.episodes["length"][list(episodes)].tolist())
+        super().__init__(name=name, spec=meta.spec, lengths=lengths, budget=budget)
+        self._meta, self._episodes = meta, episodes
 
-    @property
-    def spec(self) -> Spec:
-        return self._meta.spec
-
-    def __len__(self) -> int:
-        return len(self._episodes)
-
-    def __getitem__(self, index: int) -> Episode:
-        """The episode at `index` of the split, validated.
-
-        Raises:
-            IndexError: for an index out of range.
-            ValueError: a damaged file, a column that is missing, values that do not fit the spec.
-        """
-        episode = self._number(index)
-        return self._cache.get(episode, partial(self._whole, episode))
-
-    def window(self, index: int, start: int, stop: int) -> Episode:
-        """The timesteps from `start` up to `stop` of an episode.
-
-        Where not all episodes fit into memory nothing else is read, and nothing kept.
-
-        Raises:
-            IndexError, ValueError: as `[index]`; timesteps that the episode does not have.
-        """
-        episode = self._number(index)
-        if not 0 <= start < stop <= self.lengths[index]:
-            raise ValueError(
-                f"{self.name} episode {episode} has {self.lengths[index]} timesteps, "
-                f"not those from {start} up to {stop}"
-            )
-        if self._cache.everything:
-            return self[index].window(start, stop)
-        return self._read(episode, start, stop)
-
-    def __reduce__(self) -> tuple:
-        """Send no episodes to other processes: those read what they need."""
-        make = partial(LeRobotSource, name=self.name, meta=self._meta, episodes=self._episodes)
-        return partial(make, size_px=self._size_px, budget=self._budget), ()
-
-    def _number(self, index: int) -> int:
-        """The data set's number of an episode of this split."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"{self.name} has {len(self)} episodes, no episode {index}")
-        return self._episodes[index]
-
-    def _whole(self, episode: int) -> Episode:
-        return self._read(episode, 0, int(self._meta.episodes["length"][episode]))
-
-    def _read(self, episode: int, start: int, stop: int) -> Episode:
-        rows = _Rows(
-            meta=self._meta, episode=episode, start=start, stop=stop, size_px=self._size_px
-        )
-        spec = self.spec
-        observations = {p: rows.leaf(p) for p in spec.observation_leaves if p != INSTRUCTION}
+    def read(self, index: int, start: int, stop: int) -> Episode:
+        episode = self._episodes[index]  # the data set's number, not the split's
+        rows = _Rows(self._meta, episode, start, stop)
+        observations = {p: rows.leaf(p) for p in self.spec.observation_leaves if p != INSTRUCTION}
         part = f" from timestep {start}" if start else ""
-        read = Episode(
+        return Episode(
             observations={**observations, INSTRUCTION: rows.instructions()},
-            actions={path: rows.leaf(path) for path in spec.action_leaves},
+            actions={path: rows.leaf(path) for path in self.spec.action_leaves},
             rewards=rows.rewards(),
             name=f"{self.name} episode {episode}{part}",
         )
-        return validate(read, spec)
 
 
 def open_lerobot(
@@ -147,21 +82,15 @@ def open_lerobot(
     meta = read_meta(_folder(where), size_px=size_px, without=without)
     check_split(name, split, tuple(meta.splits))
     return LeRobotSource(
-        name=name,
-        meta=meta,
-        episodes=meta.splits[split],
-        size_px=size_px,
-        budget=budget or MemoryBudget(),
+        name=name, meta=meta, episodes=meta.splits[split], budget=budget or MemoryBudget()
     )
 
 
 class _Rows:
     """Some timesteps of one episode; knows how each kind of feature is stored."""
 
-    def __init__(
-        self, *, meta: LeRobotMeta, episode: int, start: int, stop: int, size_px: int | None
-    ) -> None:
-        self._meta, self._episode, self._start, self._size_px = meta, episode, start, size_px
+    def __init__(self, meta: LeRobotMeta, episode: int, start: int, stop: int) -> None:
+        self._meta, self._episode, self._start = meta, episode, start
         self._path, first = meta.data_file(episode)
         stored = [key for key in meta.keys.values() if meta.dtypes[key] != "video"]
         columns = ["episode_index", "timestamp", "task_index", *stored]
@@ -175,7 +104,7 @@ class _Rows:
             raise ValueError(f"{where} at timestep {start + t} is {found[t]}")
 
     def leaf(self, path: str) -> np.ndarray:
-        """All timesteps of a leaf."""
+        """Read all timesteps of a leaf."""
         spec, key = self._meta.spec, self._meta.keys[path]
         leaf = {**spec.observation_leaves, **spec.action_leaves}[path]
         match self._meta.dtypes[key]:
@@ -189,7 +118,7 @@ class _Rows:
         return self._numbers(key, leaf.shape, leaf.dtype)
 
     def instructions(self) -> np.ndarray:
-        """The text of each timestep's task."""
+        """Return the text of each timestep's task."""
         tasks = self._numbers("task_index", (), "int64").tolist()
         if unknown := set(tasks) - set(self._meta.tasks):
             raise ValueError(f"{self._where('task_index')}: no task {min(unknown)} in meta/tasks")
@@ -208,20 +137,20 @@ class _Rows:
         times_s = start_s + self._numbers("timestamp", (), "float64")
         try:
             return read_frames(
-                path, times_s, tolerance_s=0.5 / self._meta.fps, size_px=self._size_px
+                path, times_s, tolerance_s=0.5 / self._meta.fps, size_px=self._meta.size_px
             )
         except ValueError as error:
             raise ValueError(f"episode {self._episode}, {key!r}: {error}") from error
 
     def _picture(self, key: str, timestep: int, cell: Any) -> np.ndarray:
-        """A cell of {bytes, path}: the file's bytes, or where it lies."""
+        """Decode a cell of {bytes, path}: the file's bytes, or where it lies."""
         from PIL import Image
 
         cell = cell or {}
         try:
             data = cell.get("bytes") or (self._meta.folder / cell["path"]).read_bytes()
-            if self._size_px is not None:
-                return read_picture(data, size_px=self._size_px)
+            if self._meta.size_px is not None:
+                return read_picture(data, size_px=self._meta.size_px)
             return np.asarray(Image.open(BytesIO(data)).convert("RGB"))
         except (OSError, SyntaxError, KeyError, TypeError) as error:
             raise ValueError(
@@ -233,8 +162,68 @@ class _Rows:
         return f"{self._path}, episode {self._episode}: {key!r}"
 
 
+def read_frames(
+    path: Path, times_s: Float[np.ndarray, " t"], *, tolerance_s: float, size_px: int | None = None
+) -> UInt8[np.ndarray, "t height width 3"]:
+    """Decode the frames that are nearest to the given times, without decoding all before them.
+
+    It seeks to the last key frame before the first time, and decodes from there to the last.
+
+    Args:
+        times_s: rising, in seconds from the start of the file.
+        tolerance_s: how far the nearest frame may be.
+        size_px: frames are resized to squares of this side, each as it is decoded.
+
+    Raises:
+        ValueError: a file that is missing, damaged or too short, naming it and the time.
+    """
+    av = require("av", extra="lerobot")
+    try:
+        with av.open(str(path)) as container:
+            return _nearest(container, path, times_s, tolerance_s, size_px)
+    except (av.FFmpegError, OSError, IndexError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ValueError(f"the video {path} cannot be read: {reason}") from error
+
+
+def _nearest(
+    container, path: Path, times_s: np.ndarray, tolerance_s: float, size_px: int | None
+) -> np.ndarray:
+    stream = container.streams.video[0]
+    first, last = float(times_s[0]), float(times_s[-1])
+    container.seek(max(0, int(first / stream.time_base)), stream=stream, backward=True)
+    found: list[float] = []
+    pixels: list[np.ndarray] = []
+    for frame in container.decode(stream):
+        if frame.time > last + tolerance_s:
+            break
+        if frame.time >= first - tolerance_s:
+            found.append(frame.time)
+            pixels.append(_pixels(frame, size_px))
+    if not found:
+        raise ValueError(f"the video {path} has no frame from {first:.3f} to {last:.3f} s")
+    gaps = np.abs(np.array(found)[None, :] - times_s[:, None])
+    nearest = gaps.argmin(axis=1)
+    far = gaps[np.arange(len(times_s)), nearest] > tolerance_s
+    if far.any():
+        t = int(far.argmax())
+        raise ValueError(
+            f"the video {path} has no frame at {times_s[t]:.3f} s, that of timestep {t}; the "
+            f"nearest is at {found[nearest[t]]:.3f} s"
+        )
+    return np.stack([pixels[i] for i in nearest])
+
+
+def _pixels(frame, size_px: int | None) -> np.ndarray:
+    if size_px is None:
+        return frame.to_ndarray(format="rgb24")
+    from PIL import Image
+
+    return np.asarray(frame.to_image().resize((size_px, size_px), Image.Resampling.BOX))
+
+
 def _folder(where: str) -> Path:
-    """A folder by its path, or by its id: where LeRobot records to, or from the Hub."""
+    """Find a folder by its path, or by its id: where LeRobot records to, or on the Hub."""
     home = os.environ.get("HF_LEROBOT_HOME", "~/.cache/huggingface/lerobot")
     for folder in (Path(where).expanduser(), Path(home).expanduser() / where):
         if folder.is_dir():

@@ -33,6 +33,7 @@ class LeRobotMeta:
         spec: its leaves.
         keys: leaf path -> feature, for observations (but the instruction) and actions.
         dtypes: feature -> its type in `info.json`.
+        size_px: pictures become squares of this side; None leaves them as they are.
         fps: timesteps a second.
         data_path, video_path: templates of file names.
         tasks: task index -> instruction.
@@ -44,6 +45,7 @@ class LeRobotMeta:
     spec: Spec
     keys: Mapping[str, str]
     dtypes: Mapping[str, str]
+    size_px: int | None
     fps: float
     data_path: str
     video_path: str
@@ -52,7 +54,7 @@ class LeRobotMeta:
     splits: Mapping[str, range]
 
     def data_file(self, episode: int) -> tuple[Path, int]:
-        """The parquet file that holds an episode, and the episode's first row in it."""
+        """Return the parquet file that holds an episode, and the episode's first row in it."""
         chunks, files = self.episodes["data/chunk_index"], self.episodes["data/file_index"]
         chunk, file = chunks[episode], files[episode]
         starts = self.episodes["dataset_from_index"]
@@ -61,7 +63,7 @@ class LeRobotMeta:
         return self.folder / path, int(starts[episode] - first)
 
     def video_file(self, episode: int, key: str) -> tuple[Path, float]:
-        """The video that holds an episode, and when in it the episode begins, in seconds."""
+        """Return the video that holds an episode, and when in it the episode begins, in seconds."""
         chunk, file, start = (
             self.episodes[f"videos/{key}/{column}"][episode]
             for column in ("chunk_index", "file_index", "from_timestamp")
@@ -101,6 +103,7 @@ def read_meta(
         spec=spec,
         keys=keys,
         dtypes=dtypes,
+        size_px=size_px,
         fps=float(info["fps"]),
         data_path=info["data_path"],
         video_path=info.get("video_path") or "",
@@ -126,7 +129,7 @@ def _chosen(features: Mapping, without: tuple[str, ...], path: Path) -> dict[str
 def _spec(
     features: Mapping[str, Mapping], stats: Mapping, size_px: int | None, path: Path
 ) -> tuple[Spec, dict[str, str]]:
-    """The spec, and which feature each leaf comes from."""
+    """Return the spec, and which feature each leaf comes from."""
     observation: dict[str, Tree] = {INSTRUCTION: TEXT_LEAF}
     action: dict[str, Tree] = {}
     keys: dict[str, str] = {}
@@ -199,7 +202,7 @@ def _tasks(path: Path) -> dict[int, str]:
 
 
 def _episodes(folder: Path, video_keys: list[str]) -> dict[str, np.ndarray]:
-    """The table of episodes, column by column, in the order of their indices."""
+    """Read the table of episodes, column by column, in the order of their indices."""
     files = sorted((folder / "meta" / "episodes").glob("chunk-*/file-*.parquet"))
     if not files:
         raise ValueError(f"{folder / 'meta' / 'episodes'} holds no chunk-*/file-*.parquet")

@@ -9,13 +9,12 @@ are kept in memory, not texts.
 import glob
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
-from mugato.data.source import TEXT_SPEC, Source, check_split, split_by_hash
-from mugato.episode import Episode, text_leaf
-from mugato.spec import Spec
+from mugato.data.language import TEXT_SPEC, LanguageSource, document
+from mugato.data.source import check_split, split_by_hash
+from mugato.episode import Episode
 
 PERCENT = {"train": 90, "validation": 5, "test": 5}
 SPLITS = ("all", *PERCENT)
@@ -26,43 +25,7 @@ _BLANK_LINES = re.compile(r"\n\s*\n")
 NUM_CACHED_FILES = 8
 
 
-@dataclass(frozen=True, kw_only=True)
-class TextFiles(Source):
-    """Documents by number, read from their files when they are asked for.
-
-    Attributes:
-        name: what was opened.
-        split: which part of it.
-        blank_lines: whether blank lines end a document.
-        places: (file, number of the document in it).
-    """
-
-    name: str
-    split: str
-    blank_lines: bool
-    places: tuple[tuple[Path, int], ...] = field(repr=False)
-    spec: Spec = TEXT_SPEC
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """Timesteps of each episode: one."""
-        return (1,) * len(self)
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, index: int) -> Episode:
-        path, number = self.places[index]
-        document = _documents(path, self.blank_lines)[number]
-        where = f"{path} paragraph {number}" if self.blank_lines else str(path)
-        return Episode(
-            observations={},
-            actions={"text": text_leaf(document)},
-            name=f"{self.name} {self.split}: {where}",
-        )
-
-
-def open_text(where: str, split: str = "train", *, blank_lines: bool = False) -> TextFiles:
+def open_text(where: str, split: str = "train", *, blank_lines: bool = False) -> LanguageSource:
     """Open a split of text files; every document is one episode of one timestep.
 
     Args:
@@ -79,22 +42,23 @@ def open_text(where: str, split: str = "train", *, blank_lines: bool = False) ->
     places = [
         (path, number)
         for path in _files(where, name)
-        for number, document in enumerate(_documents(path, blank_lines))
-        if split == "all" or split_by_hash(_words(document), PERCENT) == split
+        for number, text in enumerate(_documents(path, blank_lines))
+        if split in ("all", split_by_hash(" ".join(text.split()).encode(), PERCENT))
     ]
     if not places:
         advice = "" if blank_lines else ", or cut files into paragraphs ('paragraphs:WHERE')"
         raise ValueError(f"{name}: no document falls to split {split!r}; take 'all'{advice}")
-    return TextFiles(name=name, split=split, blank_lines=blank_lines, places=tuple(places))
+    read = partial(_read, name=f"{name} {split}", blank_lines=blank_lines)
+    return LanguageSource(name=name, spec=TEXT_SPEC, items=places, read=read)
 
 
-def open_paragraphs(where: str, split: str = "train") -> TextFiles:
-    """As `open_text`, with blank lines between the documents of a file."""
+def open_paragraphs(where: str, split: str = "train") -> LanguageSource:
+    """Open text files as `open_text` does, with blank lines between the documents of a file."""
     return open_text(where, split, blank_lines=True)
 
 
 def read_text(path: Path) -> str:
-    """A whole UTF-8 file, without the mark that some programs put first.
+    """Read a whole UTF-8 file, without the mark that some programs put first.
 
     Raises:
         ValueError: it is no UTF-8; names the file and the byte.
@@ -103,6 +67,13 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no UTF-8 text: {error.reason} at byte {error.start}") from None
+
+
+def _read(place: tuple[Path, int], *, name: str, blank_lines: bool) -> Episode:
+    """Read a document by its file and its number in there."""
+    path, number = place
+    where = f"{path} paragraph {number}" if blank_lines else str(path)
+    return document(_documents(path, blank_lines)[number], name=f"{name}: {where}")
 
 
 def _files(where: str, name: str) -> list[Path]:
@@ -125,7 +96,3 @@ def _documents(path: Path, blank_lines: bool) -> list[str]:
     if not text.strip():
         raise ValueError(f"{path} is empty: every text file must hold a document")
     return _BLANK_LINES.split(text.strip()) if blank_lines else [text]
-
-
-def _words(document: str) -> bytes:
-    return " ".join(document.split()).encode()

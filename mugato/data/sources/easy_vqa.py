@@ -10,17 +10,17 @@ those about a color's presence: report accuracy per type, beside that baseline.
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 
+from mugato.data.language import answered, question_spec, read_picture
 from mugato.data.metrics import AnswerMetric
-from mugato.data.pictures import picture_leaf, read_picture
 from mugato.data.source import Source, check_split
-from mugato.episode import Episode, text_leaf
-from mugato.spec import TEXT_LEAF, Spec
+from mugato.episode import Episode
+from mugato.spec import Spec
 from mugato.system.optional import package_path
 
 # Which pictures of the published folder (`train` for the first two) a split asks about.
@@ -28,7 +28,8 @@ PICTURES = {"train": range(3600), "validation": range(3600, 4000), "test": range
 SHAPES = ("circle", "rectangle", "triangle")
 COLORS = ("black", "blue", "brown", "gray", "green", "red", "teal", "yellow")
 ANSWERS = (*SHAPES, *COLORS, "yes", "no")
-
+# Of yes and no, in the split "by-type".
+RARER_ANSWER = 0.4
 
 Question = tuple[str, str, int]  # question, answer, number of the picture
 
@@ -44,18 +45,13 @@ class QuestionType(StrEnum):
     LACKS_COLOR = "is there not a color"  # does the image not contain a red shape?
 
 
-# Of yes and no, in the split "by-type".
-RARER_ANSWER = 0.4
-
-
 @dataclass(frozen=True, kw_only=True)
 class EasyVqa(Source):
     """A source of (picture, question) -> answer; a picture is decoded when it is first asked about.
 
     Attributes:
-        questions: (question, answer, number of the picture).
         folder: of the pictures.
-        size_px: pictures are resized from 64 pixels as `pictures` says.
+        size_px: pictures are resized from 64 pixels as `read_picture` says.
     """
 
     name: str
@@ -67,8 +63,7 @@ class EasyVqa(Source):
 
     @property
     def spec(self) -> Spec:
-        observation = {"image": picture_leaf(self.size_px), "question": TEXT_LEAF}
-        return Spec(observation=observation, action={"answer": TEXT_LEAF})
+        return question_spec(self.size_px)
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -78,19 +73,12 @@ class EasyVqa(Source):
         return (1,) * len(self)
 
     def __getitem__(self, index: int) -> Episode:
-        question, answer, picture = self.questions[index]
-        return Episode(
-            observations={"image": self.picture(picture)[None], "question": text_leaf(question)},
-            actions={"answer": text_leaf(answer)},
-            name=f"{self.name} {self.split}: question {index}",
-        )
-
-    def picture(self, number: int) -> np.ndarray:
-        """A picture by its number in the published set; keep it unchanged, it is not a copy."""
+        question, answer, number = self.questions[index]
         if number not in self._pictures:
             data = (self.folder / f"{number}.png").read_bytes()
             self._pictures[number] = read_picture(data, size_px=self.size_px)
-        return self._pictures[number]
+        name = f"{self.name} {self.split}: question {index}"
+        return answered(self._pictures[number], question, answer, name=name)
 
     @property
     def metric(self) -> AnswerMetric:
@@ -106,16 +94,14 @@ def open_easy_vqa(split: str, *, size_px: int = 64) -> EasyVqa:
     whether a color is there, to which an agent that never looks is right in seven of eight.
     """
     check_split("easy-vqa", split, (*PICTURES, "by-type"))
-    if split == "by-type":
-        train = open_easy_vqa("train", size_px=size_px)
-        return replace(train, split=split, questions=_by_type(train.questions))
-    folder = package_path("easy_vqa", "data") / ("test" if split == "test" else "train")
-    questions = json.loads((folder / "questions.json").read_text(encoding="utf-8"))
-    pictures = PICTURES[split]
+    part = "train" if split == "by-type" else split
+    folder = package_path("easy_vqa", "data") / ("test" if part == "test" else "train")
+    entries = json.loads((folder / "questions.json").read_text(encoding="utf-8"))
+    questions = tuple(tuple(entry) for entry in entries if entry[2] in PICTURES[part])
     return EasyVqa(
         name="easy-vqa",
         split=split,
-        questions=tuple(tuple(entry) for entry in questions if entry[2] in pictures),
+        questions=_by_type(questions) if split == "by-type" else questions,
         folder=folder / "images",
         size_px=size_px,
     )

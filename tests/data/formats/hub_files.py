@@ -12,7 +12,7 @@ from datasets import Features, Image, List, Value
 from huggingface_hub import constants
 from PIL import Image as PillowImage
 
-from mugato.data.formats.jat_names import CONFIGS
+from mugato.data.formats.jat import CONFIGS
 
 FLOATS = List(List(Value("float32")))
 JAT_FEATURES = {

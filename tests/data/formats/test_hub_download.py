@@ -62,9 +62,11 @@ def test_downloaded_once_and_read_without_a_network(tmp_path: Path):
         results = read([PONG, FIRST, *unknown], endpoint, tmp_path / "home")
     assert read([FIRST], endpoint, tmp_path / "whole") == [actions[:2]]
     assert results[:2] == [actions, actions[:2]]
-    assert "no configuration 'atari-alien'; there are atari-pong" in results[2]
-    assert "a/b has no configuration 'atari-pongo'; there are atari-pong" in results[3]
-    assert "a/b has configurations; there are atari-pong, mujoco-ant" in results[4]
+    available = "['atari-pong', 'mujoco-ant']"
+    for name, result in (("atari-alien", results[2]), ("atari-pongo", results[3])):
+        assert f"'{name}' not found. Available: {available}" in result
+    assert "a/b cannot be read: Config name is missing. Please pick one among the" in results[4]
+    assert available in results[4]
     start = time.monotonic()
     results = read([PONG, FIRST, REACH], endpoint, tmp_path / "home")
     assert time.monotonic() - start < 20  # starting Python included; retries would take 23 each

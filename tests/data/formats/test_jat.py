@@ -12,9 +12,7 @@ pytest.importorskip("datasets")
 
 from datasets import Value
 
-from mugato.data.formats.frame_stacks import check_pictures
-from mugato.data.formats.jat import open_jat
-from mugato.data.formats.jat_names import ATARI_ACTIONS, CONFIGS, TASKS
+from mugato.data.formats.jat import ATARI_ACTIONS, CONFIGS, TASKS, check_pictures, open_jat
 from mugato.data.registry import open_source
 from mugato.data.windows import WindowConfig, windows_of
 from mugato.episode import validate

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mugato.data.pictures import read_picture
+from mugato.data.language import read_picture
 from mugato.data.source import EpisodeList
 from mugato.data.sources.emoji import named_emoji, open_emoji
 

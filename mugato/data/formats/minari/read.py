@@ -18,9 +18,9 @@ import minari
 import numpy as np
 from minari.storage import get_dataset_path
 
-from mugato.data.cache import EpisodeCache, MemoryBudget, timestep_bytes
+from mugato.data.cache import CachedSource, MemoryBudget
 from mugato.data.formats.minari.layout import leaf_locations, read_array, read_length
-from mugato.data.source import Source, check_split
+from mugato.data.source import check_split
 from mugato.episode import Episode, validate
 from mugato.spec import Spec, flatten, spec_of
 from mugato.system.errors import one_line
@@ -35,86 +35,39 @@ MAX_BLOCK_BYTES = 2**26
 _DAMAGE = (OSError, KeyError, ValueError, TypeError, AssertionError, NotImplementedError)
 
 
-class MinariSource(Source):
+class MinariSource(CachedSource):
     """Random access to the episodes of a data set.
 
-    Episodes are read in blocks of neighbors and stay in memory, pictures as they are, if the
-    run's memory budget has room for all of them; if not, each is read when it is asked for.
+    Where all may stay in memory episodes are read in blocks of neighbors, pictures as they are.
 
     Attributes:
         name: the Minari id.
         spec: from the spaces that are stored with the data.
-        lengths: timesteps per episode.
     """
 
-    lengths: tuple[int, ...]
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        spec: Spec,
-        lengths: tuple[int, ...],
-        reader: "Reader",
-        budget: MemoryBudget,
-    ) -> None:
-        self.name, self.spec, self.lengths = name, spec, lengths
-        self._reader, self._budget = reader, budget
-        total_bytes = timestep_bytes(spec) * sum(lengths)
-        self._cache = EpisodeCache(budget, num_bytes=total_bytes)
-        episode_bytes = max(1, total_bytes // len(lengths))
-        neighbors = max(1, min(MAX_BLOCK_EPISODES, MAX_BLOCK_BYTES // episode_bytes))
-        self._block_episodes = neighbors if self._cache.everything else 1
-
-    def __len__(self) -> int:
-        return len(self.lengths)
+    def __init__(self, name: str, reader: "Reader", budget: MemoryBudget) -> None:
+        super().__init__(name=name, spec=reader.spec, lengths=reader.lengths(), budget=budget)
+        self._reader = reader
 
     def __getitem__(self, index: int) -> Episode:
-        """Return the episode at `index`, validated against the spec when it was read.
-
-        Raises:
-            IndexError: for an index out of range.
-            ValueError: if the episode is damaged or does not fit the spec.
-        """
         self._check_index(index)
-        block, place = divmod(index, self._block_episodes)
+        block, place = divmod(index, self._block_episodes())
         return self._cache.get(block, partial(self._read_block, block))[place]
 
-    def window(self, index: int, start: int, stop: int) -> Episode:
-        """Read the timesteps from `start` up to `stop` of an episode.
-
-        Where not all episodes fit into memory nothing else is read, and nothing kept.
-
-        Raises:
-            IndexError, ValueError: as `[index]`; timesteps that the episode does not have.
-        """
-        self._check_index(index)
-        if not 0 <= start < stop <= self.lengths[index]:
-            raise ValueError(
-                f"{self.name} episode {index} has {self.lengths[index]} timesteps, "
-                f"not those from {start} up to {stop}"
-            )
-        if self._cache.everything:
-            return self[index].window(start, stop)
+    def read(self, index: int, start: int, stop: int) -> Episode:
         with _damage_named(self.name):
-            window = self._reader.window(index, range(start, stop))
-        return validate(window, self.spec)
+            return self._reader.window(index, range(start, stop))
 
-    def __reduce__(self) -> tuple:
-        """Send no episodes to other processes: those read what they need."""
-        make = partial(MinariSource, name=self.name, spec=self.spec, lengths=self.lengths)
-        return partial(make, reader=self._reader, budget=self._budget), ()
-
-    def _check_index(self, index: int) -> None:
-        if not 0 <= index < len(self):
-            raise IndexError(f"{self.name} has {len(self)} episodes, no episode {index}")
+    def _block_episodes(self) -> int:
+        """Return how many episodes are read together."""
+        episode_bytes = max(1, self._cache.num_bytes // len(self))
+        neighbors = max(1, min(MAX_BLOCK_EPISODES, MAX_BLOCK_BYTES // episode_bytes))
+        return neighbors if self._cache.everything else 1
 
     def _read_block(self, block: int) -> list[Episode]:
-        start = block * self._block_episodes
+        size = self._block_episodes()
         with _damage_named(self.name):
-            episodes = list(
-                self._reader(range(start, min(start + self._block_episodes, len(self))))
-            )
+            episodes = list(self._reader(range(block * size, min((block + 1) * size, len(self)))))
         return [validate(episode, self.spec) for episode in episodes]
 
 
@@ -143,18 +96,15 @@ def open_minari(
         spec = spec_of(dataset.observation_space, dataset.action_space)
     except ValueError as error:
         raise ValueError(f"Minari data set {dataset_id!r}: {error}") from error
+    leaves = [*spec.observation_leaves.values(), *spec.action_leaves.values()]
+    has_jpeg = dataset.storage.jpeg_encoding and any(leaf.kind == "image" for leaf in leaves)
+    hdf5 = dataset.storage.FORMAT == "hdf5" and not has_jpeg
     with _damage_named(dataset_id):
-        reader = _reader_of(dataset, spec)
-        lengths = reader.lengths()
-    if not lengths:
+        reader = (_Hdf5Reader if hdf5 else Reader)(dataset=dataset, spec=spec)
+        source = MinariSource(dataset_id, reader, budget or MemoryBudget())
+    if not source.lengths:
         raise ValueError(f"Minari data set {dataset_id!r} in {folder} has no episodes")
-    return MinariSource(
-        name=dataset_id,
-        spec=spec,
-        lengths=lengths,
-        reader=reader,
-        budget=budget or MemoryBudget(),
-    )
+    return source
 
 
 def episode_of(data: Any, spec: Spec, *, name: str) -> Episode:
@@ -196,13 +146,6 @@ def complete_dataset_id(dataset_id: str) -> str:
 def dataset_folder(dataset_id: str) -> Path:
     """Where Minari keeps a data set: below $MINARI_DATASETS_PATH or ~/.minari/datasets."""
     return Path(get_dataset_path(dataset_id))
-
-
-def _reader_of(dataset: minari.MinariDataset, spec: Spec) -> "Reader":
-    leaves = [*spec.observation_leaves.values(), *spec.action_leaves.values()]
-    has_jpeg = dataset.storage.jpeg_encoding and any(leaf.kind == "image" for leaf in leaves)
-    hdf5 = dataset.storage.FORMAT == "hdf5" and not has_jpeg
-    return (_Hdf5Reader if hdf5 else Reader)(dataset=dataset, spec=spec)
 
 
 @dataclass(frozen=True, kw_only=True)

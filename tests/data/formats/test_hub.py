@@ -12,9 +12,9 @@ pytest.importorskip("datasets")
 
 from datasets import Image, List, Value
 
-from mugato.data.formats.hub_place import locate
-from mugato.data.formats.huggingface import open_hub_captions, open_hub_questions, open_hub_text
-from mugato.data.pictures import read_picture
+from mugato.data.formats.hub import open_hub_captions, open_hub_questions, open_hub_text
+from mugato.data.formats.hub_rows import locate
+from mugato.data.language import read_picture
 from mugato.data.registry import open_source
 from mugato.episode import validate
 from mugato.tokens.sequence import encode
@@ -161,7 +161,9 @@ def test_configurations_are_found_by_the_card(tmp_path: Path):
     assert all_texts(open_hub_text(str(tmp_path / "small-raw"), "train")) == ["small-raw"]
     with pytest.raises(ValueError, match=r"no 'smal-raw' in .*; there are small-raw"):
         open_hub_text(str(tmp_path / "smal-raw"), "train")
-    with pytest.raises(ValueError, match=r" has configurations; there are large-raw, small-raw"):
+    with pytest.raises(
+        ValueError, match=r" cannot be read: Config name is missing.*'small-raw', 'large-raw'"
+    ):
         open_hub_text(str(tmp_path), "train")
 
 
