@@ -218,7 +218,7 @@ class _Order:
         heapq.heapify(self._behind)
 
     def next(self) -> tuple[int, int]:
-        """The source to draw from, and the number of its next window."""
+        """Return the source to draw from, and the number of its next window."""
         source = self._behind[0][1]
         self._taken[source] += 1
         return source, self._taken[source] - 1
@@ -235,7 +235,7 @@ class _Order:
 
 
 def _stream(windows: Windows, seed: int) -> Any:
-    """An endless Grain dataset of one source's windows, addressed by number."""
+    """Make an endless Grain dataset of one source's windows, addressed by number."""
     quiet_grain()
     from grain import MapDataset
 

@@ -8,6 +8,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, get_args
 from urllib.parse import parse_qsl
 
@@ -19,12 +20,7 @@ from mugato.data.formats.lerobot import open_lerobot
 from mugato.data.formats.minari.read import open_minari
 from mugato.data.formats.text_files import open_paragraphs, open_text
 from mugato.data.source import Source
-from mugato.data.sources.downloaded import (
-    open_a_okvqa,
-    open_ok_vqa,
-    open_wikitext_2,
-    open_wikitext_103,
-)
+from mugato.data.sources.downloaded import open_a_okvqa, open_ok_vqa, open_wikitext
 from mugato.data.sources.easy_vqa import open_easy_vqa
 from mugato.data.sources.emoji import open_emoji
 from mugato.data.sources.factbook import open_factbook
@@ -49,8 +45,8 @@ SOURCES: Mapping[str, Callable[..., Source]] = {
 
 # The same, but fetched from the hub the first time; `where` names a copy on this machine.
 DOWNLOADED: Mapping[str, Callable[..., Source]] = {
-    "wikitext-2": open_wikitext_2,
-    "wikitext-103": open_wikitext_103,
+    "wikitext-2": partial(open_wikitext, 2),
+    "wikitext-103": partial(open_wikitext, 103),
     "a-okvqa": open_a_okvqa,
     "ok-vqa": open_ok_vqa,
 }

@@ -4,6 +4,7 @@ A source is a named, finite, randomly accessible list of episodes with one spec.
 tokens, weights or batches. Every opener takes its split by name: nothing is split implicitly.
 """
 
+import difflib
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -113,6 +114,16 @@ def check_split(name: str, split: str, splits: Sequence[str]) -> None:
     """
     if split not in splits:
         raise ValueError(f"{name} has no split {split!r}; its splits are {', '.join(splits)}")
+
+
+def similar(name: str, known: Sequence[str]) -> str:
+    """Return the end of an error's message: which names are like this one.
+
+    >>> similar("atari-pongo", ["atari-alien", "atari-pong"])
+    '; there are atari-pong, atari-alien'
+    """
+    close = difflib.get_close_matches(name, known, n=5, cutoff=0.5) or sorted(known)[:5]
+    return f"; there are {', '.join(close)}" if close else ""
 
 
 def split_by_hash(key: bytes, percent: Mapping[str, int]) -> str:

@@ -58,7 +58,7 @@ def summarize(source: Source, tokenizer: Tokenizer) -> Summary:
 
 
 def describe(spec: Spec) -> str:
-    """A spec in one line.
+    """Describe a spec in one line.
 
     >>> from gymnasium import spaces
     >>> from mugato.spec import spec_of
@@ -74,7 +74,7 @@ def describe(spec: Spec) -> str:
 
 
 def describe_leaf(leaf: Leaf) -> str:
-    """What a leaf holds, in a few words.
+    """Say what a leaf holds, in a few words.
 
     >>> describe_leaf(Leaf(kind="continuous", shape=(4,)))
     '4 continuous'
@@ -93,7 +93,7 @@ def describe_leaf(leaf: Leaf) -> str:
 
 
 def _probes(num_episodes: int) -> list[int]:
-    """Some runs of neighbors, which many sources read together."""
+    """Pick some runs of neighbors, which many sources read together."""
     runs = 8
     starts = np.linspace(0, num_episodes - NUM_PROBES // runs, runs).astype(int)
     return [int(start) + i for start in starts for i in range(NUM_PROBES // runs)]

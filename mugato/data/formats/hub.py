@@ -7,9 +7,9 @@ The splits are the data set's own.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import TypedDict, Unpack
 
 from mugato.data.formats.hub_rows import Row, Rows, open_rows
@@ -24,16 +24,17 @@ from mugato.data.language import (
 )
 from mugato.episode import Episode
 
-# The usual names of the columns, by what they hold.
-TEXT_COLUMNS = ("text", "content", "document")
-IMAGE_COLUMNS = ("image", "images", "jpg", "png")
-CAPTION_COLUMNS = ("caption", "captions", "text", "txt", "sentences")
-QUESTION_COLUMNS = ("question", "questions")
-ANSWER_COLUMNS = ("answer", "answers", "multiple_choice_answer", "label")
+# The usual names of the column that each option names.
+USUAL_COLUMNS = {
+    "column": ("text", "content", "document"),
+    "image": ("image", "images", "jpg", "png"),
+    "caption": ("caption", "captions", "text", "txt", "sentences"),
+    "question": ("question", "questions"),
+    "answer": ("answer", "answers", "multiple_choice_answer", "label"),
+}
 
 
-@dataclass(frozen=True, kw_only=True)
-class QuestionColumns:
+class QuestionColumns(TypedDict, total=False):
     """Where a data set keeps questions and answers.
 
     Attributes:
@@ -43,19 +44,10 @@ class QuestionColumns:
     """
 
     image: str
-    question: str = ""
-    answer: str = ""
-    choice: str = ""
-    text: str = ""
-
-
-class ChosenColumns(TypedDict, total=False):
-    """Columns that `open_hub_questions` need not look for, as in `QuestionColumns`."""
-
-    image: str
     question: str
     answer: str
     choice: str
+    text: str
 
 
 def open_hub_text(
@@ -63,8 +55,7 @@ def open_hub_text(
 ) -> LanguageSource:
     """Open documents. Raises as `open_rows`, and for a missing or ambiguous column."""
     opened = open_rows(where, split, rows=rows)
-    column = column or find_column(opened, TEXT_COLUMNS, "column")
-    return text_source(f"hf-text:{where}", opened, column)
+    return text_source(f"hf-text:{where}", opened, _find(opened, "column", column))
 
 
 def open_hub_captions(
@@ -78,8 +69,7 @@ def open_hub_captions(
 ) -> LanguageSource:
     """Open captioned pictures; of several captions the first. Raises as `open_hub_text`."""
     opened = open_rows(where, split, rows=rows)
-    image = image or find_column(opened, IMAGE_COLUMNS, "image")
-    caption = caption or find_column(opened, CAPTION_COLUMNS, "caption")
+    image, caption = _find(opened, "image", image), _find(opened, "caption", caption)
     return caption_source(f"hf-captions:{where}", opened, image, caption, size_px)
 
 
@@ -89,16 +79,13 @@ def open_hub_questions(
     *,
     size_px: int = 128,
     rows: int | None = None,
-    **columns: Unpack[ChosenColumns],
+    **columns: Unpack[QuestionColumns],
 ) -> LanguageSource:
     """Open questions about pictures. Raises as `open_hub_text`."""
     opened = open_rows(where, split, rows=rows)
-    found = QuestionColumns(
-        image=columns.get("image") or find_column(opened, IMAGE_COLUMNS, "image"),
-        question=columns.get("question") or find_column(opened, QUESTION_COLUMNS, "question"),
-        answer=columns.get("answer") or find_column(opened, ANSWER_COLUMNS, "answer"),
-        choice=columns.get("choice", ""),
-    )
+    found = {option: str(column) for option, column in columns.items() if column}
+    for option in ("image",) if "text" in found else ("image", "question", "answer"):
+        found[option] = _find(opened, option, found.get(option))
     return question_source(f"hf-questions:{where}", opened, found, size_px)
 
 
@@ -119,13 +106,13 @@ def caption_source(name: str, rows: Rows, image: str, caption: str, size_px: int
 
 
 def question_source(
-    name: str, rows: Rows, columns: QuestionColumns, size_px: int
+    name: str, rows: Rows, columns: Mapping[str, str], size_px: int
 ) -> LanguageSource:
-    """Make a source of questions about pictures, one a row."""
+    """Make a source of questions about pictures, one a row; columns as in `QuestionColumns`."""
     return LanguageSource(
         name=name,
         spec=question_spec(size_px),
-        items=rows.of(*filter(None, vars(columns).values())),
+        items=rows.of(*columns.values()),
         read=partial(_answered, columns=columns, size_px=size_px),
     )
 
@@ -142,21 +129,6 @@ def split_question(text: str, where: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def find_column(rows: Rows, usual: Sequence[str], option: str) -> str:
-    """Return the first of the usual names that the data set has.
-
-    Raises:
-        ValueError: if it has none, listing its columns.
-    """
-    for name in usual:
-        if name in rows.columns:
-            return name
-    raise ValueError(
-        f"{rows.name} {rows.split} has none of the columns {', '.join(usual)}; it has "
-        f"{', '.join(rows.columns)}: name one with {option}="
-    )
-
-
 def commonest(answers: Sequence[str]) -> str | None:
     """Return the answer that most people gave, the first of those that equally many gave.
 
@@ -164,6 +136,17 @@ def commonest(answers: Sequence[str]) -> str | None:
     ('snow', 'a')
     """
     return Counter(answers).most_common(1)[0][0] if answers else None
+
+
+def _find(rows: Rows, option: str, named: str | None) -> str:
+    """Return the column that an option names, or the first of the usual names that is there."""
+    usual = USUAL_COLUMNS[option]
+    if found := named or next((column for column in usual if column in rows.columns), None):
+        return found
+    raise ValueError(
+        f"{rows.name} {rows.split} has none of the columns {', '.join(usual)}; it has "
+        f"{', '.join(rows.columns)}: name one with {option}="
+    )
 
 
 def _document(row: Row, *, column: str) -> Episode:
@@ -175,20 +158,17 @@ def _captioned(row: Row, *, image: str, caption: str, size_px: int) -> Episode:
     return captioned(row.picture(image, size_px=size_px), text, name=row.name)
 
 
-def _answered(row: Row, *, columns: QuestionColumns, size_px: int) -> Episode:
-    if columns.text:
-        question, answer = split_question(row.text(columns.text), row.where(columns.text))
+def _answered(row: Row, *, columns: Mapping[str, str], size_px: int) -> Episode:
+    if column := columns.get("text"):
+        question, answer = split_question(row.text(column), row.where(column))
     else:
-        pick = _right_choice(row, columns) if columns.choice else commonest
-        question, answer = row.text(columns.question), row.text(columns.answer, pick=pick)
-    picture = row.picture(columns.image, size_px=size_px)
+        pick = commonest
+        if choice := columns.get("choice"):
+            right, choices = row.values[choice], row.values[columns["answer"]] or ()
+            if not isinstance(right, int) or not 0 <= right < len(choices):
+                where = row.where(choice)
+                raise ValueError(f"{where} is {right!r}: none of {len(choices)} choices")
+            pick = itemgetter(right)
+        question, answer = row.text(columns["question"]), row.text(columns["answer"], pick)
+    picture = row.picture(columns["image"], size_px=size_px)
     return answered(picture, question, answer, name=row.name)
-
-
-def _right_choice(row: Row, columns: QuestionColumns) -> Callable[[list], str]:
-    right, choices = row.values[columns.choice], row.values[columns.answer] or ()
-    if not isinstance(right, int) or not 0 <= right < len(choices):
-        raise ValueError(
-            f"{row.where(columns.choice)} is {right!r}: none of {len(choices)} choices"
-        )
-    return lambda choices: choices[right]

@@ -10,7 +10,6 @@ maps it into memory: row i costs the same wherever it is and nothing is held. Wh
 passed on in one line that begins with the data set. It knows nothing of episodes.
 """
 
-import difflib
 import hashlib
 import io
 import logging
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mugato.data.language import Picture, read_picture
-from mugato.data.source import check_split
+from mugato.data.source import check_split, similar
 from mugato.system.errors import one_line
 from mugato.system.files import write_whole
 from mugato.system.optional import require
@@ -104,16 +103,6 @@ def configs(folder: Path) -> list[str]:
         return [entry["config_name"] for entry in listed]
     except Exception as error:  # whatever the YAML library raises
         raise ValueError(f"{readme} cannot be read: {one_line(error)}") from error
-
-
-def similar(name: str, known: Sequence[str]) -> str:
-    """Return the end of an error's message: which names are like this one.
-
-    >>> similar("atari-pongo", ["atari-alien", "atari-pong"])
-    '; there are atari-pong, atari-alien'
-    """
-    close = difflib.get_close_matches(name, known, n=5, cutoff=0.5) or sorted(known)[:5]
-    return f"; there are {', '.join(close)}" if close else ""
 
 
 @dataclass(frozen=True)

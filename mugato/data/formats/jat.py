@@ -32,9 +32,9 @@ from jaxtyping import Float, UInt8
 
 from mugato.data.cache import CachedSource, MemoryBudget
 from mugato.data.formats.hub import caption_source, question_source, text_source
-from mugato.data.formats.hub_rows import Place, Rows, decode_image, locate, open_rows, similar
+from mugato.data.formats.hub_rows import Place, Rows, decode_image, locate, open_rows
 from mugato.data.formats.parquet import to_array
-from mugato.data.source import Source
+from mugato.data.source import Source, similar
 from mugato.data.sources.downloaded import OK_VQA
 from mugato.episode import Episode
 from mugato.spec import TEXT_LEAF, Leaf, Spec, Tree

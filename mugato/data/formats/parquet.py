@@ -44,14 +44,14 @@ def read_rows(
 
 
 def column_names(path: Path) -> list[str]:
-    """The names of all columns of a file."""
+    """Return the names of all columns of a file."""
     parquet = require("pyarrow.parquet", extra="lerobot")
     with _damage_named(path), parquet.ParquetFile(path) as file:
         return file.schema_arrow.names
 
 
 def to_array(values: Any, shape: tuple[int, ...], dtype: str, where: str) -> np.ndarray:
-    """An Arrow array of numbers, or of (nested) lists of them, as (rows, *shape).
+    """Turn an Arrow array of numbers, or of (nested) lists of them, into (rows, *shape).
 
     Args:
         where: file, episode and column: begins the errors.

@@ -18,7 +18,7 @@ from functools import partial
 
 import numpy as np
 
-from mugato.data.formats.hub import QuestionColumns, question_source
+from mugato.data.formats.hub import question_source
 from mugato.data.formats.hub_rows import Rows, open_rows
 from mugato.data.language import TEXT_SPEC, LanguageSource, document
 from mugato.data.source import check_split
@@ -27,24 +27,27 @@ from mugato.system.optional import require
 
 # Sections have more signs: " = = History = = ".
 TITLE = r"^ = [^=].* = \n?$"
-A_OKVQA = QuestionColumns(
-    image="image", question="question", answer="choices", choice="correct_choice_idx"
-)
-OK_VQA = QuestionColumns(image="images", text="text")
+A_OKVQA = {
+    "image": "image", "question": "question", "answer": "choices", "choice": "correct_choice_idx",
+}  # fmt: skip
+OK_VQA = {"image": "images", "text": "text"}
 
 
-def open_wikitext_2(
-    split: str, *, where: str = "Salesforce/wikitext/wikitext-2-raw-v1"
-) -> LanguageSource:
-    """Open a split. Raises as `open_rows`."""
-    return _open_wikitext("wikitext-2", split, where)
-
-
-def open_wikitext_103(
-    split: str, *, where: str = "Salesforce/wikitext/wikitext-103-raw-v1"
-) -> LanguageSource:
-    """Open a split. Raises as `open_rows`."""
-    return _open_wikitext("wikitext-103", split, where)
+def open_wikitext(millions: int, split: str, *, where: str | None = None) -> LanguageSource:
+    """Open a split of the one of so many million words. Raises as `open_rows`."""
+    name = f"wikitext-{millions}"
+    where = where or f"Salesforce/wikitext/{name}-raw-v1"
+    check_split(name, split, ("train", "validation", "test"))
+    rows = open_rows(where, split).of("text")
+    compute = require("pyarrow.compute", extra="hf")
+    is_title = compute.match_substring_regex(rows.table.data.column("text"), TITLE)
+    titles = np.flatnonzero(is_title.to_numpy())
+    if len(titles) == 0:
+        raise ValueError(f"{name}: {where} {split} has no titles of the form ' = Title = '")
+    # What stands before the first title belongs to it.
+    bounds = np.concatenate([[0], titles[1:], [len(rows)]])
+    read = partial(_article, rows=rows, bounds=bounds, name=f"{name} {split}")
+    return LanguageSource(name=name, spec=TEXT_SPEC, items=range(len(titles)), read=read)
 
 
 def open_a_okvqa(
@@ -69,20 +72,6 @@ def open_ok_vqa(
     """Open a split. Raises as `open_rows`."""
     check_split("ok-vqa", split, ("train", "test"))
     return question_source("ok-vqa", open_rows(where, split, rows=rows), OK_VQA, size_px)
-
-
-def _open_wikitext(name: str, split: str, where: str) -> LanguageSource:
-    check_split(name, split, ("train", "validation", "test"))
-    rows = open_rows(where, split).of("text")
-    compute = require("pyarrow.compute", extra="hf")
-    is_title = compute.match_substring_regex(rows.table.data.column("text"), TITLE)
-    titles = np.flatnonzero(is_title.to_numpy())
-    if len(titles) == 0:
-        raise ValueError(f"{name}: {where} {split} has no titles of the form ' = Title = '")
-    # What stands before the first title belongs to it.
-    bounds = np.concatenate([[0], titles[1:], [len(rows)]])
-    read = partial(_article, rows=rows, bounds=bounds, name=f"{name} {split}")
-    return LanguageSource(name=name, spec=TEXT_SPEC, items=range(len(titles)), read=read)
 
 
 def _article(index: int, *, rows: Rows, bounds: np.ndarray, name: str) -> Episode:

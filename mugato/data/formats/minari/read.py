@@ -4,7 +4,6 @@ Any Minari data set on this machine, recorded by `mugato record`, by another pro
 with `minari download`. It knows nothing of tasks or tokens.
 """
 
-import difflib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from minari.storage import get_dataset_path
 
 from mugato.data.cache import CachedSource, MemoryBudget
 from mugato.data.formats.minari.layout import leaf_locations, read_array, read_length
-from mugato.data.source import check_split
+from mugato.data.source import check_split, similar
 from mugato.episode import Episode, validate
 from mugato.spec import Spec, flatten, spec_of
 from mugato.system.errors import one_line
@@ -56,7 +55,8 @@ class MinariSource(CachedSource):
 
     def read(self, index: int, start: int, stop: int) -> Episode:
         with _damage_named(self.name):
-            return self._reader.window(index, range(start, stop))
+            (episode,) = self._reader(range(index, index + 1), range(start, stop))
+        return episode
 
     def _block_episodes(self) -> int:
         """Return how many episodes are read together."""
@@ -155,14 +155,12 @@ class Reader:
     dataset: minari.MinariDataset
     spec: Spec
 
-    def __call__(self, block: range) -> Iterator[Episode]:
+    def __call__(self, block: range, rows: range | None = None) -> Iterator[Episode]:
+        """Read neighboring episodes, or some timesteps of each."""
         ids = self.dataset.episode_indices[block.start : block.stop]
         for i, data in zip(block, self.dataset.iterate_episodes(ids), strict=True):
-            yield episode_of(data, self.spec, name=f"{self.dataset.id} episode {i}")
-
-    def window(self, i: int, rows: range) -> Episode:
-        (episode,) = self(range(i, i + 1))
-        return episode.window(rows.start, rows.stop)
+            episode = episode_of(data, self.spec, name=f"{self.dataset.id} episode {i}")
+            yield episode if rows is None else episode.window(rows.start, rows.stop)
 
     def lengths(self) -> tuple[int, ...]:
         metadata = self.dataset.storage.get_episode_metadata(self.dataset.episode_indices)
@@ -173,44 +171,28 @@ class Reader:
 class _Hdf5Reader(Reader):
     """Reads HDF5 itself, which on short episodes is several times faster."""
 
-    def __call__(self, block: range) -> Iterator[Episode]:
-        places = self._places()
-        with self._open() as file:
-            for i in block:
-                yield self._read(file, i, places)
-
-    def window(self, i: int, rows: range) -> Episode:
-        with self._open() as file:
-            return self._read(file, i, self._places(), rows)
-
-    def _places(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Where in an episode observations and actions lie."""
-        spec = self.spec
-        return (
+    def __call__(self, block: range, rows: range | None = None) -> Iterator[Episode]:
+        spec, indices = self.spec, self.dataset.episode_indices
+        places = (
             leaf_locations(spec.observation, root="observation", group="observations"),
             leaf_locations(spec.action, root="action", group="actions"),
         )
-
-    def _read(
-        self,
-        file: h5py.File,
-        i: int,
-        places: tuple[dict[str, str], dict[str, str]],
-        rows: range | None = None,
-    ) -> Episode:
-        index = int(self.dataset.episode_indices[i])
-        observations, actions = (
-            {path: read_array(file, index, place, rows) for path, place in part.items()}
-            for part in places
-        )
-        rewards = read_array(file, index, "rewards", rows).astype(np.float32)
-        return Episode(
-            # The last observation is answered by no action.
-            observations={path: values[: len(rewards)] for path, values in observations.items()},
-            actions=actions,
-            rewards=rewards,
-            name=f"{self.dataset.id} episode {i}",
-        )
+        with self._open() as file:
+            for i in block:
+                index = int(indices[i])
+                observations, actions = (
+                    {path: read_array(file, index, place, rows) for path, place in part.items()}
+                    for part in places
+                )
+                rewards = read_array(file, index, "rewards", rows).astype(np.float32)
+                # The last observation is answered by no action.
+                observed = {path: values[: len(rewards)] for path, values in observations.items()}
+                yield Episode(
+                    observations=observed,
+                    actions=actions,
+                    rewards=rewards,
+                    name=f"{self.dataset.id} episode {i}",
+                )
 
     def lengths(self) -> tuple[int, ...]:
         with self._open() as file:
@@ -243,5 +225,4 @@ def _similar(dataset_id: str) -> str:
         for folder in root.glob(f"**/{DATA_FOLDER}")
         if not any(part.startswith(".") for part in folder.relative_to(root).parts)
     ]
-    close = difflib.get_close_matches(dataset_id, known, n=3, cutoff=0.5)
-    return f"; there are {', '.join(close or sorted(known)[:3])}" if known else ""
+    return similar(dataset_id, known)
