@@ -66,7 +66,7 @@ class LanguageSource(Source):
     name: str
     spec: Spec
     items: Sequence[Any] = field(repr=False)
-    read: Callable[[Any], Episode] = field(repr=False)
+    read: Callable[[Any], Episode] = field(repr=False, compare=False)
 
     @property
     def lengths(self) -> np.ndarray:

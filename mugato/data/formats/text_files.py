@@ -49,7 +49,7 @@ def open_text(where: str, split: str = "train", *, blank_lines: bool = False) ->
         advice = "" if blank_lines else ", or cut files into paragraphs ('paragraphs:WHERE')"
         raise ValueError(f"{name}: no document falls to split {split!r}; take 'all'{advice}")
     read = partial(_read, name=f"{name} {split}", blank_lines=blank_lines)
-    return LanguageSource(name=name, spec=TEXT_SPEC, items=places, read=read)
+    return LanguageSource(name=name, spec=TEXT_SPEC, items=tuple(places), read=read)
 
 
 def open_paragraphs(where: str, split: str = "train") -> LanguageSource:
