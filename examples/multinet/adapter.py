@@ -180,7 +180,7 @@ def _prediction(request: Request, action: Any) -> Prediction:
 
 
 def _choose(posed: Posed) -> Prediction:
-    """The option whose tokens are the likeliest, each on average (its end is one of them)."""
+    """Choose the option whose tokens are the likeliest on average, its end included."""
     options = posed.request.options
     sequences = [_with_option(posed, option) for option in options]
     best = int(np.argmax(log_likelihoods(posed.agent, sequences)))
@@ -188,7 +188,7 @@ def _choose(posed: Posed) -> Prediction:
 
 
 def _with_option(posed: Posed, option: str) -> TokenSequence:
-    """The request answered by an option, after as much of the past as the context holds."""
+    """Encode the request answered by an option, after as much of the past as the context holds."""
     observed, spec = posed.spec.observation_leaves, posed.spec
     now = Episode(
         observations={

@@ -94,7 +94,7 @@ def pose(
 
 
 def cut(tokenizer: TextTokenizer, text: str, num_tokens: int) -> str:
-    """The end of a text, of at most so many tokens: what is asked stands last."""
+    """Return the end of a text, of at most so many tokens: what is asked stands last."""
     ids = tokenizer.encode(text)
     if len(ids) <= num_tokens:
         return text
@@ -139,7 +139,7 @@ def _observation_tree(request: Request) -> Tree:
 
 
 def _made_leaf(request: Request) -> Leaf:
-    """The action that a data set asks for."""
+    """Describe the action that a data set asks for."""
     match request.answer:
         case "action":
             return _index_leaf(len(request.options) or NUM_JOINT_ACTIONS)
@@ -150,7 +150,7 @@ def _made_leaf(request: Request) -> Leaf:
 
 
 def _known_leaf(request: Request, known: Spec) -> Leaf:
-    """The action of the agent's own task, its indices restricted to those that are asked for.
+    """Describe the own task's action, its indices restricted to those that are asked for.
 
     Raises:
         ValueError: if it could not be an answer.
@@ -176,7 +176,7 @@ def _index_leaf(count: int) -> Leaf:
 
 
 def _observed(request: Request, spec: Spec, tokenizer: Tokenizer, room: int) -> Leaves:
-    """The request's text, picture and state as the spec's leaves, the text cut to what fits."""
+    """Return text, picture and state as the spec's leaves, the text cut to what fits."""
     kinds = ["numbers" if leaf.kind in ("discrete", "continuous") else leaf.kind
              for leaf in spec.observation_leaves.values()]  # fmt: skip
     if len(set(kinds)) != len(kinds):
@@ -216,7 +216,7 @@ def _present(request: Request, path: str, value: np.ndarray | None) -> np.ndarra
 
 
 def _resized(picture: UInt8[np.ndarray, "h w 3"], leaf: Leaf) -> UInt8[np.ndarray, "..."]:
-    """A picture in the size and layout of a leaf."""
+    """Resize a picture to the size and layout of a leaf."""
     height, width = image_size(leaf.shape, channels_first=leaf.channels_first)
     image = Image.fromarray(picture)
     if image.size != (width, height):
@@ -227,7 +227,7 @@ def _resized(picture: UInt8[np.ndarray, "h w 3"], leaf: Leaf) -> UInt8[np.ndarra
 
 
 def _done(request: Request, leaf: Leaf, action: Any) -> Any:
-    """An earlier action as a value of the leaf; it may be the whole prediction that was given."""
+    """Read an earlier action, which may be a whole prediction, as a value of the leaf."""
     if isinstance(action, Mapping) and "extracted_outputs" in action:
         action = action["extracted_outputs"]
     if leaf.kind != "text":

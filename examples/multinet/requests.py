@@ -125,7 +125,7 @@ def read_request(
 
 
 def extract_calls(text: str) -> list[str]:
-    """The function calls in a text, whitespace outside quotes made single, in order.
+    """Extract the function calls in a text, whitespace outside quotes made single, in order.
 
     >>> extract_calls("I call cd(folder='a (b)') and  then ls( a = True )!")
     ["cd(folder='a (b)')", 'ls( a = True )']
@@ -180,7 +180,7 @@ def _state(dataset: str, value: Any) -> Float[np.ndarray, " n"]:
 
 
 def _options(dataset: str, value: Any, said: str) -> tuple[str, ...]:
-    """What can be chosen; where only numbers are given, as for PIQA, the instruction lists it."""
+    """List what can be chosen; where numbers are given, as for PIQA, the instruction does."""
     answer = DATASETS[dataset].answer
     if answer not in ("action", "choice") or (answer == "action" and value is None):
         return ()

@@ -55,8 +55,7 @@ def reference(
         page: write the whole table there as a page of Markdown.
         config: how to measure.
     """
-    from mugato.tasks.references import REFERENCES, load_references, unmeasured
-    from mugato.tasks.references_page import references_page
+    from mugato.tasks.references import REFERENCES, load_references, references_page, unmeasured
 
     path, episodes = config.table or REFERENCES, config.episodes
     chosen = _chosen(task, domain, all, page_only=page is not None)
@@ -109,6 +108,6 @@ def _chosen(
 def _line(name: str, measured: "Reference") -> str:
     gave_up = f", gave up at {measured.gave_up}" if measured.gave_up else ""
     return (
-        f"{name}: expert {measured.expert:g} ± {measured.by_expert.std:.3g} "
-        f"({measured.by_expert.success:.0%} success{gave_up}), random {measured.random:g}"
+        f"{name}: expert {measured.expert:g} ± {measured.expert_stats.std:.3g} "
+        f"({measured.expert_stats.success:.0%} success{gave_up}), random {measured.random:g}"
     )

@@ -27,7 +27,7 @@ from mugato.evaluation.scores import Reference, TaskScores
 from mugato.spec import Spec, flatten
 from mugato.system.errors import one_line
 from mugato.system.jobs import Job, Outcome
-from mugato.tasks.references import by_expert
+from mugato.tasks.references import expert_rollout
 from mugato.tasks.task import TUNING_SEEDS, Task
 
 NONE, RIGHT, WRONG = CONDITIONS = ("no prompt", "right task", "wrong task")
@@ -181,7 +181,7 @@ def demonstrations(
         return
     with closing(task.make_env()) as env:
         for seed in TUNING_SEEDS[:MAX_TRIES]:
-            rollout = by_expert(task, env, seed)
+            rollout = expert_rollout(task, env, seed)
             if rollout is None or not task.succeeded(rollout.episode_return):
                 continue
             yield Episode(

@@ -88,7 +88,7 @@ def curves(metrics: Sequence[Mapping]) -> list[tuple[str, str]]:
 
 
 def curve(steps: Sequence[float | int], values: Sequence[float | int]) -> str:
-    """A line from (step, value) points, the axes from 0; a moving mean lies over the raw values."""
+    """Draw (step, value) points, the axes from 0; a moving mean lies over the raw values."""
     stride = -(-len(steps) // NUM_POINTS)
     steps, values, smooth = steps[::stride], values[::stride], _smooth(values)[::stride]
     left, bottom, last, highest = 30, CURVE_HEIGHT - 16, max([*steps, 1]), max([*values, 1e-9])
@@ -112,7 +112,7 @@ def curve(steps: Sequence[float | int], values: Sequence[float | int]) -> str:
 
 
 def _smooth(values: Sequence[float | int], *, share: float = 0.04) -> list[float]:
-    """A centered moving mean over a share of the points.
+    """Return a centered moving mean over a share of the points.
 
     >>> _smooth([0.0, 3.0, 0.0], share=1.0)
     [1.5, 1.0, 1.5]
@@ -185,7 +185,7 @@ def _domain_bar(domain: str, number: int, count: int, percent: int, box: tuple[f
 
 
 def _legend(scores: Mapping[str, Sequence[float]]) -> str:
-    """The domains from the top down, as they are stacked."""
+    """Order the domains from the top down, as they are stacked."""
     left = WIDTH - LEGEND + 16
     entries = []
     for line, (number, (domain, values)) in enumerate(reversed(list(enumerate(scores.items())))):

@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 
 import gymnasium
@@ -21,18 +22,31 @@ from mugato.system.errors import one_line
 from mugato.system.files import write_whole
 from mugato.system.workers import WorkerPool
 from mugato.tasks.conform import NotInSpaceError
-from mugato.tasks.registry import PACKAGES
+from mugato.tasks.registry import PACKAGES, TASKS
 from mugato.tasks.rollout import Rollout, random_policy, run_episode
 from mugato.tasks.task import EVALUATION_SEEDS, ActionFunction, Task
 
 REFERENCES = Path(__file__).with_name("references.json")
 DIGITS = 6  # significant ones that are kept
 
+HEAD = f"""# Tasks, and what their experts and random actions achieve
+
+Written by `mugato reference --page docs/references.md`; not to be edited by hand. Returns are means
+± standard deviations over fresh seeds from {EVALUATION_SEEDS.start:,} on, which neither
+demonstrations nor the choice of an expert's gains have seen. Success is the share of seeds whose
+return counts as one; a seed at which the expert gives up with an error is none, and is left out of
+its mean. JAT has the tasks marked with a dot under the same name.
+"""
+COLUMNS = """
+| task | JAT | expert | success | timesteps | random | success | seeds |
+|---|---|---|---|---|---|---|---|
+"""
+
 Progress = Callable[[int], None]  # called with how many seeds have been played
 
 
 @dataclass(frozen=True, kw_only=True)
-class Play:
+class PolicyStats:
     """Statistics of the expert or of random actions, over all seeds.
 
     Attributes:
@@ -48,7 +62,7 @@ class Play:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Played:
+class EpisodeSummary:
     """What is kept of one episode."""
 
     episode_return: float
@@ -66,8 +80,8 @@ class Reference:
         versions: of the packages that the environment comes from.
     """
 
-    by_expert: Play
-    by_chance: Play
+    expert_stats: PolicyStats
+    random_stats: PolicyStats
     episodes: int
     gave_up: int
     versions: Mapping[str, str]
@@ -75,12 +89,12 @@ class Reference:
     @property
     def expert(self) -> float:
         """The expert's mean return."""
-        return self.by_expert.mean
+        return self.expert_stats.mean
 
     @property
     def random(self) -> float:
         """The mean return of random actions."""
-        return self.by_chance.mean
+        return self.random_stats.mean
 
 
 def reference(name: str) -> Reference | None:
@@ -107,8 +121,8 @@ def measure(task: Task, *, episodes: int, progress: Progress = lambda played: No
         raise ValueError(f"episodes must be in [1, {len(EVALUATION_SEEDS)}], got {episodes}")
     expert, chance = play_seeds(task, EVALUATION_SEEDS[:episodes], progress=progress)
     measured = Reference(
-        by_expert=_play(task, expert, episodes),
-        by_chance=_play(task, chance, episodes),
+        expert_stats=_stats(task, expert, episodes),
+        random_stats=_stats(task, chance, episodes),
         episodes=episodes,
         gave_up=episodes - len(expert),
         versions=versions_of(task),
@@ -142,7 +156,7 @@ def measure_all(
 
 def play_seeds(
     task: Task, seeds: Sequence[int], *, progress: Progress = lambda played: None
-) -> tuple[list[Played], list[Played]]:
+) -> tuple[list[EpisodeSummary], list[EpisodeSummary]]:
     """Let the expert, if there is one, and random actions play each seed.
 
     Returns:
@@ -153,13 +167,12 @@ def play_seeds(
         ValueError: an expert that acts outside the action space or gives up at all seeds; an
             environment that fails under random actions at all seeds.
     """
-    expert, chance = list[Played](), list[Played]()
+    expert, chance = list[EpisodeSummary](), list[EpisodeSummary]()
     with closing(task.make_env()) as env:
         for number, seed in enumerate(seeds, 1):
-            if task.make_expert is not None and (played := by_expert(task, env, seed)) is not None:
-                expert.append(_played(played))
-            if (played := _by_chance(task, env, seed)) is not None:
-                chance.append(_played(played))
+            if task.make_expert is not None:
+                expert += _summary(expert_rollout(task, env, seed))
+            chance += _summary(_random_rollout(task, env, seed))
             progress(number)
     if task.make_expert is not None and not expert:
         raise ValueError(f"{task.name}: the expert gave up at all {len(seeds)} seeds")
@@ -168,7 +181,7 @@ def play_seeds(
     return expert, chance
 
 
-def by_expert(task: Task, env: gymnasium.Env, seed: int) -> Rollout | None:
+def expert_rollout(task: Task, env: gymnasium.Env, seed: int) -> Rollout | None:
     """Play the expert's episode, without noise; None where it gives up: some do, with any error.
 
     Raises:
@@ -209,7 +222,7 @@ def load_references(path: Path) -> dict[str, Reference]:
     references = {}
     for name, entry in table.items():
         try:
-            plays = {key: Play(**entry.pop(key)) for key in ("by_expert", "by_chance")}
+            plays = {key: PolicyStats(**entry.pop(key)) for key in ("expert_stats", "random_stats")}
             references[name] = Reference(**plays, **entry)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: {name}: not a reference: {error!r}") from None
@@ -233,6 +246,16 @@ def unmeasured(
     return [task for task in tasks if not _is_measured(task, known.get(task.name), episodes)]
 
 
+def references_page(references: Mapping[str, Reference]) -> str:
+    """Return the table as a page of Markdown, domain by domain in the order of the registry."""
+    measured = [task for task in TASKS.values() if task.name in references]
+    sections = [HEAD]
+    for domain, tasks in groupby(measured, key=lambda task: task.domain):
+        rows = {task.name: references[task.name] for task in tasks}
+        sections.append(f"\n## {domain}\n\n{_versions(rows)}\n{COLUMNS}{_rows(rows)}")
+    return "".join(sections)
+
+
 def _reference_or_error(measured: Callable[[], Reference]) -> Reference | Exception:
     try:
         return measured()
@@ -249,7 +272,7 @@ def _is_measured(task: Task, known: Reference | None, episodes: int) -> bool:
         return False
 
 
-def _by_chance(task: Task, env: gymnasium.Env, seed: int) -> Rollout | None:
+def _random_rollout(task: Task, env: gymnasium.Env, seed: int) -> Rollout | None:
     """Play the episode of random actions; None where the environment fails."""
 
     def policy(env: gymnasium.Env) -> ActionFunction:
@@ -263,13 +286,16 @@ def _by_chance(task: Task, env: gymnasium.Env, seed: int) -> Rollout | None:
         return None
 
 
-def _played(rollout: Rollout) -> Played:
-    return Played(episode_return=rollout.episode_return, length=len(rollout))
+def _summary(rollout: Rollout | None) -> list[EpisodeSummary]:
+    """Return what is kept of an episode, or nothing where there was none."""
+    if rollout is None:
+        return []
+    return [EpisodeSummary(episode_return=rollout.episode_return, length=len(rollout))]
 
 
-def _play(task: Task, played: list[Played], episodes: int) -> Play:
+def _stats(task: Task, played: list[EpisodeSummary], episodes: int) -> PolicyStats:
     returns = np.array([one.episode_return for one in played])
-    return Play(
+    return PolicyStats(
         mean=_rounded(returns.mean()),
         std=_rounded(returns.std()),
         success=_rounded(sum(map(task.succeeded, returns.tolist())) / episodes),
@@ -279,3 +305,29 @@ def _play(task: Task, played: list[Played], episodes: int) -> Play:
 
 def _rounded(value: float | np.floating) -> float:
     return float(f"{value:.{DIGITS}g}")
+
+
+def _rows(references: Mapping[str, Reference]) -> str:
+    return "".join(
+        f"| `{name}` | {'·' if TASKS[name].jat_name else ''} | {_shown(r.expert_stats)} "
+        f"| {_success(name, r.expert_stats)}{_gave_up(r)} | {r.expert_stats.length:.0f} "
+        f"| {_shown(r.random_stats)} | {_success(name, r.random_stats)} | {r.episodes} |\n"
+        for name, r in references.items()
+    )
+
+
+def _shown(play: PolicyStats) -> str:
+    return f"{play.mean:.4g} ± {play.std:.2g}"
+
+
+def _success(name: str, play: PolicyStats) -> str:
+    return "–" if TASKS[name].failure_return is None else f"{play.success:.0%}"
+
+
+def _gave_up(reference: Reference) -> str:
+    return f" (gave up at {reference.gave_up})" if reference.gave_up else ""
+
+
+def _versions(references: Mapping[str, Reference]) -> str:
+    versions = sorted({f"{k} {v}" for r in references.values() for k, v in r.versions.items()})
+    return f"Measured with {', '.join(versions)}."

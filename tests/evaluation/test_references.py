@@ -57,8 +57,8 @@ def test_an_expert_that_gives_up_at_some_seeds_is_still_a_reference():
 def test_the_table_stands_for_measuring_where_the_versions_are_the_same(monkeypatch):
     task = TASKS["cartpole"]
     known = references.Reference(
-        by_expert=references.Play(mean=500.0, std=0.0, success=1.0, length=500.0),
-        by_chance=references.Play(mean=22.5, std=1.0, success=0.0, length=22.5),
+        expert_stats=references.PolicyStats(mean=500.0, std=0.0, success=1.0, length=500.0),
+        random_stats=references.PolicyStats(mean=22.5, std=1.0, success=0.0, length=22.5),
         episodes=3, gave_up=0, versions=references.versions_of(task),
     )  # fmt: skip
     other = dataclasses.replace(known, versions={"gymnasium": "0.1"})

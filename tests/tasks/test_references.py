@@ -14,11 +14,11 @@ from mugato.tasks.references import (
     measure,
     play_seeds,
     reference,
+    references_page,
     save_references,
     unmeasured,
     versions_of,
 )
-from mugato.tasks.references_page import references_page
 from mugato.tasks.registry import TASKS
 from mugato.tasks.task import Task
 
@@ -47,9 +47,13 @@ def too_far(env):
 
 def test_expert_and_random_actions_play_the_same_fresh_seeds():
     measured = measure(CARTPOLE, episodes=3)
-    assert (measured.expert, measured.by_expert.length, measured.by_expert.success) == (500, 500, 1)
-    assert measured.random == measured.by_chance.length < 60
-    assert measured.by_chance.success == 0
+    assert (measured.expert, measured.expert_stats.length, measured.expert_stats.success) == (
+        500,
+        500,
+        1,
+    )
+    assert measured.random == measured.random_stats.length < 60
+    assert measured.random_stats.success == 0
     assert measured.versions == versions_of(CARTPOLE)
     assert measured == measure(CARTPOLE, episodes=3)
 
@@ -64,7 +68,7 @@ def test_giving_up_counts_as_no_success_and_not_in_the_mean():
     task = replace(CARTPOLE, make_expert=gives_up_to_the_left)
     measured = measure(task, episodes=8)
     assert 0 < measured.gave_up < 8
-    assert measured.by_expert.success == 1 - measured.gave_up / 8
+    assert measured.expert_stats.success == 1 - measured.gave_up / 8
     assert measured.expert == 500
     with pytest.raises(ValueError, match="cartpole: the expert gave up at all 2 seeds"):
         measure(replace(CARTPOLE, make_expert=gives_up), episodes=2)

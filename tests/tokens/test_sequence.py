@@ -140,7 +140,7 @@ def test_a_limited_history_cuts_the_sequence_into_segments():
 
 
 def tokens_one_by_one(timesteps, vocab, history):
-    """The fields of the sequence, written down token by token."""
+    """Return the fields of the sequence, written down token by token."""
     observed, acted = list(timesteps.observations.values()), list(timesteps.actions.values())
     patches = [p for leaf in observed if leaf.intervals is not None for p in leaf.tokens]
     patches = [row for patch in patches for row in patch]

@@ -17,7 +17,7 @@ from mugato.tasks.task import Task
 def babyai(
     name: str, level: str, max_episode_steps: int, *, episodes: int = 2000, jat: bool = False
 ) -> Task:
-    """A BabyAI level.
+    """Make the task of a BabyAI level.
 
     Args:
         max_episode_steps: the level's own limit, which the environment applies: the square of the

@@ -22,7 +22,7 @@ Cost = Float[np.ndarray, "candidates horizon"]
 
 
 def dm_control(name: str, search: Search, *, failure_return: float, episodes: int = 50) -> Task:
-    """A task by its name in the suite, domain and task joined by a dash."""
+    """Make a task by its name in the suite, domain and task joined by a dash."""
     return Task(
         name="dm-control-" + name.replace("_", "-"),
         domain="dm_control",
@@ -83,7 +83,7 @@ def _point_mass(motion: Motion) -> Cost:
 
 
 def _ball_in_cup(motion: Motion) -> Cost:
-    """The distance of the ball from the cup's inside; both move from their own rest."""
+    """Return the distance of the ball from the cup's inside; both move from their own rest."""
     model = motion.model
     cup_x, cup_z, ball_x, ball_z = np.moveaxis(motion.qpos, -1, 0)
     rest = model.body("ball").pos - model.body("cup").pos - model.site("target").pos

@@ -52,7 +52,7 @@ class PartialView(gymnasium.Wrapper, RecordConstructorArgs):
 def minigrid(
     name: str, level: str, max_episode_steps: int, mission: Mission, *, episodes: int = 400
 ) -> Task:
-    """A MiniGrid level; the limit of its time is its own."""
+    """Make the task of a MiniGrid level; the limit of its time is its own."""
     return Task(
         name=f"minigrid-{name}",
         domain="minigrid",

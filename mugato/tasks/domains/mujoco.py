@@ -33,7 +33,7 @@ def mujoco(
     episodes: int = 100,
     action_noise: float = 0.1,
 ) -> Task:
-    """A body that JAT has too, under the same name, there in version 4 of its environment."""
+    """Make the task of a body that JAT has too, in version 4 of its environment."""
     name = f"mujoco-{name}"
     return Task(
         name=name,

@@ -34,7 +34,7 @@ def pointmaze(name: str, maze: str, max_episode_steps: int, *, episodes: int = 4
 
 
 def shortest_path(open_cells: set[Cell], start: Cell, goal: Cell) -> list[Cell]:
-    """The cells from `start` to `goal`, both included, in steps along rows and columns.
+    """Return the cells from `start` to `goal`, both included, in steps along rows and columns.
 
     >>> shortest_path({(0, 0), (0, 1), (1, 1)}, (0, 0), (1, 1))
     [(0, 0), (0, 1), (1, 1)]

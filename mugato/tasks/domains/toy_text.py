@@ -20,7 +20,7 @@ STAND, HIT = 0, 1
 def table_world(
     name: str, env_id: str, *, failure_return: float, action_noise: float = 0.0
 ) -> Task:
-    """A world with a table `P[state][action]` of (probability, next state, reward, ended).
+    """Make the task of a world with a table of (probability, next state, reward, ended).
 
     Where the ground is slippery, the executed moves stray without further noise.
     """

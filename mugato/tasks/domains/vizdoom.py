@@ -37,7 +37,7 @@ def vizdoom(
     search: int,
     random_starts: int = 0,
 ) -> Task:
-    """A scenario.
+    """Make the task of a scenario.
 
     Args:
         search: what the expert does while it sees no enemy.

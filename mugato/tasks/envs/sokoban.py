@@ -143,7 +143,7 @@ class Sokoban(gymnasium.Env):
         return _grid(self.level), reward, self.level.solved, False, {}
 
     def render(self) -> UInt8[np.ndarray, "height width 3"] | None:
-        """A picture of 32x32 pixels a cell, with a thin line between cells."""
+        """Draw a picture of 32x32 pixels a cell, with a thin line between cells."""
         if self.render_mode is None:
             return None
         picture = COLORS[_grid(self._level())].repeat(TILE_PX, axis=0).repeat(TILE_PX, axis=1)

@@ -111,5 +111,5 @@ def _new_game(seed: int, size: dict[str, int]) -> tuple[Any, Any]:
 
 
 def _in_one_line(text: str | None) -> str:
-    """Breaks and indents carry nothing, and tokens are dear; a finished game describes nothing."""
+    """Join the lines: breaks carry nothing, tokens are dear, a finished game describes nothing."""
     return " ".join((text or "").split())

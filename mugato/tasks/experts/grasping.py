@@ -28,7 +28,7 @@ def arm_task(
     make_env: Callable[..., gymnasium.Env],
     rule: Rule,
 ) -> Task:
-    """An arm's task of 50 timesteps whose expert is a rule over the present observation."""
+    """Make an arm's task of 50 timesteps whose expert is a rule over the present observation."""
     return Task(
         name=f"{domain}-{name}",
         domain=domain,

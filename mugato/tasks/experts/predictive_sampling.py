@@ -106,7 +106,7 @@ class Planner:
 
 
 def _interpolation(knots: int, horizon: int) -> Float[np.ndarray, "horizon knots"]:
-    """The matrix that draws straight lines between knots.
+    """Return the matrix that draws straight lines between knots.
 
     >>> _interpolation(2, 3).tolist()
     [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]

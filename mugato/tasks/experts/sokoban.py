@@ -42,7 +42,7 @@ class Level:
 
 
 def shifted(cell: Cell, move: Cell) -> Cell:
-    """The neighbour of a cell.
+    """Return the neighbor of a cell.
 
     >>> shifted((2, 2), (0, -1))
     (2, 1)
@@ -51,7 +51,7 @@ def shifted(cell: Cell, move: Cell) -> Cell:
 
 
 def moved(level: Level, position: Position, number: int) -> Position:
-    """The position after a move; the same one if a wall or a second box is in the way."""
+    """Return the position after a move; the same one if a wall or a second box is in the way."""
     (player, boxes), move = position, MOVES[number]
     target = shifted(player, move)
     if target not in level.floor:
@@ -65,7 +65,7 @@ def moved(level: Level, position: Position, number: int) -> Position:
 
 
 def solve(level: Level) -> list[int] | None:
-    """The moves that solve a level, as numbers of `MOVES`; None if it cannot be solved.
+    """Return the moves that solve a level, as numbers of `MOVES`; None if it cannot be solved.
 
     >>> corridor = frozenset((1, column) for column in range(1, 5))
     >>> solve(Level(height=3, width=6, floor=corridor, goals=frozenset([(1, 4)]),
@@ -114,7 +114,7 @@ def _pushes_to_nearest_goal(level: Level) -> dict[Cell, int]:
 
 
 def _estimate(boxes: frozenset[Cell], pushes: dict[Cell, int]) -> int | None:
-    """Moves at least needed; None if a box is stuck for ever."""
+    """Return how many moves are needed at least; None if a box is stuck for ever."""
     if not all(box in pushes for box in boxes):
         return None
     return sum(pushes[box] for box in boxes)
