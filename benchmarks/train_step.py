@@ -35,6 +35,7 @@ def measure(precision: Literal["bf16", "fp32"], threads: int, chunked: bool) -> 
     from mugato.training.config import TrainConfig
     from mugato.training.optimizer import make_optimizer
     from mugato.training.presets import preset
+    from mugato.training.run_info import is_task
 
     torch.set_num_threads(threads)
     if not chunked:
@@ -42,7 +43,7 @@ def measure(precision: Literal["bf16", "fp32"], threads: int, chunked: bool) -> 
             F.linear(x, table).float(), targets, reduction="none"
         )
     demo = preset("demo")
-    datasets = tuple(dataset for dataset in demo.datasets if not setup.is_task(dataset))
+    datasets = tuple(dataset for dataset in demo.datasets if not is_task(dataset))
     config = TrainConfig(
         datasets=datasets, tokenizer=demo.tokenizer, batch_rows=ROWS, microbatches=1
     )

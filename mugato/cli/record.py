@@ -146,7 +146,7 @@ def _chosen(
 def preset_tasks(name: str) -> list[Task]:
     """Return the preset's tasks that learn from our own demonstrations."""
     from mugato.training.presets import preset as preset_of
-    from mugato.training.setup import is_task
+    from mugato.training.run_info import is_task
 
     datasets = preset_of(name).datasets
     return [get_task(d.name) for d in datasets if is_task(d) and d.demonstrations is None]

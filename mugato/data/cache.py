@@ -135,8 +135,7 @@ class CachedSource(Source):
 
 def _timestep_bytes(spec: Spec) -> int:
     """Count the bytes of a timestep's leaves in memory; of a text only where it is kept."""
-    leaves = [*spec.observation_leaves.values(), *spec.action_leaves.values()]
-    return sum(leaf.size * _itemsize(leaf) for leaf in leaves)
+    return sum(leaf.size * _itemsize(leaf) for _, _, leaf in spec.leaves())
 
 
 def _itemsize(leaf: Leaf) -> int:

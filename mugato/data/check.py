@@ -25,14 +25,9 @@ def check_episode(source: Source, index: int, tokenizer: Tokenizer) -> Episode:
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     _check_rewards(where, episode)
-    spec = source.spec
-    for part, values, leaves in (
-        ("observation", episode.observations, spec.observation_leaves),
-        ("action", episode.actions, spec.action_leaves),
-    ):
-        for path, leaf in leaves.items():
-            place = f"{where}: {part} {path!r}"
-            _check_tokens(place, values[path], leaf, tokenizer, is_action=part == "action")
+    for role, path, leaf in source.spec.leaves():
+        place, values = f"{where}: {role} {path!r}", episode.values(role)[path]
+        _check_tokens(place, values, leaf, tokenizer, is_action=role == "action")
     return episode
 
 

@@ -65,6 +65,12 @@ class Source(ABC):
             known[index] = True
         return episode
 
+    def question(self, index: int) -> tuple[str, str]:
+        """Return an episode's question and answer; a source may know them without its picture."""
+        episode = self[index]
+        [answer] = episode.actions.values()
+        return str(episode.observations["question"][0]), str(answer[0])
+
     def num_timesteps(self) -> Int[np.ndarray, " episodes"]:
         """Return the timesteps of each episode: as the source says, or counted."""
         known = self.lengths

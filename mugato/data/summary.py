@@ -33,7 +33,7 @@ class Summary:
 def summarize(source: Source, tokenizer: Tokenizer) -> Summary:
     """Count; of sources with texts beside other observations only some episodes are read."""
     spec = source.spec
-    leaves = [*spec.observation_leaves.values(), *spec.action_leaves.values()]
+    leaves = [leaf for _, _, leaf in spec.leaves()]
     has_text = any(leaf.kind == "text" for leaf in leaves)
     lengths = source.lengths  # without them every episode is read anyway
     all_read = lengths is None or not spec.observation_leaves or len(source) <= NUM_PROBES
@@ -100,16 +100,12 @@ def _probes(num_episodes: int) -> list[int]:
 
 
 def _texts(episode: Episode, spec: Spec, tokenizer: Tokenizer) -> tuple[int, int]:
-    """Tokens and bytes of an episode's texts."""
+    """Count tokens and bytes of an episode's texts."""
     num_tokens = num_bytes = 0
-    for values, leaves, ends in (
-        (episode.observations, spec.observation_leaves, 0),
-        (episode.actions, spec.action_leaves, 1),
-    ):
-        for path, leaf in leaves.items():
-            for text in values[path] if leaf.kind == "text" else ():
-                num_tokens += len(tokenizer.text.encode(text)) + ends
-                num_bytes += len(text.encode())
+    for role, path, leaf in spec.leaves():
+        for text in episode.values(role)[path] if leaf.kind == "text" else ():
+            num_tokens += len(tokenizer.text.encode(text)) + (role == "action")  # its end
+            num_bytes += len(text.encode())
     return num_tokens, num_bytes
 
 

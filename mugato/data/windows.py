@@ -136,12 +136,12 @@ def windows_of(source: Source, tokenizer: Tokenizer, config: WindowConfig) -> Wi
 
 
 @contextmanager
-def called(name: str, source: Source) -> Iterator[None]:
+def called(name: str, source: Source | None = None) -> Iterator[None]:
     """Add to what goes wrong with a source by which name the run knows it, if by another."""
     try:
         yield
     except ValueError as error:
-        if name in ("", source.name) or repr(name) in str(error):
+        if name == "" or (source and name == source.name) or repr(name) in str(error):
             raise
         raise ValueError(f"data set {name!r}: {error}") from error
 

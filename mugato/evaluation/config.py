@@ -16,7 +16,7 @@ from mugato.model.serialization import CONFIG, WEIGHTS
 from mugato.tasks.gymnasium_task import gymnasium_task
 from mugato.tasks.registry import TASKS
 from mugato.tasks.task import DEMONSTRATION_SEEDS, EVALUATION_SEEDS, Task
-from mugato.training.run_info import RunInfo
+from mugato.training.run_info import RunInfo, is_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,11 +128,6 @@ def inference_config(config: EvaluationConfig) -> InferenceConfig:
     capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])()  # new in PyTorch
     precision = "bf16" if capabilities.get("amx_bf16") else "fp32"
     return InferenceConfig(**options, precision=precision)
-
-
-def is_task(dataset: DatasetConfig) -> bool:
-    """Tell a control task from a source of texts, captions or questions."""
-    return dataset.name in TASKS or dataset.demonstrations is not None
 
 
 def find_task(name: str) -> Task:

@@ -16,7 +16,6 @@ from mugato.evaluation.config import (
     InferenceConfig,
     Plan,
     find_tasks,
-    is_task,
     make_plan,
 )
 from mugato.evaluation.episodes import EpisodeResult, FailedEpisode, PlayedEpisode
@@ -42,7 +41,7 @@ from mugato.evaluation.video import film_episode, rendering_variables, video_nam
 from mugato.system.jobs import Job, Outcome
 from mugato.system.workers import JobProgress
 from mugato.tasks.task import Task
-from mugato.training.run_info import RunInfo
+from mugato.training.run_info import RunInfo, is_task
 
 # Episodes of 50 that take about as long as the job, for the order and for the progress bar.
 VIDEO_COST, REFERENCE_COST, PICTURES_COST, TEXT_COST = 1.0, 3.0, 25.0, 15.0

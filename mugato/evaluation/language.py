@@ -167,8 +167,8 @@ def score_answers(
     """Score the answers to held-out questions, beside always giving training's commonest one."""
     indices = spread(len(source), MAX_HELD_OUT)
     given = speaker.texts(source, indices, advance)
-    asked = [_question(source[i]) for i in indices]
-    commonest = metric.commonest(_question(training[i]) for i in range(len(training)))
+    asked = [source.question(i) for i in indices]
+    commonest = metric.commonest(map(training.question, range(len(training))))
     samples, per_type = list[Sample](), max(1, SHOWN_ANSWERS // len(metric.types))
     for number, kind in enumerate(metric.types):
         rows = [row for row, (question, _) in enumerate(asked) if metric.type_of(question) == kind]
@@ -220,10 +220,6 @@ def spread(total: int, count: int) -> list[int]:
 def _answer(episode: Episode) -> str:
     [answer] = episode.actions.values()
     return str(answer[0])
-
-
-def _question(episode: Episode) -> tuple[str, str]:
-    return str(episode.observations["question"][0]), _answer(episode)
 
 
 def _sampled(

@@ -13,6 +13,7 @@ from typing import Any
 
 from mugato.data.config import DatasetConfig
 from mugato.system.files import write_whole
+from mugato.tasks.registry import TASKS
 from mugato.training.config import TrainConfig
 
 TRAIN_CONFIG, METRICS = "train_config.json", "metrics.jsonl"
@@ -51,6 +52,11 @@ class RunInfo:
     def last(self) -> Mapping[str, Any]:
         """The last report; empty where there is none."""
         return self.metrics[-1] if self.metrics else {}
+
+
+def is_task(dataset: DatasetConfig) -> bool:
+    """Tell whether a data set is the demonstrations of a control task."""
+    return dataset.name in TASKS or dataset.demonstrations is not None
 
 
 def save_config(config: TrainConfig) -> None:

@@ -13,7 +13,7 @@ from mugato.data.formats.minari.read import open_minari
 from mugato.data.mixture import Mixture
 from mugato.data.registry import open_source
 from mugato.data.source import Source
-from mugato.data.windows import WindowConfig, windows_of
+from mugato.data.windows import WindowConfig, called, windows_of
 from mugato.model.config import GatoConfig
 from mugato.model.gato import Gato
 from mugato.tasks.registry import TASKS
@@ -21,6 +21,7 @@ from mugato.tokens.images import ImageTokenizer
 from mugato.tokens.text import TextTokenizer
 from mugato.tokens.tokenizer import Tokenizer
 from mugato.training.config import TokenizerConfig, TrainConfig
+from mugato.training.run_info import is_task
 
 # Episodes looked at per source when a text tokenizer is trained: missions and questions repeat,
 # documents are few and long.
@@ -39,12 +40,11 @@ def open_sources(datasets: Sequence[DatasetConfig]) -> dict[str, Source]:
         ValueError: for a name that is neither a task with demonstrations nor a source.
     """
     budget = MemoryBudget()
-    return {dataset.name: _open(dataset, budget) for dataset in datasets}
-
-
-def is_task(dataset: DatasetConfig) -> bool:
-    """Tell whether a data set is the demonstrations of a control task."""
-    return dataset.name in TASKS or dataset.demonstrations is not None
+    sources = {}
+    for dataset in datasets:
+        with called(dataset.name):
+            sources[dataset.name] = _open(dataset, budget)
+    return sources
 
 
 def make_tokenizer(
@@ -129,11 +129,12 @@ def make_agent(config: TrainConfig, sources: Mapping[str, Source], tokenizer: To
 
 def training_texts(sources: Mapping[str, Source]) -> Iterator[str]:
     """Yield what a text tokenizer is trained on: distinct texts of each episode, as they appear."""
-    for source in sources.values():
+    for name, source in sources.items():
         texts = [(role, path) for role, path, leaf in source.spec.leaves() if leaf.kind == "text"]
         stride = max(1, len(source) // MAX_TEXTS)
         for i in range(0, len(source), stride) if texts else ():
-            episode = source[i]
+            with called(name, source):
+                episode = source[i]
             for role, path in texts:
                 yield from _distinct(episode.values(role)[path])
 

@@ -29,7 +29,7 @@ def test_a_domain_is_recorded_but_for_what_is_there(capsys: pytest.CaptureFixtur
     capsys.readouterr()
     record(domain="classic_control", **FAST)
     assert capsys.readouterr().out == "All of it is recorded; --overwrite begins anew\n"
-    record(domain="classic_control", overwrite=True, **FAST)
+    record(("cartpole",), overwrite=True, **FAST)
     assert set(recorded().values()) == {1}
 
 

@@ -225,9 +225,11 @@ def test_overfits_one_batch():
     for _ in range(400):
         optimizer.zero_grad()
         loss = model(batch).mean()
+        if loss.item() < 0.01:
+            return
         loss.backward()
         optimizer.step()
-    assert loss.item() < 0.01
+    pytest.fail(f"the loss is still {loss.item():.3f}")
 
 
 def test_one_resnet_block_per_patch():

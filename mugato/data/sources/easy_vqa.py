@@ -80,6 +80,11 @@ class EasyVqa(Source):
         name = f"{self.name} {self.split}: question {index}"
         return answered(self._pictures[number], question, answer, name=name)
 
+    def question(self, index: int) -> tuple[str, str]:
+        """Return an episode's question and answer, without reading its picture."""
+        question, answer, _ = self.questions[index]
+        return question, answer
+
     @property
     def metric(self) -> AnswerMetric:
         """Score each type of question by itself: half of them an agent may answer unseeing."""

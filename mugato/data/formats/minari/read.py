@@ -96,8 +96,8 @@ def open_minari(
         spec = spec_of(dataset.observation_space, dataset.action_space)
     except ValueError as error:
         raise ValueError(f"Minari data set {dataset_id!r}: {error}") from error
-    leaves = [*spec.observation_leaves.values(), *spec.action_leaves.values()]
-    has_jpeg = dataset.storage.jpeg_encoding and any(leaf.kind == "image" for leaf in leaves)
+    has_images = any(leaf.kind == "image" for _, _, leaf in spec.leaves())
+    has_jpeg = dataset.storage.jpeg_encoding and has_images
     hdf5 = dataset.storage.FORMAT == "hdf5" and not has_jpeg
     with _damage_named(dataset_id):
         reader = (_Hdf5Reader if hdf5 else Reader)(dataset=dataset, spec=spec)
