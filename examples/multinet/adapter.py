@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from examples.multinet.posing import Posed, pose
+from examples.multinet.posing import ModelRequest, pose
 from examples.multinet.requests import DATASETS, Request, extract_calls
 from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
 from mugato.acting.sampling import GREEDY, Sampling
@@ -137,7 +137,7 @@ class MultiNetAdapter:
         return [predictions[row] for row in range(len(posed))]
 
 
-def _groups(posed: Sequence[Posed]) -> list[list[int]]:
+def _groups(posed: Sequence[ModelRequest]) -> list[list[int]]:
     """Rows that are answered together: those of one spec, unless timesteps come before."""
     groups: dict[str, list[int]] = {}
     for row, one in enumerate(posed):
@@ -145,7 +145,7 @@ def _groups(posed: Sequence[Posed]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _answers(posed: Sequence[Posed], seed: int) -> list[Prediction]:
+def _answers(posed: Sequence[ModelRequest], seed: int) -> list[Prediction]:
     """Answer requests of one spec; those with a past only one at a time."""
     first = posed[0]
     if first.request.answer == "choice" and first.leaf.kind == "text":
@@ -179,7 +179,7 @@ def _prediction(request: Request, action: Any) -> Prediction:
     return {"raw_output": str(action), "extracted_outputs": int(action)}
 
 
-def _choose(posed: Posed) -> Prediction:
+def _choose(posed: ModelRequest) -> Prediction:
     """Choose the option whose tokens are the likeliest on average, its end included."""
     options = posed.request.options
     sequences = [_with_option(posed, option) for option in options]
@@ -187,7 +187,7 @@ def _choose(posed: Posed) -> Prediction:
     return {"raw_output": options[best], "extracted_outputs": best}
 
 
-def _with_option(posed: Posed, option: str) -> TokenSequence:
+def _with_option(posed: ModelRequest, option: str) -> TokenSequence:
     """Encode the request answered by an option, after as much of the past as the context holds."""
     observed, spec = posed.spec.observation_leaves, posed.spec
     now = Episode(

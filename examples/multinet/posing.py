@@ -25,7 +25,7 @@ Leaves = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Posed:
+class ModelRequest:
     """A request as the agent sees it.
 
     Attributes:
@@ -55,7 +55,7 @@ def pose(
     observation: Any,
     instruction: str | None,
     history: Sequence[Any] | None,
-) -> Posed:
+) -> ModelRequest:
     """Turn what the benchmark gives into what the agent reads.
 
     Raises:
@@ -85,7 +85,7 @@ def pose(
     done = [_done(request, leaf, action) for _, action in pairs]
     if leaf.kind == "text":
         done = [cut(tokenizer.text, text, longest - 1) for text in done]
-    return Posed(
+    return ModelRequest(
         request=request,
         agent=replace(agent, tokenizer=tokenizer, tasks={request.dataset: AgentTask(spec=spec)}),
         current=leaves[-1],
