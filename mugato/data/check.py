@@ -17,7 +17,7 @@ def check_episode(source: Source, index: int, tokenizer: Tokenizer) -> Episode:
     Raises:
         ValueError: at the first fault, naming episode, leaf and timestep: a damaged file, values
             that do not fit the spec, NaN, lengths that disagree, actions out of bounds, rewards
-            that are no numbers, values that their tokens do not give back.
+            that are not numbers, values that their tokens do not give back.
     """
     where = f"{source.name}, episode {index}"
     try:

@@ -62,7 +62,7 @@ class Demonstration:
 
 @dataclass(frozen=True, kw_only=True)
 class RejectedEpisode:
-    """A seed whose episode is no demonstration.
+    """A seed whose episode is not a demonstration.
 
     Attributes:
         cause: what kind of thing it was, the same for many seeds ("failed", "RuntimeError").

@@ -49,7 +49,7 @@ class RecordReport:
 
     Attributes:
         seeds_tried: how many seeds it took, from the first one on.
-        dropped: seed -> why its episode is no demonstration.
+        dropped: seed -> why its episode is not a demonstration.
         dropped_by_cause: what kind of reason -> for how many seeds.
         continued: how many of the seeds were tried by an earlier call, which did not finish.
         returns: episode returns, under action noise if there was any.

@@ -28,7 +28,7 @@ def as_array(
     dtype = np.dtype(dtype)
     try:
         array = np.asarray(value)
-    except (TypeError, ValueError):  # a ragged list, an object that is no number
+    except (TypeError, ValueError):  # a ragged list, an object that is not a number
         array = np.array(None)
     integers = array.dtype.kind in "iub" and dtype.kind in "iub"
     if not (integers or np.can_cast(array.dtype, dtype, casting="same_kind")):

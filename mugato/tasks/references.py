@@ -218,7 +218,7 @@ def load_references(path: Path) -> dict[str, Reference]:
     try:
         table = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is no table of references: {error}") from None
+        raise ValueError(f"{path} is not a table of references: {error}") from None
     references = {}
     for name, entry in table.items():
         try:

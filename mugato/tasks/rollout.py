@@ -69,7 +69,7 @@ def run_episode(
         on_step: called with each step's reward and whether the episode ends with it.
 
     Raises:
-        NotInSpaceError: if the policy returns what is no element of the action space.
+        NotInSpaceError: if the policy returns what is not in the action space.
     """
     rng = np.random.default_rng([NOISE_STREAM, seed])
     observations, actions, executed, rewards = [env.reset(seed=seed)[0]], [], [], []

@@ -195,7 +195,7 @@ def _child(
     if rank == 0:
         messages.put(_Result(result))
     sys.stdout.flush()
-    os._exit(0)  # what native libraries do at an interpreter's end is no reason to fail
+    os._exit(0)  # what native libraries do at an interpreter's end is not a reason to fail
 
 
 def _follow(

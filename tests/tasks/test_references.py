@@ -100,7 +100,7 @@ def test_a_table_is_read_back_equal_one_sorted_line_a_task(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", r"table.json is no table of references"),
+        ("{", r"table.json is not a table of references"),
         ('{"cartpole": {"expert": 1}}', r"table.json: cartpole: not a reference: KeyError"),
         ('{"cartpole": 3}', r"table.json: cartpole: not a reference"),
     ],

@@ -229,7 +229,9 @@ def _folder(where: str) -> Path:
         if folder.is_dir():
             return folder
     if not _HUB_ID.fullmatch(where):
-        raise ValueError(f"lerobot:{where}: there is no such folder, and it is no id of a data set")
+        raise ValueError(
+            f"lerobot:{where}: there is no such folder, and it is not the id of a data set"
+        )
     hub = require("huggingface_hub", extra="lerobot")
     try:
         return Path(hub.snapshot_download(where, repo_type="dataset"))

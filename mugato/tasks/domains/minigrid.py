@@ -117,7 +117,7 @@ def _make_expert(mission: Mission, env: gymnasium.Env) -> ActionFunction:
     for number, thing in enumerate(world.grid.grid):
         if thing is not None:  # some levels do not tell their doors where they are
             thing.cur_pos = (number % world.grid.width, number // world.grid.width)
-    if not hasattr(world, "room_from_pos"):  # asked for, but not used where "left" is no word
+    if not hasattr(world, "room_from_pos"):  # asked for, but not used where "left" is not a word
         world.room_from_pos = _no_room
     world.instrs = mission(world)
     act = make_bot(env, done_means_forward=mission in _STEP_ON)

@@ -36,7 +36,7 @@ def table_world(
 
 
 def blackjack(name: str = "blackjack") -> Task:
-    """One hand; the return is 1, 0 or -1. Losing is no failure: the best player mostly does."""
+    """Play one hand; the return is 1, 0 or -1. Losing is not a failure: the best player mostly does."""
     return Task(
         name=name,
         domain="toy_text",

@@ -262,7 +262,7 @@ def test_without_a_network_an_id_is_refused_in_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ValueError, match=r"lerobot:no-such/set: no such folder.* from the Hub"):
         open_lerobot("no-such/set")
-    with pytest.raises(ValueError, match="there is no such folder, and it is no id"):
+    with pytest.raises(ValueError, match="there is no such folder, and it is not the id"):
         open_lerobot("no-such-folder")
 
 
