@@ -36,7 +36,7 @@ def table_world(
 
 
 def blackjack(name: str = "blackjack") -> Task:
-    """Play one hand; the return is 1, 0 or -1. Losing is not a failure: the best player mostly does."""
+    """Make the task of one hand, which returns 1, 0 or -1; even the best player mostly loses."""
     return Task(
         name=name,
         domain="toy_text",
