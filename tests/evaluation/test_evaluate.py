@@ -18,7 +18,7 @@ from mugato.evaluation.evaluate import evaluate as evaluate_run
 from mugato.evaluation.results import read_results
 from mugato.reports import render
 from mugato.spec import spec_of
-from mugato.tasks.references import Played
+from mugato.tasks.references import EpisodeSummary
 from mugato.tasks.registry import TASKS
 from tests.agents import tiny_agent
 from tests.evaluation.environments import Guess, guess_task
@@ -170,7 +170,7 @@ def test_a_failing_task_and_a_degenerate_one_do_not_hide_the_others(run, monkeyp
     assert set(data["tasks"]) == {"cartpole"}
     clumsy = type(guess_task())(**{**vars(guess_task()), "make_expert": lambda env: lambda o: 0})
     monkeypatch.setitem(OUR_TASKS, "guess", clumsy)
-    one = [Played(episode_return=1.0, length=3)] * 3
+    one = [EpisodeSummary(episode_return=1.0, length=3)] * 3
     monkeypatch.setattr("mugato.evaluation.references.play_seeds", lambda task, seeds: (one, one))
     data = evaluate(run, workers=1, tasks=["guess"], videos=False, **OPTIONS)
     row = data["tasks"]["guess"]
