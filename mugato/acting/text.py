@@ -77,8 +77,7 @@ def caption(
     """Name pictures; `task` is the captions source that the agent was trained on ("emoji")."""
     _check_leaves(agent, task, observed=["image"], answered="caption")
     inference = InferenceConfig(sampling=sampling, seed=seed)
-    policy = BatchPolicy(agent, task=task, num_rows=len(images), inference=inference)
-    return [action["caption"] for action in policy.select_actions([{"image": x} for x in images])]
+    return reply(agent, [{"image": x} for x in images], task=task, inference=inference)
 
 
 def answer(
@@ -95,12 +94,24 @@ def answer(
     if len(images) != len(questions):
         raise ValueError(f"{len(images)} pictures, but {len(questions)} questions")
     inference = InferenceConfig(sampling=sampling, seed=seed)
-    policy = BatchPolicy(agent, task=task, num_rows=len(images), inference=inference)
     observations = [
         {"image": image, "question": question}
         for image, question in zip(images, questions, strict=True)
     ]
-    return [action["answer"] for action in policy.select_actions(observations)]
+    return reply(agent, observations, task=task, inference=inference)
+
+
+def reply(
+    agent: Agent, observations: Sequence[Any], *, task: str, inference: InferenceConfig
+) -> list[str]:
+    """Answer observations together, each with the one text that the task's action holds.
+
+    Raises:
+        ValueError: as `BatchPolicy`.
+    """
+    (path,) = agent.spec(task).action_leaves
+    policy = BatchPolicy(agent, task=task, num_rows=len(observations), inference=inference)
+    return [action[path] for action in policy.select_actions(observations)]
 
 
 def score_options(

@@ -62,7 +62,7 @@ def generate(
 
     sampling, agent = config.sampling(), Agent.from_pretrained(config.agent)
     if config.image is not None:
-        _print(_answer(agent, config, config.image))
+        _print(_answer(agent, config, config.image, sampling))
         return
     if config.question is not None:
         raise ValueError("--question needs --image")
@@ -72,7 +72,9 @@ def generate(
     _print(continue_text(agent, prompt, sampling=sampling, **options))
 
 
-def _answer(agent: "Agent", config: GenerateConfig, image: Path) -> Iterator[str]:
+def _answer(
+    agent: "Agent", config: GenerateConfig, image: Path, sampling: "Sampling"
+) -> Iterator[str]:
     """Caption a picture, or answer a question about it."""
     from mugato.acting.text import stream
     from mugato.data.language import read_picture
@@ -86,7 +88,7 @@ def _answer(agent: "Agent", config: GenerateConfig, image: Path) -> Iterator[str
     size_px = leaves["image"].shape[0]
     asked = {} if config.question is None else {"question": config.question}
     observation = {"image": read_picture(image.read_bytes(), size_px=size_px), **asked}
-    return stream(agent, observation, task=name, sampling=config.sampling(), seed=config.seed)
+    return stream(agent, observation, task=name, sampling=sampling, seed=config.seed)
 
 
 def _print(pieces: Iterable[str]) -> None:

@@ -84,9 +84,16 @@ def read_picture(data: bytes, *, size_px: int) -> Picture:
     """Decode an image file into a square of `size_px` pixels a side."""
     from PIL import Image
 
+    return square_picture(Image.open(BytesIO(data)), size_px=size_px)
+
+
+def square_picture(image: Any, *, size_px: int) -> Picture:
+    """Bring a Pillow image to a square of `size_px` pixels a side."""
+    from PIL import Image
+
     if size_px < 1:
         raise ValueError(f"size_px must be at least 1, got {size_px}")
-    picture = Image.open(BytesIO(data)).convert("RGBA")
+    picture = image.convert("RGBA")
     over_white = Image.new("RGBA", picture.size, "white")
     over_white.alpha_composite(picture)
     resized = over_white.convert("RGB").resize((size_px, size_px), Image.Resampling.BOX)

@@ -20,7 +20,7 @@ from mugato.data.formats.lerobot import open_lerobot
 from mugato.data.formats.minari.read import open_minari
 from mugato.data.formats.text_files import open_paragraphs, open_text
 from mugato.data.source import Source
-from mugato.data.sources.downloaded import open_a_okvqa, open_ok_vqa, open_wikitext
+from mugato.data.sources.downloaded import QUESTIONS, open_questions, open_wikitext
 from mugato.data.sources.easy_vqa import open_easy_vqa
 from mugato.data.sources.emoji import open_emoji
 from mugato.data.sources.factbook import open_factbook
@@ -47,8 +47,7 @@ SOURCES: Mapping[str, Callable[..., Source]] = {
 DOWNLOADED: Mapping[str, Callable[..., Source]] = {
     "wikitext-2": partial(open_wikitext, 2),
     "wikitext-103": partial(open_wikitext, 103),
-    "a-okvqa": open_a_okvqa,
-    "ok-vqa": open_ok_vqa,
+    **{name: partial(open_questions, name) for name in QUESTIONS},
 }
 
 # "format:where" is opened as READERS[format](where, split, **options).

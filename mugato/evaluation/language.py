@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import UInt8
 
-from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
+from mugato.acting.batch_policy import InferenceConfig
 from mugato.acting.sampling import GREEDY
+from mugato.acting.text import reply
 from mugato.agent import Agent
 from mugato.data.metrics import (
     AnswerMetric,
@@ -140,18 +141,14 @@ class Speaker:
         self, source: Source, indices: Sequence[int], advance: Advance = lambda done, total: None
     ) -> list[str]:
         """Return the likeliest text for some of a source's episodes of one timestep."""
-        [path] = source.spec.action_leaves
+        inference = InferenceConfig(sampling=GREEDY, precision=self.precision)
         texts: list[str] = []
         for start in range(0, len(indices), ROWS):
             rows = indices[start : start + ROWS]
-            inference = InferenceConfig(sampling=GREEDY, precision=self.precision)
-            policy = BatchPolicy(
-                self.agent, task=self.name, num_rows=len(rows), inference=inference
-            )
             observations = [
                 {name: values[0] for name, values in source[i].observations.items()} for i in rows
             ]
-            texts += [action[path] for action in policy.select_actions(observations)]
+            texts += reply(self.agent, observations, task=self.name, inference=inference)
             advance(len(texts), len(indices))
         return texts
 

@@ -29,7 +29,7 @@ from mugato.tasks.task import EVALUATION_SEEDS, ActionFunction, Task
 REFERENCES = Path(__file__).with_name("references.json")
 DIGITS = 6  # significant ones that are kept
 
-HEAD = f"""# Tasks, and what their experts and random actions achieve
+PAGE_HEAD = f"""# Tasks, and what their experts and random actions achieve
 
 Written by `mugato reference --page docs/references.md`; not to be edited by hand. Returns are means
 ± standard deviations over fresh seeds from {EVALUATION_SEEDS.start:,} on, which neither
@@ -37,7 +37,7 @@ demonstrations nor the choice of an expert's gains have seen. Success is the sha
 return counts as one; a seed at which the expert gives up with an error is none, and is left out of
 its mean. JAT has the tasks marked with a dot under the same name.
 """
-COLUMNS = """
+PAGE_COLUMNS = """
 | task | JAT | expert | success | timesteps | random | success | seeds |
 |---|---|---|---|---|---|---|---|
 """
@@ -222,8 +222,8 @@ def load_references(path: Path) -> dict[str, Reference]:
     references = {}
     for name, entry in table.items():
         try:
-            plays = {key: PolicyStats(**entry.pop(key)) for key in ("expert_stats", "random_stats")}
-            references[name] = Reference(**plays, **entry)
+            stats = {key: PolicyStats(**entry.pop(key)) for key in ("expert_stats", "random_stats")}
+            references[name] = Reference(**stats, **entry)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: {name}: not a reference: {error!r}") from None
     return references
@@ -249,10 +249,10 @@ def unmeasured(
 def references_page(references: Mapping[str, Reference]) -> str:
     """Return the table as a page of Markdown, domain by domain in the order of the registry."""
     measured = [task for task in TASKS.values() if task.name in references]
-    sections = [HEAD]
+    sections = [PAGE_HEAD]
     for domain, tasks in groupby(measured, key=lambda task: task.domain):
         rows = {task.name: references[task.name] for task in tasks}
-        sections.append(f"\n## {domain}\n\n{_versions(rows)}\n{COLUMNS}{_rows(rows)}")
+        sections.append(f"\n## {domain}\n\n{_versions(rows)}\n{PAGE_COLUMNS}{_rows(rows)}")
     return "".join(sections)
 
 
@@ -316,12 +316,12 @@ def _rows(references: Mapping[str, Reference]) -> str:
     )
 
 
-def _shown(play: PolicyStats) -> str:
-    return f"{play.mean:.4g} ± {play.std:.2g}"
+def _shown(stats: PolicyStats) -> str:
+    return f"{stats.mean:.4g} ± {stats.std:.2g}"
 
 
-def _success(name: str, play: PolicyStats) -> str:
-    return "–" if TASKS[name].failure_return is None else f"{play.success:.0%}"
+def _success(name: str, stats: PolicyStats) -> str:
+    return "–" if TASKS[name].failure_return is None else f"{stats.success:.0%}"
 
 
 def _gave_up(reference: Reference) -> str:

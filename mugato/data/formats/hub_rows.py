@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mugato.data.language import Picture, read_picture
+from mugato.data.language import Picture, square_picture
 from mugato.data.source import check_split, similar
 from mugato.system.errors import one_line
 from mugato.system.files import write_whole
@@ -146,8 +146,7 @@ class Row:
             data = Path(path).read_bytes()
         elif not data:
             raise ValueError(f"{self.where(column)} holds no picture")
-        decode_image(data, self.where(column))
-        return read_picture(data, size_px=size_px)
+        return square_picture(decode_image(data, self.where(column)), size_px=size_px)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,11 @@ A_OKVQA = {
     "image": "image", "question": "question", "answer": "choices", "choice": "correct_choice_idx",
 }  # fmt: skip
 OK_VQA = {"image": "images", "text": "text"}
+# Where each lies on the hub, its splits and its columns.
+QUESTIONS = {
+    "a-okvqa": ("HuggingFaceM4/A-OKVQA", ("train", "validation"), A_OKVQA),
+    "ok-vqa": ("jat-project/jat-dataset/ok-vqa", ("train", "test"), OK_VQA),
+}
 
 
 def open_wikitext(millions: int, split: str, *, where: str | None = None) -> LanguageSource:
@@ -50,28 +55,19 @@ def open_wikitext(millions: int, split: str, *, where: str | None = None) -> Lan
     return LanguageSource(name=name, spec=TEXT_SPEC, items=range(len(titles)), read=read)
 
 
-def open_a_okvqa(
+def open_questions(
+    name: str,
     split: str,
     *,
-    where: str = "HuggingFaceM4/A-OKVQA",
+    where: str | None = None,
     size_px: int = 128,
     rows: int | None = None,
 ) -> LanguageSource:
-    """Open a split. Raises as `open_rows`."""
-    check_split("a-okvqa", split, ("train", "validation"))
-    return question_source("a-okvqa", open_rows(where, split, rows=rows), A_OKVQA, size_px)
-
-
-def open_ok_vqa(
-    split: str,
-    *,
-    where: str = "jat-project/jat-dataset/ok-vqa",
-    size_px: int = 128,
-    rows: int | None = None,
-) -> LanguageSource:
-    """Open a split. Raises as `open_rows`."""
-    check_split("ok-vqa", split, ("train", "test"))
-    return question_source("ok-vqa", open_rows(where, split, rows=rows), OK_VQA, size_px)
+    """Open a split of one of `QUESTIONS`. Raises as `open_rows`."""
+    place, splits, columns = QUESTIONS[name]
+    check_split(name, split, splits)
+    opened = open_rows(where or place, split, rows=rows)
+    return question_source(name, opened, columns, size_px)
 
 
 def _article(index: int, *, rows: Rows, bounds: np.ndarray, name: str) -> Episode:
