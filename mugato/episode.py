@@ -89,8 +89,9 @@ def validate(episode: Episode, spec: Spec) -> Episode:
 
     Raises:
         ValueError: a missing or foreign leaf, unequal lengths, no timestep, a wrong shape, NaN, a
-            discrete value or a bounded action outside its range, naming the episode, the leaf and
-            the timestep. Continuous observations may leave their bounds: many environments' do.
+            discrete value, a pixel or a bounded action outside its range, a reward that is not
+            finite, naming the episode, the leaf and the timestep. Continuous observations may leave
+            their bounds: many environments' do.
     """
     if episode.actions and len(episode) == 0:
         raise ValueError(f"{episode.name}: no timesteps")
@@ -104,6 +105,10 @@ def validate(episode: Episode, spec: Spec) -> Episode:
         where = f"{episode.name}: {role} {path!r}"
         values = episode.values(role)[path]
         check_leaf(where, values, leaf, len(episode), is_action=role == "action")
+    rewards = np.asarray(episode.rewards)
+    if len(rewards) not in (0, len(episode)):
+        raise ValueError(f"{episode.name}: {len(rewards)} rewards, but {len(episode)} timesteps")
+    _raise_first(f"{episode.name}: the reward", rewards, ~np.isfinite(rewards), "is not finite")
     return episode
 
 
@@ -121,6 +126,11 @@ def check_leaf(
     if leaf.kind == "image":
         if values.dtype != np.uint8:
             raise ValueError(f"{where}: {values.dtype} pixels, expected uint8")
+        if leaf.low:
+            flat = values.reshape(timesteps, -1)
+            outside = ((flat < leaf.low[0]) | (flat > leaf.high[0])).any(axis=1)
+            bounds = f"has pixels outside [{leaf.low[0]:g}, {leaf.high[0]:g}]"
+            _raise_first(where, values, outside, bounds)
         return
     flat = values.reshape(timesteps, -1)
     if np.issubdtype(values.dtype, np.floating):

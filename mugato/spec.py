@@ -6,12 +6,13 @@ the environment, and it travels inside the checkpoint as JSON. It knows nothing 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, singledispatch
 from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
+from jaxtyping import Float
 
 Kind = Literal["text", "image", "discrete", "continuous"]
 Role = Literal["observation", "action"]
@@ -20,6 +21,9 @@ Tree = Any  # Leaf | dict[str, Tree] | tuple[Tree, ...]
 # Smaller integer boxes (MiniGrid's 7x7x3 codes) are grids of symbols, not pictures.
 MIN_IMAGE_PX = 16
 MAX_DISCRETE = 1024
+# Observations are told apart up to here (§2.1); wider ones are scaled by their bounds.
+MAX_UNSCALED = 256.0
+_PER_ELEMENT = ("low", "high", "center", "scale")
 SUPPORTED = "Box, Discrete, MultiDiscrete, MultiBinary, Text, Dict, Tuple"
 
 
@@ -32,8 +36,10 @@ class Leaf:
         shape: its shape as the environment gives it; () for text.
         dtype: NumPy name of the element type.
         low, high: bounds per element in row-major order. Continuous: may be infinite. Discrete:
-            the inclusive range. Empty for text and images.
+            the inclusive range. Images: one pair, empty for 0 to 255. Empty for text.
         channels_first: an image stored as (channels, height, width).
+        center, scale: of a continuous leaf per element: `(value - center) / scale` is what becomes
+            a token. Empty where values are taken as they are, as in the paper.
     """
 
     kind: Kind
@@ -42,6 +48,8 @@ class Leaf:
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     channels_first: bool = False
+    center: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
 
     @property
     def size(self) -> int:
@@ -53,16 +61,43 @@ class Leaf:
         """Whether every element of a continuous leaf has finite bounds."""
         return bool(np.isfinite(self.low).all() and np.isfinite(self.high).all())
 
+    def stacked(self, count: int) -> "Leaf":
+        """Return the leaf that holds `count` values of this one, of numbers.
+
+        >>> Leaf(kind="discrete", shape=(2,), low=(0.0, 0.0), high=(1.0, 4.0)).stacked(3).shape
+        (3, 2)
+        """
+        return replace(
+            self,
+            shape=(count, *self.shape),
+            low=self.low * count,
+            high=self.high * count,
+            center=self.center * count,
+            scale=self.scale * count,
+        )
+
 
 TEXT_LEAF = Leaf(kind="text", dtype="str")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What a task shows and what it takes; either may be empty (plain text has no observation)."""
+    """What a task shows and what it takes; plain text shows nothing.
+
+    Raises:
+        ValueError: for a picture as an action, which no policy can choose.
+    """
 
     observation: Tree
     action: Tree
+
+    def __post_init__(self) -> None:
+        for path, leaf in self.action_leaves.items():
+            if leaf.kind == "image":
+                raise ValueError(
+                    f"action {path!r} is a picture of shape {leaf.shape}, which has no tokens to "
+                    "choose from; actions are text, discrete or continuous"
+                )
 
     @cached_property
     def observation_leaves(self) -> dict[str, Leaf]:
@@ -103,8 +138,11 @@ class Spec:
 def spec_of(observation_space: spaces.Space, action_space: spaces.Space) -> Spec:
     """Describe a pair of Gymnasium spaces.
 
+    Bounds at the end of a 32- or 64-bit type are none. Observations whose finite bounds reach
+    beyond ±256 are scaled by them to [-1, 1].
+
     Raises:
-        ValueError: for an unsupported space, naming its place and what is supported.
+        ValueError: for an unsupported or empty space, naming its place and what is supported.
 
     >>> position, hold = spaces.Box(-1, 1, (2,)), spaces.MultiBinary(3)
     >>> spec = spec_of(spaces.Dict(position=position, mission=spaces.Text(9)), hold)
@@ -113,10 +151,36 @@ def spec_of(observation_space: spaces.Space, action_space: spaces.Space) -> Spec
     >>> spec.action_leaves["action"].high
     (1.0, 1.0, 1.0)
     """
-    return Spec(
+    spec = Spec(
         observation=_tree_of(observation_space, "observation"),
         action=_tree_of(action_space, "action"),
     )
+    for role, leaves in (("observation", spec.observation_leaves), ("action", spec.action_leaves)):
+        if not leaves:
+            raise ValueError(f"the {role} space holds nothing, so that no policy can act on it")
+    return spec
+
+
+def finite_bounds(
+    space: spaces.Box,
+) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+    """Return a box's bounds, infinite where they are but the end of a 32- or 64-bit type.
+
+    >>> bounds = finite_bounds(spaces.Box(0, np.finfo(np.float32).max, (1,)))
+    >>> [side.item() for side in bounds]
+    [0.0, inf]
+    """
+    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+    kind: Any = np.dtype(space.dtype)
+    if kind.kind == "f":
+        end = min(float(np.finfo(kind).max), float(np.finfo(np.float32).max))
+        low[low <= -end], high[high >= end] = -np.inf, np.inf
+    elif kind.kind in "iu" and kind.itemsize >= 4:
+        info, margin = np.iinfo(kind), 2  # Gymnasium writes an infinite bound as the end less 2
+        high[space.high >= info.max - margin] = np.inf
+        if kind.kind == "i":
+            low[space.low <= info.min + margin] = -np.inf
+    return low, high
 
 
 def map_space(
@@ -179,11 +243,15 @@ def _tree_of(space: spaces.Space, path: str) -> Tree:
     )
 
 
-@_tree_of.register
-def _(space: spaces.Dict, path: str) -> Tree:
+@_tree_of.register(spaces.Dict)
+def _(space: Any, path: str) -> Tree:
     for key in space.spaces:
-        if "/" in key:
-            raise ValueError(f"{path}: the key {key!r} contains '/', which separates nested keys")
+        if not isinstance(key, str):
+            raise ValueError(f"{path}: the key {key!r} is no string")
+        if "/" in key or key in ("", "."):
+            raise ValueError(
+                f"{path}: the key {key!r} can be no part of a path; '/' separates nested keys"
+            )
     return {key: _tree_of(space[key], f"{path}/{key}") for key in sorted(space.spaces)}
 
 
@@ -217,32 +285,68 @@ def _(space: spaces.MultiBinary, path: str) -> Tree:
 
 @_tree_of.register
 def _(space: spaces.Box, path: str) -> Tree:
-    if space.dtype == np.uint8 and _is_image(space.shape):
-        first = len(space.shape) == 3 and space.shape[-1] not in (1, 3)
-        return Leaf(kind="image", shape=space.shape, dtype="uint8", channels_first=first)
-    if space.dtype == np.uint8 and len(space.shape) == 3 and sorted(space.shape)[1] >= MIN_IMAGE_PX:
-        raise ValueError(
-            f"{path}: pictures have 1 or 3 channels, this space has shape {space.shape}; choose "
-            "channels with a wrapper, or give stacked frames as a Dict or Tuple of pictures"
+    if 0 in space.shape:
+        raise ValueError(f"{path}: a box of shape {space.shape} holds nothing")
+    if space.dtype == np.uint8 and (channels_first := _as_picture(space.shape, path)) is not None:
+        bounds = float(space.low.min()), float(space.high.max())
+        low, high = ((), ()) if bounds == (0.0, 255.0) else ((bounds[0],), (bounds[1],))
+        return Leaf(
+            kind="image",
+            shape=space.shape,
+            dtype="uint8",
+            low=low,
+            high=high,
+            channels_first=channels_first,
         )
     integral = np.issubdtype(space.dtype, np.integer) or space.dtype == np.bool_
-    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+    low, high = finite_bounds(space)
     if integral and (high - low < MAX_DISCRETE).all():
         return _discrete(space.shape, space.dtype, low, high, path)
+    center, scale = _scaling(low, high)
     return Leaf(
         kind="continuous",
         shape=space.shape,
         dtype=str(space.dtype),
-        low=tuple(low.reshape(-1).tolist()),
-        high=tuple(high.reshape(-1).tolist()),
+        low=_row_major(low),
+        high=_row_major(high),
+        center=center,
+        scale=scale,
     )
 
 
-def _is_image(shape: tuple[int, ...]) -> bool:
-    match shape:
-        case (height, width) | (height, width, 1 | 3) | (1 | 3, height, width):
-            return min(height, width) >= MIN_IMAGE_PX
-    return False
+def _as_picture(shape: tuple[int, ...], path: str) -> bool | None:
+    """Tell whether a picture's channels come first; None for what is no picture.
+
+    One channel is grey, three are color, another number are so many grey pictures; a fourth axis
+    in front are as many pictures.
+    """
+    large = [side >= MIN_IMAGE_PX for side in shape]
+    match large, shape:
+        case ([True, True] | [True, True, False], _) | ([_, True, True, _], (_, _, _, 1 | 3)):
+            return False
+        case ([False, True, True], _) | ([_, _, True, True], (_, 1 | 3, _, _)):
+            return True
+        case ([True, True, True], _):
+            raise ValueError(
+                f"{path}: a picture has fewer than {MIN_IMAGE_PX} channels, this space has shape "
+                f"{shape}; choose channels with a wrapper"
+            )
+    return None
+
+
+def _scaling(low: np.ndarray, high: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return center and scale for bounds beyond what is told apart; nothing where none is."""
+    finite = np.isfinite(low) & np.isfinite(high)
+    wide = finite & (np.maximum(np.abs(low), np.abs(high)) > MAX_UNSCALED)
+    if not wide.any():
+        return (), ()
+    low, high = np.where(wide, low, -1.0), np.where(wide, high, 1.0)
+    half = high / 2 - low / 2
+    return _row_major(low / 2 + high / 2), _row_major(np.where(half > 0, half, 1.0))
+
+
+def _row_major(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(values.astype(np.float64).reshape(-1).tolist())
 
 
 def _discrete(shape: tuple, dtype: Any, low: np.ndarray, high: np.ndarray, path: str) -> Leaf:
@@ -255,8 +359,8 @@ def _discrete(shape: tuple, dtype: Any, low: np.ndarray, high: np.ndarray, path:
         kind="discrete",
         shape=tuple(shape),
         dtype=str(np.dtype(dtype)),
-        low=tuple(low.reshape(-1).astype(float).tolist()),
-        high=tuple(high.reshape(-1).astype(float).tolist()),
+        low=_row_major(low),
+        high=_row_major(high),
     )
 
 
@@ -291,8 +395,8 @@ def _at(value: Any, keys: tuple) -> Any:
 def _tree_to_json(node: Tree) -> Any:
     match node:
         case Leaf():
-            bounds = {"low": [str(x) for x in node.low], "high": [str(x) for x in node.high]}
-            return {"leaf": {**vars(node), **bounds, "shape": list(node.shape)}}
+            numbers = {name: [str(x) for x in getattr(node, name)] for name in _PER_ELEMENT}
+            return {"leaf": {**vars(node), **numbers, "shape": list(node.shape)}}
         case dict():
             return {"dict": {key: _tree_to_json(child) for key, child in node.items()}}
         case tuple():
@@ -303,10 +407,8 @@ def _tree_to_json(node: Tree) -> Any:
 def _tree_from_json(data: Mapping) -> Tree:
     match data:
         case {"leaf": fields}:
-            fields = dict(fields)
-            for name in ("low", "high"):
-                fields[name] = tuple(float(x) for x in fields[name])
-            return Leaf(**{**fields, "shape": tuple(fields["shape"])})
+            numbers = {name: tuple(map(float, fields[name])) for name in _PER_ELEMENT}
+            return Leaf(**{**fields, **numbers, "shape": tuple(fields["shape"])})
         case {"dict": children}:
             return {key: _tree_from_json(child) for key, child in children.items()}
         case {"tuple": children}:

@@ -62,8 +62,70 @@ def _plain(value):
     return value
 
 
-@pytest.mark.parametrize("shape", [(84, 84, 4), (4, 84, 84), (64, 64, 2)])
-def test_pictures_of_other_channels_are_refused_by_name(shape):
-    space = spaces.Dict(view=spaces.Box(0, 255, shape, np.uint8))
-    with pytest.raises(ValueError, match=r"view.*1 or 3 channels, this space has shape"):
+@pytest.mark.parametrize(
+    ("shape", "channels_first"),
+    [
+        ((84, 84, 4), False),
+        ((4, 84, 84), True),
+        ((64, 64, 2), False),
+        ((4, 84, 84, 3), False),
+        ((4, 84, 84, 1), False),
+        ((2, 3, 32, 64), True),
+    ],
+)
+def test_stacked_frames_are_pictures(shape, channels_first):
+    leaf = spec_of(spaces.Box(0, 255, shape, np.uint8), spaces.Discrete(2)).observation
+    assert (leaf.kind, leaf.shape, leaf.channels_first) == ("image", shape, channels_first)
+
+
+def test_pictures_of_many_channels_are_refused_by_name():
+    space = spaces.Dict(view=spaces.Box(0, 255, (64, 64, 20), np.uint8))
+    with pytest.raises(ValueError, match=r"view.*fewer than 16 channels, this space has shape"):
         spec_of(space, spaces.Discrete(2))
+
+
+def _box(low, high, dtype) -> spaces.Box:
+    return spaces.Box(np.full(3, low, dtype), np.full(3, high, dtype), dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("space", "bounds"),
+    [
+        (spaces.Box(0, np.inf, (3,), np.int32), (0.0, np.inf)),
+        (spaces.Box(-np.inf, np.inf, (3,), np.int64), (-np.inf, np.inf)),
+        (_box(np.iinfo(np.int64).min, np.iinfo(np.int64).max, np.int64), (-np.inf, np.inf)),
+        (_box(0, np.iinfo(np.uint32).max, np.uint32), (0.0, np.inf)),
+        (_box(-np.finfo(np.float32).max, np.finfo(np.float32).max, np.float32), (-np.inf, np.inf)),
+        (_box(-np.finfo(np.float32).max, 4.8, np.float64), (-np.inf, 4.8)),
+        (_box(-np.finfo(np.float64).max, np.finfo(np.float64).max, np.float64), (-np.inf, np.inf)),
+        (_box(0, 65535, np.uint16), (0.0, 65535.0)),
+        (_box(-32768, 32767, np.int16), (-32768.0, 32767.0)),
+        (_box(-2.5, 1e6, np.float32), (-2.5, 1e6)),
+    ],
+)
+def test_a_bound_at_the_end_of_a_wide_type_is_none(space, bounds):
+    leaf = spec_of(space, space).action
+    assert (leaf.low, leaf.high) == ((bounds[0],) * 3, (bounds[1],) * 3)
+
+
+def test_only_observations_beyond_what_is_told_apart_are_scaled_by_their_bounds():
+    low, high = np.array([-256, -5000, 0, -np.inf]), np.array([256, 5000, 2e6, 1e6])
+    leaf = spec_of(spaces.Box(low, high, dtype=np.float64), spaces.Discrete(2)).observation
+    assert leaf.center == (0.0, 0.0, 1e6, 0.0) and leaf.scale == (1.0, 5000.0, 1e6, 1.0)
+    paper = spec_of(spaces.Box(-256, 256, (4,)), spaces.Discrete(2)).observation
+    assert paper.center == paper.scale == ()
+
+
+def test_what_no_policy_can_serve_is_refused_where_the_spec_is_made():
+    picture, two = spaces.Box(0, 255, (32, 32, 3), np.uint8), spaces.Discrete(2)
+    for seen, act, message in (
+        (two, spaces.Dict(draw=picture), "action 'draw' is a picture"),
+        (spaces.Dict(), two, "observation space holds nothing"),
+        (two, spaces.Tuple([]), "action space holds nothing"),
+        (two, spaces.Dict(push=spaces.Box(-1, 1, (0,))), "action/push: a box of shape .0,. holds"),
+        (spaces.Dict({0: two}), two, "observation: the key 0 is no string"),
+        (spaces.Dict({"a/b": two}), two, "the key 'a/b' can be no part of a path"),
+        (spaces.Dict({".": two}), two, "the key '.' can be no part of a path"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            spec_of(seen, act)

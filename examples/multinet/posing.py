@@ -217,7 +217,7 @@ def _present(request: Request, path: str, value: np.ndarray | None) -> np.ndarra
 
 def _resized(picture: UInt8[np.ndarray, "h w 3"], leaf: Leaf) -> UInt8[np.ndarray, "..."]:
     """Resize a picture to the size and layout of a leaf."""
-    height, width = image_size(leaf.shape, channels_first=leaf.channels_first)
+    height, width = image_size(leaf)
     image = Image.fromarray(picture)
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BOX)

@@ -5,7 +5,7 @@ to those legal for each element of the action, so every action lies in its space
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -248,12 +248,8 @@ def _column(
 
 @lru_cache(maxsize=64)
 def _leaf_of_rows(leaf: Leaf, rows: int) -> Leaf:
-    """Return a leaf that holds one value for each row.
-
-    >>> _leaf_of_rows(Leaf(kind="discrete", shape=(2,), low=(0.0, 0.0), high=(1.0, 4.0)), 3).shape
-    (3, 2)
-    """
-    return replace(leaf, shape=(rows, *leaf.shape), low=leaf.low * rows, high=leaf.high * rows)
+    """Return a leaf that holds one value for each row, made once."""
+    return leaf.stacked(rows)
 
 
 def _value_of_row(leaf: Leaf, column: Sequence[Any] | np.ndarray, row: int) -> Any:

@@ -50,7 +50,9 @@ def _described(leaf: Leaf, *, bounds: bool) -> str:
     words = f"{leaf.kind}, shape {leaf.shape}"
     if leaf.channels_first:
         words += ", channels first"
-    if bounds and leaf.kind != "image":
+    if leaf.kind == "image":
+        return f"{words}, from {leaf.low[0]:g} to {leaf.high[0]:g}" if leaf.low else words
+    if bounds:
         words += f", from {_bound(leaf.low)} to {_bound(leaf.high)}"
     return words
 

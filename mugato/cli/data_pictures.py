@@ -11,6 +11,7 @@ from rich.text import Text
 from mugato.episode import Episode
 from mugato.spec import Spec
 from mugato.system.files import write_whole
+from mugato.tokens.images import to_pixels
 
 TERMINAL_COLUMNS = 40
 SHEET_COLUMNS = 8
@@ -35,9 +36,8 @@ def frames(episode: Episode, spec: Spec) -> list[UInt8[ndarray, "height width 3"
     for t in range(len(episode)):
         pictures = []
         for path, leaf in leaves.items():
-            picture = episode.observations[path][t]
-            picture = np.moveaxis(picture, 0, -1) if leaf.channels_first else picture
-            pictures.append(_rgb(picture))
+            [stacked] = to_pixels(leaf, episode.observations[path][t : t + 1])
+            pictures += map(_rgb, stacked)
         shown.append(_beside(pictures))
     return shown
 
@@ -82,7 +82,6 @@ def write_pictures(path: Path, episode: Episode, spec: Spec) -> None:
 
 
 def _rgb(picture: ndarray) -> ndarray:
-    picture = picture[..., None] if picture.ndim == 2 else picture
     return np.broadcast_to(picture, (*picture.shape[:2], 3))
 
 

@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+from einops import rearrange
 
 from mugato.data.source import Source
 from mugato.episode import Episode, validate
 from mugato.spec import Leaf
-from mugato.tokens.images import image_size
+from mugato.tokens.images import from_pixels, image_size, num_pictures
 from mugato.tokens.tokenizer import Tokenizer
 
 
@@ -24,20 +25,10 @@ def check_episode(source: Source, index: int, tokenizer: Tokenizer) -> Episode:
         episode = validate(source[index], source.spec)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
-    _check_rewards(where, episode)
     for role, path, leaf in source.spec.leaves():
         place, values = f"{where}: {role} {path!r}", episode.values(role)[path]
         _check_tokens(place, values, leaf, tokenizer, is_action=role == "action")
     return episode
-
-
-def _check_rewards(where: str, episode: Episode) -> None:
-    rewards = episode.rewards
-    if len(rewards) not in (0, len(episode)):
-        raise ValueError(f"{where}: {len(rewards)} rewards, but {len(episode)} timesteps")
-    if not np.isfinite(rewards).all():
-        t = int((~np.isfinite(rewards)).argmax())
-        raise ValueError(f"{where}: reward at timestep {t} is {rewards[t]}")
 
 
 def _check_tokens(
@@ -64,13 +55,13 @@ def _changed_pictures(
     values: np.ndarray, tokens: np.ndarray, leaf: Leaf, tokenizer: Tokenizer
 ) -> np.ndarray:
     """Which pictures their patches do not give back; shrunk ones cannot be compared."""
-    size = image_size(leaf.shape, channels_first=leaf.channels_first)
+    size, n = image_size(leaf), num_pictures(leaf)
     if tokenizer.image.resized(size) != size:
         return np.zeros(len(values), np.bool_)
-    back = tokenizer.image.decode(tokens, size)
-    pictures = np.moveaxis(values, 1, -1) if leaf.channels_first else values
-    pictures = pictures.reshape(len(values), *size, -1)
-    return (back != pictures).any(axis=(1, 2, 3))
+    patches = rearrange(tokens, "t (n p) c -> (t n) p c", n=n)
+    pixels = rearrange(tokenizer.image.decode(patches, size), "(t n) h w c -> t n h w c", n=n)
+    changed = from_pixels(leaf, pixels) != values
+    return changed.reshape(len(values), -1).any(axis=1)
 
 
 def _changed_texts(
@@ -96,11 +87,9 @@ def _changed_numbers(
 ) -> np.ndarray:
     """Which values are farther from their bins' centers than the centers of the bins beside."""
     n = len(values)
-    low, high = leaf.low * n, leaf.high * n
     if not is_action and leaf.kind == "continuous":  # observations may leave their bounds
-        low, high = (-np.inf,) * len(low), (np.inf,) * len(high)
-    # All timesteps as one value.
-    stacked = replace(leaf, shape=(n, *leaf.shape), low=low, high=high)
+        leaf = replace(leaf, low=(-np.inf,) * leaf.size, high=(np.inf,) * leaf.size)
+    stacked = leaf.stacked(n)  # all timesteps as one value
 
     def decode(ids: np.ndarray) -> np.ndarray:
         back = tokenizer.decode(stacked, ids.reshape(-1), is_action=is_action)

@@ -7,6 +7,7 @@ import numpy as np
 from mugato.data.source import Source
 from mugato.episode import Episode
 from mugato.spec import Leaf, Spec
+from mugato.tokens.images import image_size, num_pictures
 from mugato.tokens.tokenizer import Tokenizer
 
 # Texts differ in length: those of so many episodes stand for all, where there are more.
@@ -83,8 +84,9 @@ def describe_leaf(leaf: Leaf) -> str:
         case "text":
             return "text"
         case "image":
-            height, width = leaf.shape[1:] if leaf.channels_first else leaf.shape[:2]
-            return f"image {height}×{width}"
+            height, width = image_size(leaf)
+            times = f"{num_pictures(leaf)} × " if num_pictures(leaf) > 1 else ""
+            return f"{times}image {height}×{width}"
         case "discrete":
             counts = sorted({int(n) + 1 for n in np.subtract(leaf.high, leaf.low)})
             times = f"{leaf.size} × " if leaf.shape else ""

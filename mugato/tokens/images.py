@@ -10,8 +10,10 @@ from functools import lru_cache
 
 import numpy as np
 from einops import rearrange, repeat
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Num, UInt8
 from PIL import Image
+
+from mugato.spec import Leaf
 
 NUM_LEVELS = 128
 
@@ -101,9 +103,73 @@ class ImageTokenizer:
         return scaled(height, fitting[-1]), scaled(width, fitting[-1])
 
 
-def image_size(shape: tuple[int, ...], *, channels_first: bool) -> tuple[int, int]:
-    """Return the (height, width) of an image leaf's shape."""
-    return (shape[1], shape[2]) if channels_first else (shape[0], shape[1])
+def image_size(leaf: Leaf) -> tuple[int, int]:
+    """Return the (height, width) of an image leaf's pictures."""
+    shape = leaf.shape if len(leaf.shape) > 2 else (*leaf.shape, 1)
+    return (shape[-2], shape[-1]) if leaf.channels_first else (shape[-3], shape[-2])
+
+
+def num_pictures(leaf: Leaf) -> int:
+    """Count the pictures of one value: stacked frames are several, each grey or in color.
+
+    >>> num_pictures(Leaf(kind="image", shape=(84, 84, 4)))
+    4
+    """
+    match leaf.shape:
+        case (_, _):
+            return 1
+        case (first, _, last):
+            channels = first if leaf.channels_first else last
+            return 1 if channels in (1, 3) else channels
+    return leaf.shape[0]
+
+
+def to_pixels(
+    leaf: Leaf, values: Num[np.ndarray, "t ..."]
+) -> UInt8[np.ndarray, "t pictures height width channels"]:
+    """Return the pictures of each value as pixels of 0 to 255, scaled from the leaf's bounds.
+
+    >>> leaf = Leaf(kind="image", shape=(16, 16, 4), dtype="uint8", low=(0.0,), high=(1.0,))
+    >>> pixels = to_pixels(leaf, np.ones((2, 16, 16, 4), np.uint8))
+    >>> pixels.shape, pixels.max()
+    ((2, 4, 16, 16, 1), np.uint8(255))
+    """
+    match leaf.shape:
+        case (_, _):
+            values = values[:, None, :, :, None]
+        case (_, _, _):
+            values = values if leaf.channels_first else np.moveaxis(values, -1, 1)
+            one = num_pictures(leaf) == 1
+            values = np.moveaxis(values, 1, -1)[:, None] if one else values[..., None]
+        case _:
+            values = np.moveaxis(values, 2, -1) if leaf.channels_first else values
+    if not leaf.low:
+        return values
+    (low,), (high,) = leaf.low, leaf.high
+    scaled = (values.astype(np.float64) - low) * (255 / max(high - low, 1))
+    return np.rint(scaled).astype(np.uint8)
+
+
+def from_pixels(
+    leaf: Leaf, pixels: UInt8[np.ndarray, "t pictures height width channels"]
+) -> Num[np.ndarray, "t ..."]:
+    """Return values as they were before `to_pixels`; a grey one may come as three equal channels.
+
+    >>> leaf = Leaf(kind="image", shape=(3, 16, 16), dtype="uint8", channels_first=True)
+    >>> values = np.arange(768, dtype=np.uint8).reshape(1, 3, 16, 16)
+    >>> bool((from_pixels(leaf, to_pixels(leaf, values)) == values).all())
+    True
+    """
+    t, n, height, width, _ = pixels.shape
+    values = pixels[..., : leaf.size // (n * height * width)]
+    if leaf.low:
+        (low,), (high,) = leaf.low, leaf.high
+        values = np.rint(values * (max(high - low, 1) / 255) + low).astype(leaf.dtype)
+    if len(leaf.shape) == 3 and n > 1 and not leaf.channels_first:
+        values = np.moveaxis(values[..., 0], 1, -1)
+    elif leaf.channels_first and (n == 1 or len(leaf.shape) == 4):
+        values = np.moveaxis(values, -1, 2)
+    return values.reshape(t, *leaf.shape)
 
 
 def _to_rgb(images: np.ndarray) -> np.ndarray:

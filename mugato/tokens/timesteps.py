@@ -12,7 +12,7 @@ from jaxtyping import Int
 
 from mugato.episode import Episode
 from mugato.spec import Leaf, Spec
-from mugato.tokens.images import image_size
+from mugato.tokens.images import image_size, num_pictures
 from mugato.tokens.tokenizer import Tokenizer
 
 
@@ -79,6 +79,5 @@ def _tokenize_leaf(
     tokens, lengths = tokenizer.encode(leaf, values, is_action=is_action)
     intervals = None
     if leaf.kind == "image":
-        size = image_size(leaf.shape, channels_first=leaf.channels_first)
-        intervals = tokenizer.image.intervals(size)
+        intervals = np.tile(tokenizer.image.intervals(image_size(leaf)), (num_pictures(leaf), 1))
     return TokenizedLeaf(kind=leaf.kind, tokens=tokens, lengths=lengths, intervals=intervals)

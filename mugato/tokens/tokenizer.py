@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Int
 
 from mugato.spec import Leaf
-from mugato.tokens.images import ImageTokenizer, image_size
+from mugato.tokens.images import ImageTokenizer, image_size, num_pictures, to_pixels
 from mugato.tokens.text import TextTokenizer
 from mugato.tokens.values import (
     BoundedValueTokenizer,
@@ -62,9 +63,9 @@ class Tokenizer:
             case "text":
                 return self._encode_texts(values, closed=is_action)
             case "image":
-                if leaf.channels_first:
-                    values = np.moveaxis(values, 1, -1)
-                tokens = self.image.encode(values)
+                pixels = to_pixels(leaf, values)
+                patches = self.image.encode(rearrange(pixels, "t n h w c -> (t n) h w c"))
+                tokens = rearrange(patches, "(t n) p c -> t (n p) c", n=num_pictures(leaf))
             case "discrete":
                 _check_discrete(leaf.low, leaf.high, self.vocab.num_discrete)
                 offsets = DiscreteValueTokenizer(low=leaf.low, high=leaf.high).encode(_rows(values))
@@ -110,9 +111,7 @@ class Tokenizer:
             case "discrete":
                 _check_discrete(leaf.low, leaf.high, self.vocab.num_discrete)
             case "image":
-                return self.image.num_patches(
-                    image_size(leaf.shape, channels_first=leaf.channels_first)
-                )
+                return num_pictures(leaf) * self.image.num_patches(image_size(leaf))
         return leaf.size
 
     @property
@@ -157,7 +156,7 @@ class Tokenizer:
         num_bins = self.vocab.num_continuous
         if is_action and leaf.bounded:
             return BoundedValueTokenizer(num_bins=num_bins, low=leaf.low, high=leaf.high)
-        return ContinuousValueTokenizer(num_bins=num_bins)
+        return ContinuousValueTokenizer(num_bins=num_bins, center=leaf.center, scale=leaf.scale)
 
     def _encode_texts(self, texts: np.ndarray, *, closed: bool) -> tuple[np.ndarray, np.ndarray]:
         end = [np.array([self.text.end_of_text], np.int32)] if closed else []

@@ -40,11 +40,16 @@ class ContinuousValueTokenizer:
     """Unbounded values to bins: µ-law, then uniform bins (App. B, eq. 3).
 
     `sgn(x) · log(|x|·mu + 1) / log(max_value·mu + 1)`; beyond ±max_value values saturate.
+
+    Attributes:
+        center, scale: one for each element; x is `(value - center) / scale`. Empty in the paper.
     """
 
     num_bins: int = 1024
     mu: float = 100.0
     max_value: float = 256.0
+    center: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
 
     def encode(self, values: Float[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
         """Map values to bins; each bin depends on its value alone.
@@ -53,7 +58,9 @@ class ContinuousValueTokenizer:
         [0, 512, 676, 1023, 1023]
         """
         values = np.asarray(values, np.float64)
-        squashed = np.sign(values) * np.log1p(np.abs(values) * self.mu) / self._scale
+        if self.scale:
+            values = (values - np.array(self.center)) / np.array(self.scale)
+        squashed = np.sign(values) * np.log1p(np.abs(values) * self.mu) / self._log_range
         return UniformBins(num_bins=self.num_bins).encode(squashed)
 
     def decode(self, bins: Int[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
@@ -64,10 +71,11 @@ class ContinuousValueTokenizer:
         [-253.5, 253.5]
         """
         squashed = UniformBins(num_bins=self.num_bins).decode(bins)
-        return np.sign(squashed) * np.expm1(np.abs(squashed) * self._scale) / self.mu
+        values = np.sign(squashed) * np.expm1(np.abs(squashed) * self._log_range) / self.mu
+        return values * np.array(self.scale) + np.array(self.center) if self.scale else values
 
     @property
-    def _scale(self) -> float:
+    def _log_range(self) -> float:
         return float(np.log1p(self.max_value * self.mu))
 
 

@@ -15,6 +15,7 @@ from mugato.tokens.packing import pack
 from mugato.tokens.sequence import encode
 from tests.agents import tiny_agent
 
+MOVE = Leaf(kind="discrete", dtype="int64", low=(0.0,), high=(3.0,))
 IMAGE = Leaf(kind="image", shape=(16, 16, 3), dtype="uint8")
 TEXT = Leaf(kind="text", dtype="str")
 QUESTIONS = Spec(observation={"image": IMAGE, "question": TEXT}, action={"answer": TEXT})
@@ -53,10 +54,10 @@ def test_scores_are_mean_log_likelihoods():
 
 
 def test_options_need_a_task_that_answers_in_words():
-    agent = tiny_agent({"questions": QUESTIONS, "walk": Spec(observation=IMAGE, action=IMAGE)})
+    agent = tiny_agent({"questions": QUESTIONS, "walk": Spec(observation=IMAGE, action=MOVE)})
     with pytest.raises(ValueError, match=r"options are one text or more in a list, got \[\]"):
         score_options(agent, asked(), [], task="questions")
-    with pytest.raises(ValueError, match=r"walk does not answer .* its action is \['image'\]"):
+    with pytest.raises(ValueError, match=r"walk does not answer .* its action is \['discrete'\]"):
         score_options(agent, asked()["image"], ["a"], task="walk")
     with pytest.raises(ValueError, match="observation 'image': shape"):
         wrong = {**asked(), "image": np.zeros((8, 8, 3), np.uint8)}
@@ -138,7 +139,7 @@ def test_options_that_cannot_be_scored_are_refused():
 
 
 def test_an_answer_streams_piece_by_piece():
-    agent = tiny_agent({"questions": QUESTIONS, "walk": Spec(observation=IMAGE, action=IMAGE)})
+    agent = tiny_agent({"questions": QUESTIONS, "walk": Spec(observation=IMAGE, action=MOVE)})
     picture, question = asked().values()
     numbers = set()
     for seed in range(5):

@@ -100,7 +100,7 @@ def test_faults_are_named_with_episode_and_timestep(tokenizer, path, value, mess
 
 def test_rewards_are_looked_at(tokenizer):
     for rewards, message in (
-        (np.array([0, 1, np.nan, 0, 0]), "reward at timestep 2 is nan"),
+        (np.array([0, 1, np.nan, 0, 0]), "reward at timestep 2 is not finite: nan"),
         (np.zeros(4), "4 rewards, but 5 timesteps"),
     ):
         bad = dataclasses.replace(episode(), rewards=rewards.astype(np.float32))
