@@ -106,7 +106,6 @@ def demonstrate(
     validate(episode_of(SimpleNamespace(**parts), spec, name=f"{task.name}, seed {seed}"), spec)
     if criteria.jpeg:
         parts["observations"] = as_jpeg(env.observation_space, parts["observations"])
-        parts["actions"] = as_jpeg(env.action_space, parts["actions"])
     arrays = episode_arrays(terminated=rollout.terminated, **parts)
     return Demonstration(
         seed=seed,

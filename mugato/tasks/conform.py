@@ -4,13 +4,39 @@ Experts return Python integers, lists, float64; environments return what they li
 space's element type is allowed, changing a value is not.
 """
 
+from copy import deepcopy
 from functools import singledispatch
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
+from mugato.spec import finite_bounds
+
 ROUNDING = 1e-5  # relative to the bound: from float64 to float32 and a little arithmetic
+
+
+def detached(value: Any) -> Any:
+    """Return a copy that shares no memory with a value, its tensors as arrays.
+
+    >>> buffer = np.zeros(2)
+    >>> kept = detached({"position": buffer})
+    >>> buffer += 1
+    >>> kept
+    {'position': array([0., 0.])}
+    """
+    if type(value) in (int, float, bool, str) or value is None:
+        return value
+    if isinstance(value, dict):
+        return {key: detached(part) for key, part in value.items()}
+    if type(value) is tuple:
+        return tuple(map(detached, value))
+    if type(value) is list:
+        return [*map(detached, value)]
+    if not hasattr(value, "detach"):
+        return deepcopy(value)
+    tensor = value.detach().cpu()  # NumPy knows no bfloat16
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy().copy()
 
 
 class NotInSpaceError(ValueError):
@@ -104,8 +130,8 @@ def _(space: spaces.Box, value: Any, where: str) -> np.ndarray:
     if np.issubdtype(array.dtype, np.floating):
         if np.isnan(array).any():
             raise NotInSpaceError(f"{where} holds NaN: {_shown(value)}")
-        low = space.low - ROUNDING * (1 + np.abs(space.low))
-        high = space.high + ROUNDING * (1 + np.abs(space.high))
+        low, high = finite_bounds(space)
+        low, high = low - ROUNDING * (1 + np.abs(low)), high + ROUNDING * (1 + np.abs(high))
     else:
         low, high = space.low, space.high
     if (array < low).any() or (array > high).any():

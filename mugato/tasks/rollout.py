@@ -15,8 +15,8 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Float
 
-from mugato.spec import map_space
-from mugato.tasks.conform import conform
+from mugato.spec import finite_bounds, map_space
+from mugato.tasks.conform import NotInSpaceError, conform, detached
 from mugato.tasks.task import Action, ActionFunction, Observation
 
 NOISE_STREAM = 1  # keeps the noise of a seed apart from what the environment draws from it
@@ -28,6 +28,8 @@ OnStep = Callable[[float, bool], None]  # called with (reward, whether it is the
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
     """One episode as the environment gave it: T + 1 observations, T actions and rewards.
+
+    Its values are copies: environments and policies may go on writing into their own.
 
     Attributes:
         actions: those that the policy chose.
@@ -69,18 +71,18 @@ def run_episode(
         on_step: called with each step's reward and whether the episode ends with it.
 
     Raises:
-        NotInSpaceError: if the policy returns what is not in the action space.
+        NotInSpaceError: an action outside the action space, or a reward that is not finite.
     """
     rng = np.random.default_rng([NOISE_STREAM, seed])
-    observations, actions, executed, rewards = [env.reset(seed=seed)[0]], [], [], []
+    observation = env.reset(seed=seed)[0]
+    observations, actions, executed, rewards = [detached(observation)], [], [], []
     policy, terminated, is_over = make_policy(env), False, False
     while not is_over:
-        actions.append(conform(env.action_space, policy(observations[-1]), "action"))
-        if action_noise:
-            executed.append(perturb(env.action_space, actions[-1], action_noise, rng))
-        observation, reward, terminated, truncated, _ = env.step((executed or actions)[-1])
-        observations.append(observation)
-        rewards.append(float(reward))
+        actions.append(conform(env.action_space, detached(policy(observation)), "action"))
+        executed.append(perturb(env.action_space, actions[-1], action_noise, rng))
+        observation, reward, terminated, truncated, _ = env.step(detached(executed[-1]))
+        observations.append(detached(observation))
+        rewards.append(_finite(reward, timestep=len(rewards)))
         is_over = bool(terminated or truncated or len(actions) == max_episode_steps)
         on_step(rewards[-1], is_over)
     return Rollout(
@@ -93,6 +95,12 @@ def run_episode(
     )
 
 
+def _finite(reward: Any, *, timestep: int) -> float:
+    if not np.isfinite(reward):
+        raise NotInSpaceError(f"the reward at timestep {timestep} is {reward}")
+    return float(reward)
+
+
 def random_policy(env: gymnasium.Env, *, seed: int) -> ActionFunction:
     """Uniformly random actions, the same for the same seed."""
     rng = np.random.default_rng([RANDOM_STREAM, seed])
@@ -101,7 +109,7 @@ def random_policy(env: gymnasium.Env, *, seed: int) -> ActionFunction:
 
 
 def perturb(space: spaces.Space, action: Any, noise: float, rng: np.random.Generator) -> Any:
-    """Draw the action to execute in place of `action`; see `run_episode`.
+    """Draw the action to execute in place of `action`, itself without noise; see `run_episode`.
 
     Raises:
         ValueError: for a space without a notion of noise.
@@ -110,6 +118,8 @@ def perturb(space: spaces.Space, action: Any, noise: float, rng: np.random.Gener
     def perturb_leaf(leaf: spaces.Space, part: Any, *, path: str) -> Any:
         return _perturb(leaf, part, noise, rng)
 
+    if noise == 0:
+        return action
     return map_space(perturb_leaf, space, action)
 
 
@@ -144,9 +154,10 @@ def _(space: spaces.Box, action: np.ndarray, noise: float, rng: np.random.Genera
         low, high = space.low.astype(np.int64), space.high.astype(np.int64)
         random = rng.integers(low, high, endpoint=True, size=space.shape)
         return np.where(rng.random(space.shape) < noise, random, action).astype(space.dtype)
-    if not space.is_bounded():
+    low, high = finite_bounds(space)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise ValueError(f"action noise needs bounded actions, but the space is {space}")
-    half_range = (space.high - space.low) / 2
+    half_range = (high - low) / 2
     noisy = action + noise * half_range * rng.standard_normal(space.shape)
     return np.clip(noisy, space.low, space.high).astype(space.dtype)
 
