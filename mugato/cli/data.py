@@ -64,21 +64,28 @@ class Show:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """Look at all values and their way to tokens and back; the first fault ends it, with status 1.
+    """Look at all values, and compare them with what their tokens give back.
+
+    The first fault ends it, with status 1; values that tokens lose do after all were looked at.
 
     Attributes:
         id: a task, for its own demonstrations, or any source: emoji, minari:ID, lerobot:FOLDER.
         split: of a source that has several.
+        episodes: look at so many from all over it; None is all.
+        tokenizer: as in training.
     """
 
     id: tyro.conf.Positional[str]
     split: str = "train"
+    episodes: int | None = None
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
 
     def __call__(self) -> None:
-        from mugato.cli.data_view import check, open_by_id
+        from mugato.cli.data_check import check
+        from mugato.cli.data_view import open_by_id
 
         source = open_by_id(self.id, self.split)
-        check(source, _tokenizer(TokenizerConfig(), {self.id: source}))
+        check(source, _tokenizer(self.tokenizer, {self.id: source}), episodes=self.episodes)
 
 
 Action = Annotated[

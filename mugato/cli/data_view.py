@@ -13,7 +13,6 @@ from rich.text import Text
 
 from mugato.cli.data_pictures import TERMINAL_COLUMNS, frames, half_blocks
 from mugato.cli.display import console
-from mugato.data.check import check_episode
 from mugato.data.formats.minari.read import DATA_FOLDER
 from mugato.data.registry import SOURCES, open_source
 from mugato.data.source import Source
@@ -107,19 +106,6 @@ def show_episode(
         left = len(episode) - timesteps
         console.print(f"{left} more timesteps (--timesteps {len(episode)})", style="dim")
     return episode
-
-
-def check(source: Source, tokenizer: Tokenizer) -> None:
-    """Look at every episode; the first fault is raised."""
-    timesteps = 0
-    episodes = range(len(source))
-    for i in track(episodes, f"Checking {source.name}", console=console, transient=True):
-        timesteps += len(check_episode(source, i, tokenizer))
-    console.print(
-        f"{source.name}: {len(source):,} episodes, {timesteps:,} timesteps: no fault; "
-        "all values come back from their tokens",
-        highlight=False,
-    )
 
 
 def _timestep(

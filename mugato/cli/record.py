@@ -1,6 +1,6 @@
 """`mugato record`: expert demonstrations as Minari data sets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import tyro
@@ -99,18 +99,21 @@ def _record(task: Task, config: RecordConfig) -> None:
                 soft_wrap=True,
             )
         raise
-    console.print(_recorded(report), highlight=False, soft_wrap=True)
+    for line in _recorded(report):
+        console.print(escape(line), highlight=False, soft_wrap=True)
 
 
-def _recorded(report: RecordReport) -> str:
-    """Say in one line what was recorded."""
+def _recorded(report: RecordReport) -> Iterator[str]:
+    """Say in one line what was recorded, and in more what of it tokens lose."""
     from mugato.data.formats.minari.read import open_minari
+    from mugato.data.round_trip import sample_warnings
     from mugato.data.summary import summarize
     from mugato.tokens.text import TextTokenizer
     from mugato.tokens.tokenizer import Tokenizer
 
     tokenizer = Tokenizer(text=TextTokenizer.paper())
-    found = summarize(open_minari(report.dataset_id), tokenizer)
+    source = open_minari(report.dataset_id)
+    found = summarize(source, tokenizer)
     parts = [
         f"{report.dataset_id}: {report.episodes:,} episodes, {report.timesteps:,} timesteps",
         f"{'' if found.exact else '≈ '}{found.tokens:,} tokens",
@@ -122,7 +125,8 @@ def _recorded(report: RecordReport) -> str:
         parts.append(f"{len(report.dropped)} dropped ({causes})")
     if report.continued:
         parts.append(f"{report.continued} from before")
-    return f"{', '.join(parts)}, {report.seconds:.0f} s"
+    yield f"{', '.join(parts)}, {report.seconds:.0f} s"
+    yield from (f"Warning: {line}" for line in sample_warnings(source, tokenizer))
 
 
 def unrecorded(tasks: Sequence[Task], *, overwrite: bool = False) -> list[Task]:

@@ -38,6 +38,7 @@ class Selection:
             "uniform"; or "by_tokens": as many as there are.
         history: timesteps after which the agent forgets everything, by name.
         splits: which split of a source, by name.
+        fit_scale: names of those whose continuous values are scaled by their range.
         resume: go on where the run in the folder stopped.
     """
 
@@ -51,6 +52,7 @@ class Selection:
     )
     history: dict[str, int] = dataclasses.field(default_factory=dict)
     splits: dict[str, str] = dataclasses.field(default_factory=dict)
+    fit_scale: tuple[str, ...] = ()
     resume: bool = False
 
 
@@ -173,7 +175,11 @@ def _losses(report: StepReport) -> Table:
 def _described(dataset: DatasetConfig, chosen: Selection) -> DatasetConfig:
     """Add what the selection says of a data set."""
     changes: dict[str, Any] = {}
-    by_name: dict[str, Mapping[str, Any]] = {"history": chosen.history, "split": chosen.splits}
+    by_name: dict[str, Mapping[str, Any]] = {
+        "history": chosen.history,
+        "split": chosen.splits,
+        "fit_scale": dict.fromkeys(chosen.fit_scale, True),
+    }
     if not isinstance(chosen.weights, str):
         by_name["weight"] = chosen.weights
     for field, values in by_name.items():
@@ -185,7 +191,10 @@ def _described(dataset: DatasetConfig, chosen: Selection) -> DatasetConfig:
 
 
 def _check_names(chosen: Selection, names: Sequence[str]) -> None:
-    settings = {"history": chosen.history, "splits": chosen.splits, "weights": chosen.weights}
+    settings = {
+        "history": chosen.history, "splits": chosen.splits, "weights": chosen.weights,
+        "fit-scale": chosen.fit_scale,
+    }  # fmt: skip
     for label, values in settings.items():
         if not isinstance(values, str) and (unknown := sorted(set(values) - set(names))):
             raise ValueError(f"{label} name {unknown}, but may name {sorted(names)}")

@@ -1,10 +1,11 @@
-"""Is an episode fit to train on? Its values, and whether they come back from their tokens."""
+"""Is a source fit to train on? Its values, and what of them comes back from their tokens."""
 
-from dataclasses import replace
+import hashlib
 
 import numpy as np
 from einops import rearrange
 
+from mugato.data.round_trip import losses, source_stats
 from mugato.data.source import Source
 from mugato.episode import Episode, validate
 from mugato.spec import Leaf
@@ -12,28 +13,63 @@ from mugato.tokens.images import from_pixels, image_size, num_pictures
 from mugato.tokens.tokenizer import Tokenizer
 
 
-def check_episode(source: Source, index: int, tokenizer: Tokenizer) -> Episode:
-    """Read an episode and look at everything in it.
+class SourceCheck:
+    """Looks at everything in the episodes that it is given, and adds up what it finds.
 
-    Raises:
-        ValueError: at the first fault, naming episode, leaf and timestep: a damaged file, values
-            that do not fit the spec, NaN, lengths that disagree, actions out of bounds, rewards
-            that are not numbers, values that their tokens do not give back.
+    Attributes:
+        leaves: figures of each leaf.
+        episodes, timesteps: how many were looked at.
+        duplicates: an episode -> the earlier one that is the same.
     """
-    where = f"{source.name}, episode {index}"
-    try:
-        episode = validate(source[index], source.spec)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-    for role, path, leaf in source.spec.leaves():
-        place, values = f"{where}: {role} {path!r}", episode.values(role)[path]
-        _check_tokens(place, values, leaf, tokenizer, is_action=role == "action")
-    return episode
+
+    def __init__(self, source: Source, tokenizer: Tokenizer) -> None:
+        self.leaves = source_stats(source.spec, tokenizer)
+        self.episodes = self.timesteps = 0
+        self.duplicates: dict[int, int] = {}
+        self._source, self._tokenizer = source, tokenizer
+        self._first_of: dict[bytes, int] = {}
+
+    def episode(self, index: int) -> Episode:
+        """Read an episode and look at everything in it.
+
+        Raises:
+            ValueError: at the first fault, naming episode, leaf and timestep: a damaged file,
+                values that do not fit the spec, NaN, lengths that disagree, actions out of bounds,
+                rewards that are not finite, texts and pictures that their tokens do not give back.
+        """
+        where = f"{self._source.name}, episode {index}"
+        try:
+            episode = validate(self._source[index], self._source.spec)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+        for stats in self.leaves:
+            values = episode.values(stats.role)[stats.path]
+            place = f"{where}: {stats.role} {stats.path!r}"
+            tokens = _check_tokens(
+                place, values, stats.leaf, self._tokenizer, is_action=stats.is_action
+            )
+            stats.add(values, tokens, self._tokenizer, name=f"episode {index}")
+        first = self._first_of.setdefault(_digest(episode), index)
+        if first != index:
+            self.duplicates[index] = first
+        self.episodes += 1
+        self.timesteps += len(episode)
+        return episode
+
+
+def _digest(episode: Episode) -> bytes:
+    """Return what is the same for episodes of the same values."""
+    digest = hashlib.sha256()
+    for values in (*episode.observations.values(), *episode.actions.values()):
+        is_text = values.dtype == object
+        digest.update(repr(values.tolist()).encode() if is_text else values.tobytes())
+    return digest.digest()
 
 
 def _check_tokens(
     where: str, values: np.ndarray, leaf: Leaf, tokenizer: Tokenizer, *, is_action: bool
-) -> None:
+) -> np.ndarray:
+    """Return a leaf's tokens, unless they give back another value."""
     try:
         tokens, lengths = tokenizer.encode(leaf, values, is_action=is_action)
     except ValueError as error:
@@ -44,11 +80,15 @@ def _check_tokens(
         case "text":
             wrong = _changed_texts(values, tokens, lengths, leaf, tokenizer, is_action=is_action)
         case _:
-            wrong = _changed_numbers(values, tokens[..., 0], leaf, tokenizer, is_action=is_action)
+            ids = tokens[..., 0]
+            distance, slack = losses(leaf, values, ids, tokenizer, is_action=is_action)
+            bins = tokenizer.vocab.continuous  # values beyond the outermost are counted instead
+            wrong = ((distance > slack) & (ids != bins[0]) & (ids != bins[-1])).any(axis=1)
     if wrong.any():
         t = int(wrong.argmax())
         shown = np.array2string(np.asarray(values[t]), threshold=8, precision=4)
         raise ValueError(f"{where} at timestep {t} does not come back from its tokens: {shown}")
+    return tokens
 
 
 def _changed_pictures(
@@ -80,25 +120,3 @@ def _changed_texts(
         for text, t in firsts.items()
     }
     return np.array([wrong[text] for text in values])
-
-
-def _changed_numbers(
-    values: np.ndarray, ids: np.ndarray, leaf: Leaf, tokenizer: Tokenizer, *, is_action: bool
-) -> np.ndarray:
-    """Which values are farther from their bins' centers than the centers of the bins beside."""
-    n = len(values)
-    if not is_action and leaf.kind == "continuous":  # observations may leave their bounds
-        leaf = replace(leaf, low=(-np.inf,) * leaf.size, high=(np.inf,) * leaf.size)
-    stacked = leaf.stacked(n)  # all timesteps as one value
-
-    def decode(ids: np.ndarray) -> np.ndarray:
-        back = tokenizer.decode(stacked, ids.reshape(-1), is_action=is_action)
-        return back.astype(np.float64).reshape(n, -1)
-
-    slack = 0.0
-    if leaf.kind == "continuous":
-        bins = tokenizer.vocab.continuous
-        below, above = (np.clip(ids + side, bins[0], bins[-1]) for side in (-1, 1))
-        slack = np.abs(decode(above) - decode(below))
-    distance = np.abs(values.astype(np.float64).reshape(n, -1) - decode(ids))
-    return np.any(~(distance <= slack), axis=1)

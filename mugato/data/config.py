@@ -16,6 +16,8 @@ class DatasetConfig:
             as its context reaches.
         prompt_share: this share of its windows begins with a prompt from another episode (§2.3);
             the run's where None.
+        fit_scale: bring continuous values to [-1, 1] by their range in its episodes, where they
+            are too large or too close for the paper's tokens.
         demonstrations: Minari data set of a task, where it is not the task's own; sources have
             none.
     """
@@ -25,6 +27,7 @@ class DatasetConfig:
     weight: float = 1.0
     history: int | None = None
     prompt_share: float | None = None
+    fit_scale: bool = False
     demonstrations: str | None = None
 
     def __post_init__(self) -> None:

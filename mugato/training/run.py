@@ -25,6 +25,7 @@ from mugato.training.distributed import DistributedContext, distributed_context
 from mugato.training.loop import run_training
 from mugato.training.metrics import StepReport
 from mugato.training.setup import (
+    lossy_values,
     make_agent,
     make_mixture,
     make_tokenizer,
@@ -114,6 +115,9 @@ def _train_here(config: TrainConfig, resume: bool, events: Events) -> TrainingPr
             if resume
             else make_tokenizer(config.tokenizer, config.model, sources)
         )
+        if context.is_main:
+            for line in lossy_values(sources, tokenizer):
+                tell(f"Warning: {line}")
         mixture = make_mixture(config, sources, tokenizer)
         agent = make_agent(config, sources, tokenizer)
         tell(

@@ -12,6 +12,8 @@ from mugato.data.config import DatasetConfig
 from mugato.data.formats.minari.read import open_minari
 from mugato.data.mixture import Mixture
 from mugato.data.registry import open_source
+from mugato.data.round_trip import sample_warnings
+from mugato.data.scaling import ScaledSource
 from mugato.data.source import Source
 from mugato.data.windows import WindowConfig, called, windows_of
 from mugato.model.config import GatoConfig
@@ -43,7 +45,8 @@ def open_sources(datasets: Sequence[DatasetConfig]) -> dict[str, Source]:
     sources = {}
     for dataset in datasets:
         with called(dataset.name):
-            sources[dataset.name] = _open(dataset, budget)
+            source = _open(dataset, budget)
+            sources[dataset.name] = ScaledSource(source) if dataset.fit_scale else source
     return sources
 
 
@@ -105,6 +108,13 @@ def make_mixture(
         num_microbatches=config.microbatches,
         seed=config.seed,
     )
+
+
+def lossy_values(sources: Mapping[str, Source], tokenizer: Tokenizer) -> Iterator[str]:
+    """Yield a line for each leaf whose values tokens do not tell apart, from a sample."""
+    for name, source in sources.items():
+        with called(name, source):
+            yield from (f"{name}: {line}" for line in sample_warnings(source, tokenizer))
 
 
 def is_control(source: Source) -> bool:
