@@ -45,7 +45,7 @@ def _table(found: SourceCheck) -> Table:
             table.add_row(f"{one.role} {one.path}", "text", "", "", "0")
             continue
         used = f"{one.used.sum():,} of {len(one.used):,}" if len(one.used) else ""
-        low, high = f"{one.low.min():g}", f"{one.high.max():g}"
+        low, high = f"{one.low.min():.7g}", f"{one.high.max():.7g}"
         table.add_row(f"{one.role} {one.path}", low, high, used, f"{one.error.max():.3g}")
     return table
 
@@ -75,7 +75,7 @@ def _coarse(one: LeafStats) -> Iterator[str]:
         i = few[0]
         yield (
             f"{one.role} {one.path!r}: {len(few)} of {one.leaf.size} elements are hardly told "
-            f"apart; element {i} is from {one.low[i]:g} to {one.high[i]:g}, which gives about "
+            f"apart; element {i} is from {one.low[i]:.7g} to {one.high[i]:.7g}, which gives about "
             f"{one.steps[i]:.1f} steps"
         )
 

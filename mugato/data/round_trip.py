@@ -72,7 +72,7 @@ class LeafStats:
             yield f"{name}: pictures of {low:g} to {high:g}, scaled to 0 to 255 as its space says"
         if self.leaf.kind != "continuous" or not self.values:
             return
-        reach = f"from {self.low.min():g} to {self.high.max():g}"
+        reach = f"from {self.low.min():.7g} to {self.high.max():.7g}"
         if self.saturated:
             share = self.saturated / self.values
             yield (
