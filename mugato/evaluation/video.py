@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 
 from mugato.acting.batch_policy import InferenceConfig
 from mugato.acting.policy import Policy
-from mugato.evaluation.config import find_task, load_agent
+from mugato.evaluation.config import EvaluationConfig, find_tasks, load_agent, make_plan
 from mugato.system.errors import describe
 from mugato.system.files import write_whole
 from mugato.tasks.rollout import run_episode
@@ -78,7 +78,10 @@ def render_video(
         raise ValueError(f"videos are mp4 files: {path} does not end in .mp4")
     load_agent(agent, inference.device).spec(task)
     os.environ.update(rendering_variables())
-    film = film_episode(agent, find_task(task), seed=seed, inference=inference)
+    tasks, problems = find_tasks(make_plan(agent, EvaluationConfig(tasks=[task])))
+    if not tasks:
+        raise ValueError(problems.get(task, f"{task!r} is not played but asked or read"))
+    film = film_episode(agent, tasks[0], seed=seed, inference=inference)
     write_mp4(film, path)
     return film.episode_return
 
@@ -226,11 +229,39 @@ def _frame(env: gymnasium.Env) -> UInt8[np.ndarray, "h w 3"]:
     Raises:
         ValueError: if it draws none.
     """
-    frame: Any = env.render()
+    try:
+        frame: Any = env.render()
+    except NotImplementedError:
+        raise ValueError("the environment draws no picture: it has no render()") from None
     frame = frame[-1] if isinstance(frame, list) and frame else frame
-    if not isinstance(frame, np.ndarray) or frame.ndim != 3 or frame.shape[2] != 3:
+    if not isinstance(frame, np.ndarray):
         raise ValueError(f"the environment draws no picture: render() gave {type(frame).__name__}")
-    return np.asarray(frame, np.uint8)
+    return rgb_frame(frame)
+
+
+def rgb_frame(frame: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
+    """Return a picture as `render()` gave it in 8 bits and three channels.
+
+    Grey becomes three channels, alpha is left out; numbers with a fraction are of 0 to 1, or of 0
+    to 255 where one is greater than 1.
+
+    Raises:
+        ValueError: for another shape, or values beyond 255.
+
+    >>> rgb_frame(np.full((2, 2), 0.5))[0, 0]
+    array([128, 128, 128], dtype=uint8)
+    """
+    grey = frame[..., None] if frame.ndim == 2 else frame
+    if grey.ndim != 3 or grey.shape[2] not in (1, 3, 4) or grey.size == 0:
+        raise ValueError(f"render() gave an array of shape {frame.shape}, which is no picture")
+    color = np.broadcast_to(grey[..., :3], (*grey.shape[:2], 3))
+    if color.dtype == np.uint8:
+        return color
+    low, high = float(color.min()), float(color.max())
+    if not 0 <= low <= high <= 255:  # NaN is not
+        raise ValueError(f"render() gave values from {low:g} to {high:g}, not pixels of 0 to 255")
+    unit = color.dtype.kind in "fb" and high <= 1
+    return np.rint(color.astype(np.float64) * (255 if unit else 1)).astype(np.uint8)
 
 
 def _prepare_mujoco(env: gymnasium.Env) -> None:
