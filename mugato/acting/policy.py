@@ -14,8 +14,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from jaxtyping import Bool
 
 from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
-from mugato.acting.compatibility import check_compatible
 from mugato.agent import Agent
+from mugato.tasks.compatibility import check_compatible
 
 
 class Policy:

@@ -1,7 +1,9 @@
 """`mugato record`: expert demonstrations as Minari data sets."""
 
+import json
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import tyro
 from rich.markup import escape
@@ -16,13 +18,46 @@ from mugato.tasks.registry import TASKS, get_task
 from mugato.tasks.task import Task
 
 
+@dataclass(frozen=True, kw_only=True)
+class OwnEnvironment:
+    """A Gymnasium environment instead of one of our tasks.
+
+    Attributes:
+        env: its registered id, or "module:Env-v0" to import `module` first.
+        expert: "package.module:name" of a function from observation to action, of a class that is
+            made for each episode, or of an object with `predict`; or "sb3:ppo:model.zip", a model
+            saved by Stable-Baselines3.
+        env_kwargs: what the environment is made with, as NAME=VALUE.
+        wrapper: "package.module:Wrapper" around it, the innermost first.
+    """
+
+    env: str | None = None
+    expert: str | None = None
+    env_kwargs: tuple[str, ...] = ()
+    wrapper: tuple[str, ...] = ()
+
+    def task(self) -> Task:
+        """Describe it.
+
+        Raises:
+            ValueError: if it is not there, or has no expert.
+        """
+        if self.env is None or self.expert is None:
+            raise ValueError("--env needs --expert package.module:name and --dataset NAME")
+        return gymnasium_task(
+            self.env,
+            env_kwargs=parsed_env_kwargs(self.env_kwargs),
+            wrappers=self.wrapper,
+            expert=self.expert,
+        )
+
+
 def record(
     task: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
     *,
     domain: str | None = None,
     preset: str | None = None,
-    env: str | None = None,
-    expert: str | None = None,
+    own: Annotated[OwnEnvironment, tyro.conf.arg(name="")] = OwnEnvironment(),
     config: Annotated[RecordConfig, tyro.conf.arg(name="")] = RecordConfig(workers=2),
 ) -> None:
     """Record expert demonstrations as Minari data sets; what was interrupted goes on.
@@ -35,19 +70,18 @@ def record(
         task: tasks to record, by name; `mugato record list` shows them all.
         domain: record every task of this domain that has an expert and was not recorded yet.
         preset: record every task of this preset that was not recorded yet.
-        env: any registered Gymnasium environment instead of a task.
-        expert: with --env: "package.module:function", from observation to action.
+        own: an environment of your own.
         config: how to record.
     """
     if task == ("list",):
         _show_tasks()
         return
-    if sum((env is not None, domain is not None, preset is not None, bool(task))) != 1:
+    if sum((own != OwnEnvironment(), domain is not None, preset is not None, bool(task))) != 1:
         raise ValueError("name either tasks, or --domain, or --preset, or --env")
-    if env is not None:
-        if expert is None or config.dataset is None:
-            raise ValueError("--env needs --expert package.module:function and --dataset NAME")
-        tasks = [gymnasium_task(env, expert=expert)]
+    if own != OwnEnvironment():
+        if config.dataset is None:
+            raise ValueError("--env needs --expert package.module:name and --dataset NAME")
+        tasks = [own.task()]
     else:
         tasks = _chosen(task, domain, preset, overwrite=config.overwrite)
     if config.dataset is not None and len(tasks) != 1:
@@ -55,6 +89,27 @@ def record(
     if not tasks:
         console.print("All of it is recorded; --overwrite begins anew")
     record_and_show(tasks, config)
+
+
+def parsed_env_kwargs(given: Sequence[str]) -> dict[str, Any]:
+    """Return NAME=VALUE pairs as a mapping; a value is JSON, or else text.
+
+    >>> parsed_env_kwargs(["size=6", "map_name=4x4", "is_slippery=false"])
+    {'size': 6, 'map_name': '4x4', 'is_slippery': False}
+
+    Raises:
+        ValueError: for a pair without "=".
+    """
+    pairs = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise ValueError(f"--env-kwargs are NAME=VALUE, not {pair!r}")
+        try:
+            pairs[name] = json.loads(value)
+        except ValueError:
+            pairs[name] = value
+    return pairs
 
 
 def record_and_show(tasks: Sequence[Task], config: RecordConfig) -> None:

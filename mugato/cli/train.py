@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from mugato.cli.display import console
+from mugato.cli.record import parsed_env_kwargs
 from mugato.data.config import DatasetConfig
 from mugato.tasks.registry import TASKS
 from mugato.training.config import TrainConfig
@@ -34,6 +35,8 @@ class Selection:
         sources: texts, captions, questions and data sets in other formats by name.
         env: id of a Gymnasium environment, with `demonstrations`.
         demonstrations: Minari data set of the environment.
+        env_kwargs: what the environment is made with, as NAME=VALUE.
+        wrapper: "package.module:Wrapper" around the environment, the innermost first.
         weights: shares of the tokens by name, what is not named keeps its own or weighs 1; or
             "uniform"; or "by_tokens": as many as there are.
         history: timesteps after which the agent forgets everything, by name.
@@ -47,6 +50,8 @@ class Selection:
     sources: tuple[str, ...] | None = None
     env: str | None = None
     demonstrations: str | None = None
+    env_kwargs: tuple[str, ...] = ()
+    wrapper: tuple[str, ...] = ()
     weights: dict[str, float] | Literal["uniform", "by_tokens"] = dataclasses.field(
         default_factory=dict
     )
@@ -90,6 +95,8 @@ def selected_config(chosen: Selection) -> TrainConfig:
     """
     if chosen.env and not chosen.demonstrations:
         raise ValueError("--env needs --demonstrations NAME, a Minari data set")
+    if (chosen.env_kwargs or chosen.wrapper) and not chosen.env:
+        raise ValueError("--env-kwargs and --wrapper need --env ID")
     if chosen.demonstrations and not chosen.env:
         raise ValueError("--demonstrations NAME needs --env ID, the environment that they are of")
     tasks = (chosen.env,) if chosen.env else chosen.tasks
@@ -187,6 +194,8 @@ def _described(dataset: DatasetConfig, chosen: Selection) -> DatasetConfig:
             changes[field] = values[dataset.name]
     if dataset.name == chosen.env:
         changes["demonstrations"] = chosen.demonstrations
+        changes["env_kwargs"] = parsed_env_kwargs(chosen.env_kwargs)
+        changes["wrappers"] = chosen.wrapper
     return dataclasses.replace(dataset, **changes)
 
 

@@ -1,6 +1,8 @@
 """One data set of a run: what is read of it, and how much it counts."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,8 @@ class DatasetConfig:
             are too large or too close for the paper's tokens.
         demonstrations: Minari data set of a task, where it is not the task's own; sources have
             none.
+        env_kwargs: what a Gymnasium environment is made with.
+        wrappers: "package.module:Wrapper" each, put around it, the innermost first.
     """
 
     name: str
@@ -29,6 +33,17 @@ class DatasetConfig:
     prompt_share: float | None = None
     fit_scale: bool = False
     demonstrations: str | None = None
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    wrappers: tuple[str, ...] = ()
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> "DatasetConfig":
+        """Read what was kept of a configuration.
+
+        Raises:
+            TypeError: for a field that is none.
+        """
+        return DatasetConfig(**{**data, "wrappers": tuple(data.get("wrappers", ()))})
 
     def __post_init__(self) -> None:
         if not self.weight >= 0:

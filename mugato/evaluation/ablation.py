@@ -100,7 +100,7 @@ def ablate(
         ValueError: no agent in `run`, an unknown task, or no task that can be prompted.
     """
     plan = make_plan(run, config)
-    tasks, problems = find_tasks(plan.tasks)
+    tasks, problems = find_tasks(plan)
     prompting = plan_prompts(plan, tasks)
     outcomes = run_episode_jobs(
         prompting.jobs, workers=config.workers, environment={}, on_progress=on_progress

@@ -1,7 +1,7 @@
 """What to evaluate of a run, and how: the configuration, and the plan that comes of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,10 +13,8 @@ from mugato.agent import Agent
 from mugato.data.config import DatasetConfig
 from mugato.data.registry import named_like
 from mugato.model.serialization import CONFIG, WEIGHTS
-from mugato.tasks.gymnasium_task import gymnasium_task
-from mugato.tasks.registry import TASKS
 from mugato.tasks.task import DEMONSTRATION_SEEDS, EVALUATION_SEEDS, Task
-from mugato.training.run_info import RunInfo, is_task
+from mugato.training.run_info import RunInfo, is_task, task_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,23 +128,15 @@ def inference_config(config: EvaluationConfig) -> InferenceConfig:
     return InferenceConfig(**options, precision=precision)
 
 
-def find_task(name: str) -> Task:
-    """Return one of our tasks, or a Gymnasium environment by the name that the agent knows.
-
-    Raises:
-        ValueError: neither is there.
-    """
-    return TASKS[name] if name in TASKS else replace(gymnasium_task(name), name=name)
-
-
-def find_tasks(names: Sequence[str]) -> tuple[list[Task], dict[str, str]]:
-    """Return the tasks, and why some names have none here."""
+def find_tasks(plan: Plan) -> tuple[list[Task], dict[str, str]]:
+    """Return the tasks of a plan, and why some have none here."""
     tasks, problems = [], {}
-    for name in names:
-        try:
-            tasks.append(find_task(name))
-        except (ValueError, ImportError) as error:
-            problems[name] = str(error)
+    for dataset in plan.datasets:
+        if dataset.name in plan.tasks:
+            try:
+                tasks.append(task_of(dataset))
+            except (ValueError, ImportError) as error:
+                problems[dataset.name] = str(error)
     return tasks, problems
 
 

@@ -75,7 +75,7 @@ def evaluate(
     """
     begun = time.time()
     plan = make_plan(run, config)
-    tasks, problems = find_tasks(plan.tasks)
+    tasks, problems = find_tasks(plan)
     outcomes = run_episode_jobs(
         plan_jobs(plan, tasks),
         workers=config.workers,

@@ -6,11 +6,16 @@ from gymnasium.vector import VectorEnv
 from mugato.spec import Leaf, Spec, spec_of
 
 
-def check_compatible(spec: Spec, env: gymnasium.Env | VectorEnv, *, task: str) -> None:
+def check_compatible(
+    spec: Spec, env: gymnasium.Env | VectorEnv, *, task: str, whose: str = "agent"
+) -> None:
     """Refuse an environment whose observations or actions are not the task's.
 
     Element types and the bounds of continuous observations may differ: values are cast, and many
     environments leave their bounds.
+
+    Args:
+        whose: what the spec is of, for the error.
 
     Raises:
         ValueError: showing what differs and both specs.
@@ -23,8 +28,8 @@ def check_compatible(spec: Spec, env: gymnasium.Env | VectorEnv, *, task: str) -
     if expected_lines == found_lines:
         return
     raise ValueError(
-        f"the environment does not fit the task {task!r} that the agent was trained on\n"
-        f"the agent's spec:\n{_shown(expected_lines, found_lines)}\n"
+        f"the environment does not fit the {whose}'s task {task!r}\n"
+        f"the {whose}'s spec:\n{_shown(expected_lines, found_lines)}\n"
         f"the environment's:\n{_shown(found_lines, expected_lines)}"
     )
 

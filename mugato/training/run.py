@@ -25,6 +25,7 @@ from mugato.training.distributed import DistributedContext, distributed_context
 from mugato.training.loop import run_training
 from mugato.training.metrics import StepReport
 from mugato.training.setup import (
+    check_environments,
     lossy_values,
     make_agent,
     make_mixture,
@@ -83,6 +84,8 @@ def train(
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     count = num_processes(config)
     events = Events(on_report or (lambda report: None), on_status or (lambda status: None))
+    for line in check_environments(config.datasets):
+        events.tell(f"Warning: {line}")
     if count == 1:
         return _train_here(config, resume, events)
     return run_in_processes(count, _train_here, (config, resume), events)

@@ -7,13 +7,15 @@ one line of metrics for each logged step.
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mugato.data.config import DatasetConfig
 from mugato.system.files import write_whole
+from mugato.tasks.gymnasium_task import gymnasium_task
 from mugato.tasks.registry import TASKS
+from mugato.tasks.task import Task
 from mugato.training.config import TrainConfig
 
 TRAIN_CONFIG, METRICS = "train_config.json", "metrics.jsonl"
@@ -43,7 +45,7 @@ class RunInfo:
             return RunInfo(datasets=None, metrics=read_metrics(run))
         try:
             config = json.loads(path.read_text("utf-8"))
-            datasets = tuple(DatasetConfig(**dataset) for dataset in config["datasets"])
+            datasets = tuple(DatasetConfig.from_json(dataset) for dataset in config["datasets"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is not a run's configuration: {error!r}") from None
         return RunInfo(datasets=datasets, metrics=read_metrics(run))
@@ -57,6 +59,18 @@ class RunInfo:
 def is_task(dataset: DatasetConfig) -> bool:
     """Tell whether a data set is the demonstrations of a control task."""
     return dataset.name in TASKS or dataset.demonstrations is not None
+
+
+def task_of(dataset: DatasetConfig) -> Task:
+    """Return the task of a data set: one of ours, or a Gymnasium environment by its name.
+
+    Raises:
+        ValueError: neither is there.
+    """
+    if dataset.name in TASKS:
+        return TASKS[dataset.name]
+    task = gymnasium_task(dataset.name, env_kwargs=dataset.env_kwargs, wrappers=dataset.wrappers)
+    return replace(task, name=dataset.name)
 
 
 def save_config(config: TrainConfig) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 
 import numpy as np
 import torch
@@ -18,12 +19,14 @@ from mugato.data.source import Source
 from mugato.data.windows import WindowConfig, called, windows_of
 from mugato.model.config import GatoConfig
 from mugato.model.gato import Gato
+from mugato.spec import spec_of
+from mugato.tasks.compatibility import check_compatible
 from mugato.tasks.registry import TASKS
 from mugato.tokens.images import ImageTokenizer
 from mugato.tokens.text import TextTokenizer
 from mugato.tokens.tokenizer import Tokenizer
 from mugato.training.config import TokenizerConfig, TrainConfig
-from mugato.training.run_info import is_task
+from mugato.training.run_info import is_task, task_of
 
 # Episodes looked at per source when a text tokenizer is trained: missions and questions repeat,
 # documents are few and long.
@@ -48,6 +51,27 @@ def open_sources(datasets: Sequence[DatasetConfig]) -> dict[str, Source]:
             source = _open(dataset, budget)
             sources[dataset.name] = ScaledSource(source) if dataset.fit_scale else source
     return sources
+
+
+def check_environments(datasets: Sequence[DatasetConfig]) -> Iterator[str]:
+    """Look at the users' environments that are named beside demonstrations.
+
+    Yields:
+        A line for each whose observations have other bounds than the demonstrations'.
+
+    Raises:
+        ValueError: one that is not there, or whose spaces are not those of its demonstrations.
+    """
+    for dataset in datasets:
+        if dataset.demonstrations is not None and dataset.name not in TASKS:
+            spec = open_minari(dataset.demonstrations).spec
+            with closing(task_of(dataset).make_env()) as env:
+                check_compatible(spec, env, task=dataset.name, whose="demonstrations")
+                if spec_of(env.observation_space, env.action_space) != spec:
+                    yield (
+                        f"{dataset.name}: its observations have other bounds or types than the "
+                        f"demonstrations {dataset.demonstrations!r}; is it the same environment?"
+                    )
 
 
 def make_tokenizer(

@@ -13,7 +13,7 @@ from minari.data_collector import EpisodeBuffer
 from PIL import Image
 from rich.console import Console
 
-from mugato.cli import data_pictures, data_view, display
+from mugato.cli import data_check, data_pictures, data_view, display
 from mugato.cli import main as cli
 from mugato.data.formats.text_files import open_text
 from mugato.data.registry import SOURCES, open_source
@@ -32,8 +32,8 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """Return what a terminal of 140 columns with colors receives."""
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, color_system="truecolor", width=140)
-    monkeypatch.setattr(data_view, "console", console)
-    monkeypatch.setattr(display, "console", console)
+    for module in (data_check, data_view, display):
+        monkeypatch.setattr(module, "console", console)
     return text
 
 

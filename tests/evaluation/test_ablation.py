@@ -22,7 +22,7 @@ from mugato.evaluation.ablation import (
     plan_prompts,
 )
 from mugato.evaluation.config import TASKS as OUR_TASKS
-from mugato.evaluation.config import EvaluationConfig, find_task, make_plan
+from mugato.evaluation.config import EvaluationConfig, find_tasks, make_plan
 from mugato.evaluation.scores import Reference
 from mugato.reports.render import ablation_markdown
 from mugato.spec import spec_of
@@ -50,7 +50,7 @@ def write_config(folder, tasks, demonstrations=None):
 
 def jobs_of(run, episodes=6):
     plan = make_plan(run, EvaluationConfig(episodes=episodes))
-    found = plan_prompts(plan, [find_task(name) for name in plan.tasks])
+    found = plan_prompts(plan, find_tasks(plan)[0])
     return found.jobs, found.wrong_tasks, found.remarks
 
 

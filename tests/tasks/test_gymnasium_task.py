@@ -40,7 +40,7 @@ def test_experts_are_found_in_the_working_directory(tmp_path, monkeypatch):
     [
         ("CartPol-v1", None, "no Gymnasium environment 'CartPol-v1'; did you mean CartPole-v1"),
         ("nowhere:A-v0", None, "environment 'nowhere:A-v0': cannot import 'nowhere'"),
-        ("CartPole-v1", "expert", "written 'package.module:function', not 'expert'"),
+        ("CartPole-v1", "expert", "written 'package.module:name', not 'expert'"),
         ("CartPole-v1", "nowhere:act", "cannot import 'nowhere'"),
         ("CartPole-v1", "all_spaces:nothing", "'all_spaces' has no 'nothing'"),
         ("CartPole-v1", "all_spaces:not_a_function", "is a int, not a function"),
