@@ -54,6 +54,7 @@ def _remarks(found: SourceCheck, tokenizer: Tokenizer) -> Iterator[str]:
     """Yield what stands out, a line each."""
     for one in found.leaves:
         yield from one.warnings()
+        yield from one.outside()
         yield from _coarse(one)
         yield from _uniform(one)
         if (

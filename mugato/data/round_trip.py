@@ -86,6 +86,19 @@ class LeafStats:
                 f"do not tell its values apart; {HOW_TO_SCALE}"
             )
 
+    def outside(self) -> Iterator[str]:
+        """Yield a line if an observation leaves its finite bounds, as many environments' do."""
+        if self.leaf.kind != "continuous" or self.is_action or not self.values:
+            return
+        slack = 1e-5 * (1 + np.abs(self.leaf.low)), 1e-5 * (1 + np.abs(self.leaf.high))
+        left = (self.low < self.leaf.low - slack[0]) | (self.high > self.leaf.high + slack[1])
+        if left.any():
+            i = int(left.argmax())
+            yield (
+                f"{self.role} {self.path!r} leaves its bounds [{self.leaf.low[i]:g}, "
+                f"{self.leaf.high[i]:g}]: it is from {self.low[i]:.7g} to {self.high[i]:.7g}"
+            )
+
     @property
     def steps(self) -> list[float]:
         """How many steps between its least and greatest value are told apart, of each element."""

@@ -156,12 +156,26 @@ def _stack(space: spaces.Space, *values: Any, path: str) -> np.ndarray | list[st
     """Stack a leaf's values along a leading axis of time.
 
     Raises:
-        NotInSpaceError: for values of another shape or type, naming the path.
+        NotInSpaceError: for values of another shape or type, or a text that the file cannot hold,
+            naming path and timestep.
     """
     if isinstance(space, spaces.Text):
-        return [conform(space, value, path) for value in values]
-    shape = (len(values), *(space.shape or ()))
-    return as_array(list(values), dtype=space.dtype, shape=shape, where=path)
+        return [_text(space, value, f"{path} at timestep {t}") for t, value in enumerate(values)]
+    shape = space.shape or ()
+    try:
+        stacked = (len(values), *shape)
+        return as_array(list(values), dtype=space.dtype, shape=stacked, where=path)
+    except NotInSpaceError:
+        for t, value in enumerate(values):
+            as_array(value, dtype=space.dtype, shape=shape, where=f"{path} at timestep {t}")
+        raise
+
+
+def _text(space: spaces.Text, value: Any, where: str) -> str:
+    text = conform(space, value, where)
+    if text.endswith("\0"):
+        raise NotInSpaceError(f"{where} {text!r} ends with NUL, which HDF5 takes for padding")
+    return text
 
 
 def _too_low(task: Task, rollout: Rollout, criteria: AcceptanceCriteria) -> RejectedEpisode | None:

@@ -118,8 +118,8 @@ def record(
 
     Raises:
         ValueError: no expert, bad arguments, an existing data set without `overwrite`, one that is
-            unfinished with other settings, an action or observation that does not fit its space, or
-            an expert that mostly fails.
+            unfinished with other settings, an action that does not fit its space, an observation
+            of another shape or type or with NaN, or an expert that mostly fails.
         ImportError: a package of the task's domain is missing.
     """
     started = time.perf_counter()

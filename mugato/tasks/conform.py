@@ -58,7 +58,7 @@ def as_array(
         array = np.array(None)
     integers = array.dtype.kind in "iub" and dtype.kind in "iub"
     if not (integers or np.can_cast(array.dtype, dtype, casting="same_kind")):
-        raise NotInSpaceError(f"{where} {_shown(value)} is not of type {dtype}")
+        raise NotInSpaceError(f"{where} is of type {array.dtype}, not {dtype}: {_shown(value)}")
     if array.shape != shape:
         raise NotInSpaceError(f"{where} has shape {array.shape}, expected {shape}")
     cast = array.astype(dtype, copy=False)

@@ -95,3 +95,43 @@ def test_a_reward_that_is_not_finite_is_refused(one_buffer):
     task = replace(one_buffer, make_env=Endless, make_expert=lambda env: in_place)
     with pytest.raises(ValueError, match="OneBuffer-v0, seed 0: the reward at timestep 0 is nan"):
         record(task, episodes=1, dataset="nan")
+
+
+@pytest.mark.parametrize(
+    ("observation", "message"),
+    [
+        (np.zeros(2, np.float32), r"observation/count at timestep 2 has shape \(2,\), expected"),
+        (["a"], "observation/count at timestep 2 is of type <U1, not float32"),
+    ],
+)
+def test_the_timestep_that_does_not_fit_is_named(one_buffer, observation, message):
+    class Odd(OneBuffer):
+        def step(self, action):
+            seen, *rest = super().step(action)
+            return {"count": observation} if self.buffer[0] == 2 else seen, *rest
+
+    still = lambda env: lambda observation: np.zeros(1, np.float32)  # noqa: E731
+    task = replace(one_buffer, make_env=Odd, make_expert=still)
+    with pytest.raises(ValueError, match=f"OneBuffer-v0, seed 0: {message}"):
+        record(task, episodes=1, dataset="odd")
+
+
+def test_a_text_that_the_file_cannot_hold_is_refused(one_buffer):
+    class Words(gymnasium.Env):
+        observation_space, action_space = spaces.Text(9), spaces.Discrete(2)
+
+        def __init__(self, ending: str) -> None:
+            self.ending = ending
+
+        def reset(self, *, seed=None, options=None):
+            return "é\0 ü", {}
+
+        def step(self, action):
+            return f"é\0 ü{self.ending}", 0.0, True, False, {}
+
+    make_expert = lambda env: lambda observation: 1  # noqa: E731
+    task = replace(one_buffer, make_env=lambda: Words("\0"), make_expert=make_expert)
+    with pytest.raises(ValueError, match=r"timestep 1 .* ends with NUL"):
+        record(task, episodes=1, dataset="nul")
+    record(replace(task, make_env=lambda: Words("")), episodes=1, dataset="fine")
+    assert open_minari("fine")[0].observations["observation"].tolist() == ["é\0 ü"]

@@ -97,8 +97,8 @@ def test_noise_without_bounds_is_refused():
         ([0.0, 1.1], r"action array?.*|action \[0.0, 1.1\] is outside Box"),
         ([0.0, float("nan")], "action holds NaN"),
         ([0.0], r"action has shape \(1,\), expected \(2,\)"),
-        ("left", "action 'left' is not of type float32"),
-        (None, "action None is not of type float32"),
+        ("left", "action is of type <U4, not float32: 'left'"),
+        (None, "action is of type object, not float32: None"),
     ],
 )
 def test_actions_outside_the_space_are_refused(action, message: str):

@@ -112,7 +112,7 @@ def leaf_locations(tree: Tree, *, root: str, group: str) -> dict[str, str]:
 def read_array(file: h5py.File, index: int, location: str, rows: range | None = None) -> np.ndarray:
     """Read one leaf of an episode, or some timesteps of it, text as an array of str."""
     # h5py's own objects take several times as long to make as HDF5 to read a short episode.
-    dataset = h5d.open(file.id, f"episode_{index}/{location}".encode())
+    dataset = _open(file, index, location)
     if rows is None:
         array = np.empty(dataset.shape, dataset.dtype)
         dataset.read(h5s.ALL, h5s.ALL, array)
@@ -126,7 +126,15 @@ def read_array(file: h5py.File, index: int, location: str, rows: range | None = 
 
 def read_length(file: h5py.File, index: int) -> int:
     """Return the number of timesteps of an episode."""
-    return h5d.open(file.id, f"episode_{index}/rewards".encode()).shape[0]
+    return _open(file, index, "rewards").shape[0]
+
+
+def _open(file: h5py.File, index: int, location: str) -> Any:
+    path = f"episode_{index}/{location}"
+    try:
+        return h5d.open(file.id, path.encode())
+    except KeyError:
+        raise ValueError(f"there is no {path} in the file") from None
 
 
 def _locations(tree: Tree, prefix: str) -> Any:

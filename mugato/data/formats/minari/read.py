@@ -4,6 +4,7 @@ Any Minari data set on this machine, recorded by `mugato record`, by another pro
 with `minari download`. It knows nothing of tasks or tokens.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from mugato.spec import Spec, flatten, spec_of
 from mugato.system.errors import one_line
 
 DATA_FOLDER = "data"
+METADATA = "metadata.json"
 HDF5_FILE = "main_data.hdf5"
 # Minari wants a namespace of at least two characters.
 _DATASET_ID = re.compile(r"(?!\w/[^/]*$)([-\w]+/)*[-\w]+-v\d+")
@@ -66,8 +68,14 @@ class MinariSource(CachedSource):
 
     def _read_block(self, block: int) -> list[Episode]:
         size = self._block_episodes()
-        with _damage_named(self.name):
-            episodes = list(self._reader(range(block * size, min((block + 1) * size, len(self)))))
+        indices = range(block * size, min((block + 1) * size, len(self)))
+        try:
+            episodes = list(self._reader(indices))
+        except _DAMAGE:
+            for i in indices:  # which of them is it?
+                with _damage_named(self.name, episode=i):
+                    list(self._reader(range(i, i + 1)))
+            raise
         return [validate(episode, self.spec) for episode in episodes]
 
 
@@ -90,6 +98,7 @@ def open_minari(
         raise ValueError(
             f"no Minari data set {dataset_id!r} in {get_dataset_path()}{_similar(dataset_id)}"
         )
+    _check_metadata(dataset_id, folder / DATA_FOLDER / METADATA)
     with _damage_named(dataset_id):
         dataset = minari.load_dataset(dataset_id)
     try:
@@ -202,15 +211,24 @@ class _Hdf5Reader(Reader):
         return h5py.File(self.dataset.storage.data_path / HDF5_FILE, "r")
 
 
+def _check_metadata(dataset_id: str, path: Path) -> None:
+    """Refuse a data set whose description is gone or broken, which Minari does not name."""
+    with _damage_named(dataset_id, path=path):
+        json.loads(path.read_text("utf-8"))
+
+
 @contextmanager
-def _damage_named(dataset_id: str) -> Iterator[None]:
+def _damage_named(
+    dataset_id: str, *, episode: int | None = None, path: Path | None = None
+) -> Iterator[None]:
     """Turn what Minari and HDF5 raise for damaged files into one line that names the data set."""
     try:
         yield
     except _DAMAGE as error:
-        folder = dataset_folder(dataset_id)
+        place = path or dataset_folder(dataset_id)
+        which = "" if episode is None else f", episode {episode},"
         raise ValueError(
-            f"Minari data set {dataset_id!r} in {folder} cannot be read: {one_line(error)}"
+            f"Minari data set {dataset_id!r}{which} in {place} cannot be read: {one_line(error)}"
         ) from error
 
 

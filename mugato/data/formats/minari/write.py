@@ -25,7 +25,7 @@ from minari.namespace import create_namespace, list_local_namespaces
 from minari.serialization import serialize_space
 
 from mugato.data.formats.minari.layout import StoredArray, write_episode
-from mugato.data.formats.minari.read import DATA_FOLDER, HDF5_FILE, dataset_folder
+from mugato.data.formats.minari.read import DATA_FOLDER, HDF5_FILE, METADATA, dataset_folder
 from mugato.spec import map_space
 
 
@@ -70,7 +70,7 @@ def write_dataset(
             for episode in episodes:
                 file.append(episode)
         own = _minari_metadata(dataset_id, env, file, path, jpeg=jpeg)
-        (new / DATA_FOLDER / "metadata.json").write_text(json.dumps({**own, **metadata}))
+        (new / DATA_FOLDER / METADATA).write_text(json.dumps({**own, **metadata}))
         namespace, _, _ = dataset_id.rpartition("/")
         if namespace and namespace not in list_local_namespaces():
             create_namespace(namespace)
