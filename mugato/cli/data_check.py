@@ -27,7 +27,7 @@ def check(source: Source, tokenizer: Tokenizer, *, episodes: int | None = None) 
     for i in track(picked, f"Checking {source.name}", console=console, transient=True):
         found.episode(int(i))
     console.print(_table(found))
-    for line in _remarks(found, tokenizer):
+    for line in _remarks(source, found, tokenizer):
         console.print(escape(line), highlight=False, soft_wrap=True)
     console.print(
         f"{source.name}: checked {found.episodes:,} of {len(source):,} episodes, "
@@ -50,8 +50,9 @@ def _table(found: SourceCheck) -> Table:
     return table
 
 
-def _remarks(found: SourceCheck, tokenizer: Tokenizer) -> Iterator[str]:
+def _remarks(source: Source, found: SourceCheck, tokenizer: Tokenizer) -> Iterator[str]:
     """Yield what stands out, a line each."""
+    yield from source.remarks
     for one in found.leaves:
         yield from one.warnings()
         yield from one.outside()

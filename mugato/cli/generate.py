@@ -77,7 +77,7 @@ def _answer(
 ) -> Iterator[str]:
     """Caption a picture, or answer a question about it."""
     from mugato.acting.text import stream
-    from mugato.data.language import read_picture
+    from mugato.data.pictures import read_picture
     from mugato.data.registry import named_like
 
     name = config.task or ("emoji" if config.question is None else "easy-vqa")
@@ -87,7 +87,7 @@ def _answer(
         raise ValueError(f"{name} is not about a picture: it observes {sorted(leaves)}")
     size_px = leaves["image"].shape[0]
     asked = {} if config.question is None else {"question": config.question}
-    observation = {"image": read_picture(image.read_bytes(), size_px=size_px), **asked}
+    observation = {"image": read_picture(image.read_bytes(), str(image), size_px=size_px), **asked}
     return stream(agent, observation, task=name, sampling=sampling, seed=config.seed)
 
 

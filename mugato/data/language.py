@@ -2,26 +2,18 @@
 
 A document is an action without an observation. A picture is seen and its caption is the action; a
 picture and a question are seen and the answer is the action.
-
-Picture files become small RGB arrays by one declared rule: transparency is laid over white, then
-the picture is brought to a square by the mean over area (Pillow's BOX filter): exact for whole
-factors, never outside the range of the original's pixels.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
-from numpy import ndarray
 
+from mugato.data.pictures import Picture
 from mugato.data.source import Source
 from mugato.episode import Episode, text_leaf
 from mugato.spec import TEXT_LEAF, Leaf, Spec
-
-Picture = UInt8[ndarray, "height width 3"]
 
 TEXT_SPEC = Spec(observation={}, action={"text": TEXT_LEAF})
 
@@ -61,12 +53,14 @@ class LanguageSource(Source):
     Attributes:
         items: places of texts and pictures, or whatever `read` takes.
         read: makes an episode of an item; it travels to other processes.
+        remarks: what of the files is left out.
     """
 
     name: str
     spec: Spec
     items: Sequence[Any] = field(repr=False)
     read: Callable[[Any], Episode] = field(repr=False, compare=False)
+    remarks: tuple[str, ...] = ()
 
     @property
     def lengths(self) -> np.ndarray:
@@ -78,26 +72,6 @@ class LanguageSource(Source):
 
     def __getitem__(self, index: int) -> Episode:
         return self.read(self.items[index])
-
-
-def read_picture(data: bytes, *, size_px: int) -> Picture:
-    """Decode an image file into a square of `size_px` pixels a side."""
-    from PIL import Image
-
-    return square_picture(Image.open(BytesIO(data)), size_px=size_px)
-
-
-def square_picture(image: Any, *, size_px: int) -> Picture:
-    """Bring a Pillow image to a square of `size_px` pixels a side."""
-    from PIL import Image
-
-    if size_px < 1:
-        raise ValueError(f"size_px must be at least 1, got {size_px}")
-    picture = image.convert("RGBA")
-    over_white = Image.new("RGBA", picture.size, "white")
-    over_white.alpha_composite(picture)
-    resized = over_white.convert("RGB").resize((size_px, size_px), Image.Resampling.BOX)
-    return np.asarray(resized).copy()
 
 
 def _picture_leaf(size_px: int) -> Leaf:

@@ -30,11 +30,13 @@ class Source(ABC):
 
     Attributes:
         lengths: timesteps of each episode; None where every episode must be read to know.
+        remarks: what a user should know of what was opened, a line each.
     """
 
     name: str
     spec: Spec
     lengths: Sequence[int] | np.ndarray | None = None
+    remarks: tuple[str, ...] = ()
 
     @abstractmethod
     def __len__(self) -> int: ...

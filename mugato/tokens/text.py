@@ -7,7 +7,7 @@ is `vocab`'s business.
 
 import importlib.util
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from io import BytesIO
@@ -31,7 +31,7 @@ PROBE = f"  \ufb01ne\n\t{SPACE_MARK} \u2460 e\u0301\U0001f680 "
 NUM_THREADS = 1  # written into the model file; a second one saves 0.2 s of 1.2 s
 NUM_CACHED = 1 << 14
 MAX_CACHED_CHARACTERS = 256
-MAX_LINE_BYTES = 1 << 20  # longer lines would be skipped in training
+MAX_LINE_BYTES = 1 << 16  # longer lines are cut for training, which would skip them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,13 @@ class TextTokenizer:
             ValueError: the texts are too few or too uniform for so many pieces.
         """
         # Line breaks and the anchor are always pieces of their own: their bytes.
-        lines = [line for text in texts for line in re.split("[\n\0]", text) if line.strip()]
+        lines = [
+            piece
+            for text in texts
+            for line in re.split("[\n\0]", text)
+            for piece in _cut(line)
+            if piece.strip()
+        ]
         written = BytesIO()
         try:
             SentencePieceTrainer.train(
@@ -99,7 +105,7 @@ class TextTokenizer:
                 allow_whitespace_only_pieces=True,
                 remove_extra_whitespaces=False,
                 add_dummy_prefix=False,
-                max_sentence_length=MAX_LINE_BYTES,
+                max_sentence_length=2 * MAX_LINE_BYTES,
                 minloglevel=2,
             )
         except (RuntimeError, ValueError) as error:
@@ -195,3 +201,13 @@ class TextTokenizer:
             # A text put after the anchor gets no space in front of it.
             ids += self._processor.encode(ANCHOR + part)[len(self._anchor) :]
         return np.array(ids, dtype=np.int32)
+
+
+def _cut(line: str) -> Iterator[str]:
+    """Cut a line into pieces of at most `MAX_LINE_BYTES`, before a space where there is one."""
+    most = MAX_LINE_BYTES // 4  # of characters, which have up to four bytes
+    while len(line) > most:
+        end = line.rfind(" ", 1, most) if " " in line[1:most] else most
+        yield line[:end]
+        line = line[end:]
+    yield line

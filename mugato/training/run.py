@@ -26,7 +26,7 @@ from mugato.training.loop import run_training
 from mugato.training.metrics import StepReport
 from mugato.training.setup import (
     check_environments,
-    lossy_values,
+    data_warnings,
     make_agent,
     make_mixture,
     make_tokenizer,
@@ -119,7 +119,7 @@ def _train_here(config: TrainConfig, resume: bool, events: Events) -> TrainingPr
             else make_tokenizer(config.tokenizer, config.model, sources)
         )
         if context.is_main:
-            for line in lossy_values(sources, tokenizer):
+            for line in data_warnings(config, sources, tokenizer):
                 tell(f"Warning: {line}")
         mixture = make_mixture(config, sources, tokenizer)
         agent = make_agent(config, sources, tokenizer)

@@ -134,11 +134,17 @@ def make_mixture(
     )
 
 
-def lossy_values(sources: Mapping[str, Source], tokenizer: Tokenizer) -> Iterator[str]:
-    """Yield a line for each leaf whose values tokens do not tell apart, from a sample."""
+def data_warnings(
+    config: TrainConfig, sources: Mapping[str, Source], tokenizer: Tokenizer
+) -> Iterator[str]:
+    """Yield a line for each thing left out, and for each leaf whose values tokens lose."""
+    asked, found = config.tokenizer.text_pieces or 0, tokenizer.text.num_pieces
+    if found < asked:
+        yield f"the text gives only {found:,} of the {asked:,} text pieces that were asked for"
     for name, source in sources.items():
         with called(name, source):
-            yield from (f"{name}: {line}" for line in sample_warnings(source, tokenizer))
+            lines = (*source.remarks, *sample_warnings(source, tokenizer))
+            yield from (f"{name}: {line}" for line in lines)
 
 
 def is_control(source: Source) -> bool:

@@ -194,3 +194,13 @@ def test_repeated_missions_are_remembered(trained: TextTokenizer):
     first = trained.encode(mission)
     first[:] = 0  # a copy: what is remembered stays
     assert trained.encode(mission).tolist() == trained._encode(mission).tolist()
+
+
+def test_one_long_line_teaches_as_much_as_many_short_ones():
+    words = [f"{a}{b}{c}" for a in "bdfgklm" for b in "aeiou" for c in "nrst"]
+    text = " ".join(words * 6000)
+    assert len(text) > 2_000_000
+    tokenizer = TextTokenizer.train([text], num_pieces=400)
+    assert tokenizer.num_pieces == 400
+    sample = " ".join(words)
+    assert len(sample) / len(tokenizer.encode(sample)) > 2

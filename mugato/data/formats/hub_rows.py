@@ -11,7 +11,6 @@ passed on in one line that begins with the data set. It knows nothing of episode
 """
 
 import hashlib
-import io
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mugato.data.language import Picture, square_picture
+from mugato.data.pictures import Picture, read_picture
 from mugato.data.source import check_split, similar
 from mugato.system.errors import one_line
 from mugato.system.files import write_whole
@@ -146,7 +145,7 @@ class Row:
             data = Path(path).read_bytes()
         elif not data:
             raise ValueError(f"{self.where(column)} holds no picture")
-        return square_picture(decode_image(data, self.where(column)), size_px=size_px)
+        return read_picture(data, self.where(column), size_px=size_px)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,22 +220,6 @@ def open_rows(where: str | Place, split: str, *, rows: int | None = None) -> Row
     if len(table) == 0:
         raise ValueError(f"{place.name} {split} has no rows")
     return Rows(name=place.name, split=split, table=table.with_format("arrow"))
-
-
-def decode_image(data: bytes, where: str) -> Any:
-    """Read a file's bytes as a Pillow image, all of it.
-
-    Raises:
-        ValueError: for a damaged file; `where` begins the message.
-    """
-    from PIL import Image
-
-    try:
-        image = Image.open(io.BytesIO(data))
-        image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{where} is no whole picture: {one_line(error)}") from error
-    return image
 
 
 def _builder(datasets: Any, place: Place, split: str) -> Any:

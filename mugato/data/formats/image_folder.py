@@ -15,13 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mugato.data.formats.text_files import PERCENT, SPLITS, read_text
-from mugato.data.language import LanguageSource, caption_spec, captioned, read_picture
+from mugato.data.formats.text_files import PERCENT, SPLITS, left_out, read_text, visible_files
+from mugato.data.language import LanguageSource, caption_spec, captioned
+from mugato.data.pictures import SUFFIXES, read_picture
 from mugato.data.source import check_split, split_by_hash
 from mugato.episode import Episode
 from mugato.system.errors import one_line
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 METADATA = ("metadata.jsonl", "metadata.csv")
 FILE_COLUMN = "file_name"
 CAPTION_COLUMNS = ("text", "caption")
@@ -50,7 +50,7 @@ def open_images(
         raise ValueError(f"{name}: there is no such folder")
     own = [part for part in PERCENT if (folder / part).is_dir()]
     check_split(name, split, ("all", *own) if own else SPLITS)
-    entries = _entries(folder, caption)
+    entries, remarks = _entries(folder, caption)
     if not entries:
         raise ValueError(f"{name}: no pictures ({', '.join(SUFFIXES)}) in that folder")
 
@@ -59,16 +59,19 @@ def open_images(
     if not chosen:
         raise ValueError(f"{name}: none of {len(entries)} captions fall to {split!r}; take 'all'")
     read = partial(_read, name=name, split=split, size_px=size_px)
-    return LanguageSource(name=name, spec=caption_spec(size_px), items=chosen, read=read)
+    return LanguageSource(
+        name=name, spec=caption_spec(size_px), items=chosen, read=read, remarks=remarks
+    )
 
 
 def _read(entry: tuple[Path, str], *, name: str, split: str, size_px: int) -> Episode:
     """Decode a picture and put its caption beside it."""
     path, caption = entry
     try:
-        picture = read_picture(path.read_bytes(), size_px=size_px)
-    except (OSError, SyntaxError) as error:  # Pillow's for broken files
-        raise ValueError(f"{name}: the picture {path} cannot be read: {one_line(error)}") from error
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{name}: {path} cannot be read: {one_line(error)}") from error
+    picture = read_picture(data, f"{name}: {path}", size_px=size_px)
     return captioned(picture, caption, name=f"{name} {split}: {path}")
 
 
@@ -80,23 +83,32 @@ def _split_of(place: Path, own: Sequence[str]) -> str:
     return place.parts[0]
 
 
-def _entries(folder: Path, caption: str | None) -> list[tuple[Path, str]]:
-    """All pictures with their captions, in the order of the metadata or of their names."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    tables = sorted(path for name in METADATA for path in folder.rglob(name))
-    if not tables:
-        return [(path, _beside(path)) for path in files]
-    entries = [entry for table in tables for entry in _captions(table, caption)]
-    if bare := sorted(set(files) - {path for path, _ in entries}):
-        raise ValueError(f"the picture {bare[0]} has no row in {' or '.join(map(str, tables))}")
-    return entries
+def _entries(folder: Path, caption: str | None) -> tuple[list[tuple[Path, str]], tuple[str, ...]]:
+    """Return all pictures with their captions in the order of the metadata or of their names.
+
+    Beside them a remark on what else is in the folder.
+    """
+    found = visible_files(folder)
+    files = [path for path in found if path.suffix.lower() in SUFFIXES]
+    tables = [path for name in METADATA for path in found if path.name == name]
+    if tables:
+        entries = [entry for table in tables for entry in _captions(table, caption)]
+        if bare := sorted(set(files) - {path for path, _ in entries}):
+            raise ValueError(f"the picture {bare[0]} has no row in {' or '.join(map(str, tables))}")
+        return entries, left_out(folder, [*files, *tables])
+    texts = {p.with_suffix(""): p for p in found if p.suffix.lower() == ".txt"}
+    entries = [(path, _beside(path, texts)) for path in files]
+    if bare := sorted(set(texts) - {path.with_suffix("") for path in files}):
+        raise ValueError(f"the caption {texts[bare[0]]} has no picture beside it")
+    return entries, left_out(folder, [*files, *texts.values()])
 
 
-def _beside(picture: Path) -> str:
-    path = picture.with_suffix(".txt")
-    if not path.exists():
+def _beside(picture: Path, texts: Mapping[Path, Path]) -> str:
+    path = texts.get(picture.with_suffix(""))
+    if path is None:
+        name = picture.with_suffix(".txt").name
         raise ValueError(
-            f"the picture {picture} has no caption: put it into {path.name} beside it, or into a "
+            f"the picture {picture} has no caption: put it into {name} beside it, or into a "
             f"{METADATA[0]} with {{{FILE_COLUMN!r}: ..., 'text': ...}} on each line"
         )
     caption = read_text(path).strip()

@@ -32,8 +32,9 @@ from jaxtyping import Float, UInt8
 
 from mugato.data.cache import CachedSource, MemoryBudget
 from mugato.data.formats.hub import caption_source, question_source, text_source
-from mugato.data.formats.hub_rows import Place, Rows, decode_image, locate, open_rows
+from mugato.data.formats.hub_rows import Place, Rows, locate, open_rows
 from mugato.data.formats.parquet import to_array
+from mugato.data.pictures import open_picture
 from mugato.data.source import Source, similar
 from mugato.data.sources.downloaded import OK_VQA
 from mugato.episode import Episode
@@ -222,7 +223,7 @@ def read_pictures(values: Any, where: str) -> np.ndarray:
         place = f"{where}: {IMAGE!r} at timestep {t}"
         if not isinstance(value, Mapping) or not value.get("bytes"):
             raise ValueError(f"{place} holds no picture")
-        image = decode_image(value["bytes"], place)
+        image = open_picture(value["bytes"], place)
         picture = np.asarray(image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB"))
         if pictures and picture.shape != pictures[0].shape:
             raise ValueError(f"{place}: shape {picture.shape}, before {pictures[0].shape}")

@@ -1,15 +1,14 @@
 """Robot demonstrations in LeRobot's format, version 3: parquet files, pictures and videos.
 
 It reads the files themselves, so the `lerobot` package is not needed. `observation.*` are the
-observations (their names without that prefix) and `action*` the actions; the text of the timestep's
-task is one more observation, `instruction`. `next.reward` is the reward. What else there is
-(timestamps, indices) is nothing that an agent should see. Actions get as bounds the extremes of
-`meta/stats.json`, so that the bins spread over what the robot really does.
+observations (their names without that prefix) and `action*` the actions, apart from each other; the
+text of the timestep's task is one more observation, `instruction`. `next.reward` is the reward.
+What else there is (timestamps, indices) is nothing that an agent should see. Actions get as bounds
+the extremes of `meta/stats.json`, so that the bins spread over what the robot really does.
 """
 
 import os
 import re
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from mugato.data.cache import CachedSource, MemoryBudget
-from mugato.data.formats.lerobot_meta import INSTRUCTION, LeRobotMeta, read_meta
+from mugato.data.formats.lerobot_meta import INSTRUCTION, MAX_FRAMES_OFF, LeRobotMeta, read_meta
 from mugato.data.formats.parquet import read_rows, to_array
-from mugato.data.language import read_picture
+from mugato.data.pictures import read_picture
 from mugato.data.source import check_split
 from mugato.episode import Episode
+from mugato.spec import Role
 from mugato.system.errors import one_line
 from mugato.system.optional import require
 
@@ -47,11 +47,15 @@ class LeRobotSource(CachedSource):
     def read(self, index: int, start: int, stop: int) -> Episode:
         episode = self._episodes[index]  # the data set's number, not the split's
         rows = _Rows(self._meta, episode, start, stop)
-        observations = {p: rows.leaf(p) for p in self.spec.observation_leaves if p != INSTRUCTION}
+        observations = {
+            path: rows.leaf("observation", path)
+            for path in self.spec.observation_leaves
+            if path != INSTRUCTION
+        }
         part = f" from timestep {start}" if start else ""
         return Episode(
             observations={**observations, INSTRUCTION: rows.instructions()},
-            actions={path: rows.leaf(path) for path in self.spec.action_leaves},
+            actions={path: rows.leaf("action", path) for path in self.spec.action_leaves},
             rewards=rows.rewards(),
             name=f"{self.name} episode {episode}{part}",
         )
@@ -103,16 +107,18 @@ class _Rows:
             where = self._where("episode_index")
             raise ValueError(f"{where} at timestep {start + t} is {found[t]}")
 
-    def leaf(self, path: str) -> np.ndarray:
+    def leaf(self, role: Role, path: str) -> np.ndarray:
         """Read all timesteps of a leaf."""
-        spec, key = self._meta.spec, self._meta.keys[path]
-        leaf = {**spec.observation_leaves, **spec.action_leaves}[path]
+        spec, key = self._meta.spec, self._meta.keys[role, path]
+        leaf = (spec.observation_leaves if role == "observation" else spec.action_leaves)[path]
         match self._meta.dtypes[key]:
             case "video":
                 return self._frames(key)
             case "image":
                 cells = self._columns[key].to_pylist()
-                return np.stack([self._picture(key, t, cell) for t, cell in enumerate(cells)])
+                return np.stack(
+                    [self._picture(key, t, cell, leaf.shape) for t, cell in enumerate(cells)]
+                )
             case "string":
                 return np.array(self._columns[key].to_pylist(), dtype=object)
         return self._numbers(key, leaf.shape, leaf.dtype)
@@ -134,29 +140,41 @@ class _Rows:
 
     def _frames(self, key: str) -> np.ndarray:
         path, start_s = self._meta.video_file(self._episode, key)
-        times_s = start_s + self._numbers("timestamp", (), "float64")
+        times_s = start_s + self._timestamps()
         try:
             return read_frames(
-                path, times_s, tolerance_s=0.5 / self._meta.fps, size_px=self._meta.size_px
+                path,
+                times_s,
+                tolerance_s=MAX_FRAMES_OFF / self._meta.fps,
+                size_px=self._meta.size_px,
             )
         except ValueError as error:
             raise ValueError(f"episode {self._episode}, {key!r}: {error}") from error
 
-    def _picture(self, key: str, timestep: int, cell: Any) -> np.ndarray:
-        """Decode a cell of {bytes, path}: the file's bytes, or where it lies."""
-        from PIL import Image
+    def _timestamps(self) -> np.ndarray:
+        """Return when each timestep was, checked against its number: videos are cut by it."""
+        times_s, meta = self._numbers("timestamp", (), "float64"), self._meta
+        expected = (self._start + np.arange(len(times_s))) / meta.fps
+        off = np.abs(times_s - expected) > MAX_FRAMES_OFF / meta.fps
+        if off.any():
+            t = int(off.argmax())
+            raise ValueError(
+                f"{self._where('timestamp')} at timestep {self._start + t} is {times_s[t]:.3f} s, "
+                f"but at {meta.fps:g} Hz it would be {expected[t]:.3f} s"
+            )
+        return times_s
 
-        cell = cell or {}
+    def _picture(self, key: str, timestep: int, cell: Any, shape: tuple[int, ...]) -> np.ndarray:
+        """Decode a cell of {bytes, path}: the file's bytes, or where it lies."""
+        cell, where = cell or {}, f"{self._where(key)} at timestep {self._start + timestep}"
         try:
             data = cell.get("bytes") or (self._meta.folder / cell["path"]).read_bytes()
-            if self._meta.size_px is not None:
-                return read_picture(data, size_px=self._meta.size_px)
-            return np.asarray(Image.open(BytesIO(data)).convert("RGB"))
-        except (OSError, SyntaxError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{self._where(key)}: no picture at timestep {self._start + timestep}: "
-                f"{one_line(error)}"
-            ) from error
+        except (OSError, KeyError, TypeError) as error:
+            raise ValueError(f"{where}: no picture: {one_line(error)}") from error
+        picture = read_picture(data, where, size_px=self._meta.size_px)
+        if picture.shape != shape:
+            raise ValueError(f"{where}: a picture of shape {picture.shape}, expected {shape}")
+        return picture
 
     def _where(self, key: str) -> str:
         return f"{self._path}, episode {self._episode}: {key!r}"

@@ -12,9 +12,17 @@ from typing import Any
 import numpy as np
 
 from mugato.data.formats.parquet import column_names, read_rows, to_array
-from mugato.spec import MAX_DISCRETE, TEXT_LEAF, Leaf, Spec, Tree
+from mugato.spec import MAX_DISCRETE, TEXT_LEAF, Leaf, Role, Spec, Tree
 
 INSTRUCTION = "instruction"
+# How far a frame may be from where its number puts it, in frames.
+MAX_FRAMES_OFF = 0.25
+CONVERTER = "lerobot.datasets.v30.convert_dataset_v21_to_v30"
+# The first part of a feature's name -> what it is.
+ROLES: dict[str, Role] = {
+    "observation": "observation", "observations": "observation", "action": "action",
+    "actions": "action",
+}  # fmt: skip
 # pandas' name for an index without one; newer writers give the text a name.
 TASK_COLUMNS = ("__index_level_0__", "task")
 PICTURES = ("image", "video")
@@ -31,7 +39,7 @@ class LeRobotMeta:
     Attributes:
         folder: of the data set.
         spec: its leaves.
-        keys: leaf path -> feature, for observations (but the instruction) and actions.
+        keys: (role, leaf path) -> feature, for observations (but the instruction) and actions.
         dtypes: feature -> its type in `info.json`.
         size_px: pictures become squares of this side; None leaves them as they are.
         fps: timesteps a second.
@@ -43,7 +51,7 @@ class LeRobotMeta:
 
     folder: Path
     spec: Spec
-    keys: Mapping[str, str]
+    keys: Mapping[tuple[Role, str], str]
     dtypes: Mapping[str, str]
     size_px: int | None
     fps: float
@@ -89,7 +97,10 @@ def read_meta(
     info = _json(path)
     version = str(info.get("codebase_version"))
     if not version.startswith("v3."):
-        raise ValueError(f"{path}: LeRobot format {version}, but only v3 is read; convert it first")
+        raise ValueError(
+            f"{path}: LeRobot format {version}, but only v3 is read; LeRobot converts it: "
+            f"python -m {CONVERTER} --repo-id=..."
+        )
     for name in ("features", "fps", "data_path"):
         if name not in info:
             raise ValueError(f"{path} has no {name!r}")
@@ -97,7 +108,10 @@ def read_meta(
     features = _chosen(info["features"], without, path)
     spec, keys = _spec(features, _json(stats) if stats.exists() else {}, size_px, path)
     dtypes = {key: feature["dtype"] for key, feature in features.items()}
-    episodes = _episodes(folder, [key for key in keys.values() if dtypes[key] == "video"])
+    videos = [key for key in keys.values() if dtypes[key] == "video"]
+    episodes = _episodes(folder, videos)
+    for key in videos:
+        _check_video(episodes, key, float(info["fps"]), folder)
     return LeRobotMeta(
         folder=folder,
         spec=spec,
@@ -128,21 +142,24 @@ def _chosen(features: Mapping, without: tuple[str, ...], path: Path) -> dict[str
 
 def _spec(
     features: Mapping[str, Mapping], stats: Mapping, size_px: int | None, path: Path
-) -> tuple[Spec, dict[str, str]]:
+) -> tuple[Spec, dict[tuple[Role, str], str]]:
     """Return the spec, and which feature each leaf comes from."""
-    observation: dict[str, Tree] = {INSTRUCTION: TEXT_LEAF}
-    action: dict[str, Tree] = {}
-    keys: dict[str, str] = {}
+    trees: dict[Role, dict[str, Tree]] = {"observation": {INSTRUCTION: TEXT_LEAF}, "action": {}}
+    keys: dict[tuple[Role, str], str] = {}
     for key, feature in features.items():
-        part, _, name = key.partition(".")
-        if part not in ("observation", "action"):
+        first, _, rest = key.partition(".")
+        if first not in ROLES:
             continue
-        tree, name = (observation if part == "observation" else action), name or part
-        if name in tree or name in keys:
+        role = ROLES[first]
+        # The path without the role, as LeRobot means it; "/" would nest.
+        name = (rest or role).replace("/", ".")
+        if name in trees[role]:
             raise ValueError(f"{path}: two features are called {name!r}; leave one out (without=)")
         where = f"{path}: feature {key!r}"
-        bounds = stats.get(key) if part == "action" or "int" in feature["dtype"] else None
-        tree[name], keys[name] = _leaf(feature, bounds, size_px, where), key
+        bounds = stats.get(key) if role == "action" or "int" in feature["dtype"] else None
+        trees[role][name] = _leaf(feature, bounds, size_px, where)
+        keys[role, name] = key
+    observation, action = trees["observation"], trees["action"]
     if not action or len(observation) == 1:
         raise ValueError(f"{path}: no observation.* or no action among {sorted(features)}")
     plain = action["action"] if list(action) == ["action"] else action
@@ -232,6 +249,26 @@ def _check_episodes(table: Mapping[str, np.ndarray], where: Path) -> None:
         raise ValueError(f"{where}: episode {i} has length {lengths[i]}, but {rows[i]} rows")
     if (lengths < 1).any():
         raise ValueError(f"{where}: episode {int((lengths < 1).argmax())} has no timesteps")
+
+
+def _check_video(table: Mapping[str, np.ndarray], key: str, fps: float, folder: Path) -> None:
+    """Refuse episodes that reach into the next one of the same video: its frames would be read."""
+    chunk, file, start = (
+        table[f"videos/{key}/{column}"]
+        for column in ("chunk_index", "file_index", "from_timestamp")
+    )
+    order = np.lexsort((start, file, chunk))
+    one, following = order[:-1], order[1:]
+    same = (chunk[one] == chunk[following]) & (file[one] == file[following])
+    ends = start[one] + table["length"][one] / fps
+    over = same & (ends > start[following] + MAX_FRAMES_OFF / fps)
+    if over.any():
+        i = int(over.argmax())
+        raise ValueError(
+            f"{folder}: {key!r}: the {table['length'][one[i]]} timesteps of episode {one[i]} at "
+            f"{fps:g} Hz end at {ends[i]:.3f} s of the video, but episode {following[i]} begins at "
+            f"{start[following[i]]:.3f} s"
+        )
 
 
 def _splits(declared: Mapping[str, str], num_episodes: int, path: Path) -> dict[str, range]:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mugato.data.language import answered, question_spec, read_picture
+from mugato.data.language import answered, question_spec
 from mugato.data.metrics import AnswerMetric
+from mugato.data.pictures import read_picture
 from mugato.data.source import Source, check_split
 from mugato.episode import Episode
 from mugato.spec import Spec
@@ -76,7 +77,9 @@ class EasyVqa(Source):
         question, answer, number = self.questions[index]
         if number not in self._pictures:
             data = (self.folder / f"{number}.png").read_bytes()
-            self._pictures[number] = read_picture(data, size_px=self.size_px)
+            self._pictures[number] = read_picture(
+                data, f"{self.name} picture {number}", size_px=self.size_px
+            )
         name = f"{self.name} {self.split}: question {index}"
         return answered(self._pictures[number], question, answer, name=name)
 

@@ -11,7 +11,8 @@ import json
 from dataclasses import dataclass
 from io import BytesIO
 
-from mugato.data.language import caption_spec, captioned, read_picture
+from mugato.data.language import caption_spec, captioned
+from mugato.data.pictures import read_picture
 from mugato.data.source import EpisodeList, check_split, split_by_hash
 from mugato.system.optional import package_path
 
@@ -40,7 +41,7 @@ def open_emoji(split: str, *, size_px: int = 32) -> EpisodeList:
     episodes = []
     for emoji in named_emoji():
         if split == "all" or _split_of(emoji) == split:
-            picture = read_picture(emoji.png, size_px=size_px)
+            picture = read_picture(emoji.png, emoji.name, size_px=size_px)
             episodes.append(captioned(picture, emoji.name, name=f"emoji {split}: {emoji.name}"))
     return EpisodeList(name="emoji", spec=caption_spec(size_px), episodes=episodes)
 

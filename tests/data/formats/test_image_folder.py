@@ -159,7 +159,7 @@ def test_truncated_pictures_are_named(tmp_path, name):
     whole = (tmp_path / name).read_bytes()
     for kept in (0, 20, len(whole) // 2):
         (tmp_path / name).write_bytes(whole[:kept])
-        with pytest.raises(ValueError, match=rf"images:.*picture .*{name} cannot be read"):
+        with pytest.raises(ValueError, match=rf"images:.*{name} (is|cannot be read)"):
             open_images(str(tmp_path), "all")[0]
 
 
@@ -170,3 +170,27 @@ def test_nothing_there_is_said(tmp_path):
         open_images(str(tmp_path))
     with pytest.raises(ValueError, match="size_px must be at least 1, got 0"):
         open_images(str(tmp_path), size_px=0)
+
+
+def test_every_kind_of_picture_is_used_and_the_rest_is_named(tmp_path):
+    seen = Image.new("RGB", (8, 8), (10, 200, 30))
+    for name in ("a.tif", "b.tiff", "c.jfif", "d.avif", "E.PNG", "f.JPG"):
+        seen.save(tmp_path / name, {"jfif": "JPEG", "JPG": "JPEG"}.get(name[2:]))
+        (tmp_path / name).with_suffix(".TXT" if name == "E.PNG" else ".txt").write_text(name)
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    for copy in (".ipynb_checkpoints/a.tif", "._f.JPG"):
+        (tmp_path / copy).write_bytes(b"a copy that an editor made")
+    (tmp_path / "notes.pdf").write_bytes(b"no picture")
+    source = open_images(str(tmp_path), "all", size_px=8)
+    found = shown(source)
+    assert sorted(found) == ["E.PNG", "a.tif", "b.tiff", "c.jfif", "d.avif", "f.JPG"]
+    for picture in found.values():
+        assert np.abs(picture.astype(int) - (10, 200, 30)).max() <= 6
+    assert source.remarks == ("3 files are not read: ._f.JPG, .ipynb_checkpoints/a.tif, notes.pdf",)
+
+
+def test_a_caption_without_its_picture_is_named(tmp_path):
+    beside(tmp_path, pictures(tmp_path, 3))
+    (tmp_path / "lost.txt").write_text("a cat")
+    with pytest.raises(ValueError, match=r"the caption .*lost.txt has no picture beside it"):
+        open_images(str(tmp_path), "all")

@@ -15,6 +15,7 @@ from mugato.data.registry import open_source
 from mugato.data.source import Source
 from mugato.episode import validate
 from tests.data.formats.lerobot_files import (
+    FPS,
     HEIGHT,
     LENGTHS,
     PICTURE,
@@ -135,7 +136,7 @@ def test_faults_in_a_window_name_the_episodes_timestep(files):
     change(files, PICTURE, 8, {"bytes": b"", "path": "lost.png"})
     source = open_lerobot(str(files.write()), budget=MemoryBudget(1))
     assert len(source.window(2, 0, 3)) == 3
-    with pytest.raises(ValueError, match=r"episode 2: .*no picture at timestep 3"):
+    with pytest.raises(ValueError, match=r"episode 2: .*at timestep 3: no picture"):
         source.window(2, 2, 5)
 
 
@@ -197,15 +198,15 @@ def change(files: Files, column: str, row: int, value) -> None:
         (lambda f: change(f, "task_index", 6, 7), r"episode 2: 'task_index': no task 7"),
         (
             lambda f: change(f, PICTURE, 6, {"bytes": b"\x89PNG\r\n", "path": None}),
-            r"episode 2: 'observation\.images\.wrist': no picture at timestep 1: cannot identify",
+            r"episode 2: 'observation\.images\.wrist' at timestep 1 is no picture",
         ),
         (
             lambda f: change(f, PICTURE, 6, {"bytes": None, "path": "lost.png"}),
-            r"episode 2: .*no picture at timestep 1: .*lost\.png",
+            r"episode 2: .*at timestep 1: no picture: .*lost\.png",
         ),
         (
             lambda f: change(f, "timestamp", 6, np.float32(3.0)),
-            r"episode 2.* has no frame at 3\.500 s, that of timestep 1",
+            r"episode 2: 'timestamp' at timestep 1 is 3\.000 s, but at 10 Hz it would be 0\.100",
         ),
     ],
 )
@@ -270,3 +271,47 @@ def test_what_lerobot_recorded_is_found_by_its_id(files, monkeypatch):
     folder = files.write()
     monkeypatch.setenv("HF_LEROBOT_HOME", str(folder.parent))
     assert len(open_lerobot("robot")) == 3
+
+
+def test_another_episodes_frames_are_not_read(files):
+    starts = files.episodes[f"videos/{VIDEO}/from_timestamp"]
+    starts[0] += 1 / FPS
+    with pytest.raises(
+        ValueError, match=r"4 timesteps of episode 0 at 10 Hz end at 0\.500 .* 1 begins at 0\.400 s"
+    ):
+        open_lerobot(str(files.write()))
+
+
+def test_a_last_episode_that_begins_late_is_refused(files):
+    files.episodes[f"videos/{VIDEO}/from_timestamp"][2] += 1 / FPS
+    source = open_lerobot(str(files.write()))
+    with pytest.raises(ValueError, match=r"episode 2, .*no frame at 1\.100 s, that of timestep 5"):
+        source[2]
+
+
+def test_a_video_of_another_rate_is_refused(files):
+    files.info["fps"] = 8
+    files.columns["timestamp"] = [np.float32(t / 8) for t in files.columns["frame_index"]]
+    starts = f"videos/{VIDEO}/from_timestamp"
+    files.episodes[starts] = [start * FPS / 8 for start in files.episodes[starts]]
+    source = open_lerobot(str(files.write()))
+    with pytest.raises(ValueError, match=r"episode 0, .*no frame at 0\.\d+ s, that of timestep"):
+        source[0]
+
+
+def test_features_of_the_same_name_are_told_apart(files):
+    for key, start in (("observation.gripper", 0), ("action.gripper", 50), ("actions.arm", 90)):
+        files.columns[key] = [[float(start + t)] for t in files.columns["frame_index"]]
+        files.info["features"][key] = {"dtype": "float32", "names": None, "shape": [1]}
+        files.stats[key] = {"min": [0.0], "max": [99.0]}
+    episode = open_lerobot(str(files.write()))[0]
+    assert episode.observations["gripper"][:, 0].tolist() == [0, 1, 2, 3]
+    assert episode.actions["gripper"][:, 0].tolist() == [50, 51, 52, 53]
+    assert episode.actions["arm"][:, 0].tolist() == [90, 91, 92, 93]
+    assert episode.actions["action"].shape == (4, 2)
+
+
+def test_an_older_format_names_what_converts_it(files):
+    files.info["codebase_version"] = "v2.1"
+    with pytest.raises(ValueError, match=r"format v2\.1.* python -m lerobot.*convert_dataset_v21"):
+        open_lerobot(str(files.write()))

@@ -108,3 +108,12 @@ def split_is_empty(folder: Path, split: str) -> bool:
     except ValueError as error:
         assert f"no document falls to split {split!r}; take 'all', or cut" in str(error)
         return True
+
+
+def test_endings_in_capitals_are_read_hidden_copies_are_not(tmp_path):
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    for name in ("A.TXT", "b.Md", ".ipynb_checkpoints/b.md", "._A.txt", "c.rst"):
+        (tmp_path / name).write_text(name)
+    source = open_text(str(tmp_path), "all")
+    assert sorted(texts(source)) == ["A.TXT", "b.Md"]
+    assert source.remarks == ("3 files are not read: ._A.txt, .ipynb_checkpoints/b.md, c.rst",)

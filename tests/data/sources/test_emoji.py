@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mugato.data.language import read_picture
+from mugato.data.pictures import read_picture
 from mugato.data.source import EpisodeList
 from mugato.data.sources.emoji import named_emoji, open_emoji
 
@@ -45,7 +45,7 @@ def test_only_1870_pictures_differ_at_any_size(size_px: int):
 
 def test_pictures_lie_over_white_and_show_the_right_thing():
     by_name = {emoji.name: emoji for emoji in named_emoji()}
-    circle = read_picture(by_name["red circle"].png, size_px=32)
+    circle = read_picture(by_name["red circle"].png, "it", size_px=32)
     assert circle[0, 0].tolist() == [255, 255, 255]
     red, green, blue = circle[16, 16].tolist()
     assert red > 200 and green < 80 and blue < 100
@@ -56,8 +56,10 @@ def test_resizing_is_the_mean_over_area(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "noise.png")
     data = (tmp_path / "noise.png").read_bytes()
     means = pixels.reshape(4, 2, 4, 2, 3).astype(float).mean(axis=(1, 3))
-    np.testing.assert_allclose(read_picture(data, size_px=4), means, atol=1)  # rounded per axis
-    np.testing.assert_array_equal(read_picture(data, size_px=8), pixels)
+    np.testing.assert_allclose(
+        read_picture(data, "it", size_px=4), means, atol=1
+    )  # rounded per axis
+    np.testing.assert_array_equal(read_picture(data, "it", size_px=8), pixels)
 
 
 def test_a_size_of_nothing_is_refused():
