@@ -257,7 +257,7 @@ def _scores(
             if score.has_score:
                 scores.setdefault(name, {})[condition] = score
             else:
-                remarks.append(f"{name}: left out: its expert is no better than chance")
+                remarks.append(f"left out: {score.fault}")
     return scores
 
 

@@ -69,11 +69,15 @@ def locked(folder: Path) -> Iterator[None]:
         ValueError: another process has it.
         OSError: the folder cannot be made or written, naming it.
     """
+    is_new = not folder.exists()
     handle = _lock(folder)
     try:
         yield
     finally:
         (folder / LOCK).unlink(missing_ok=True)  # while it is still held
+        if is_new:
+            with suppress(OSError):  # something is in it
+                folder.rmdir()
         os.close(handle)
 
 
