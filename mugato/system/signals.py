@@ -50,8 +50,11 @@ def held_back() -> Iterator[None]:
 
     A terminal's Ctrl-C goes to all processes: those that still import would each print a traceback.
     """
-    resource_tracker.ensure_running()  # when it is started it lets signals through
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    # Python's own process beside us: it heeds no signal but this one, and starting it lets the
+    # others through.
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield
     finally:

@@ -174,7 +174,8 @@ def run_in_processes(
         KeyboardInterrupt: they were asked to stop before there was anything to return.
     """
     context = multiprocessing.get_context("spawn")
-    messages: SimpleQueue = context.SimpleQueue()
+    with held_back():  # the first lock starts Python's own process beside us
+        messages: SimpleQueue = context.SimpleQueue()
     port = _free_port()
     children = [
         context.Process(target=_child, args=(rank, count, port, messages, target, arguments))

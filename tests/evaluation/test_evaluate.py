@@ -263,7 +263,7 @@ def test_the_command_says_what_failed(run, capsys, monkeypatch):
 def test_without_a_reference_returns_are_kept_without_a_score(run, monkeypatch):
     write_config(run, ["guess"], [])
     monkeypatch.setitem(OUR_TASKS, "guess", guess_task(expert=False))
-    data = evaluate(run, workers=1, videos=False, **OPTIONS)
+    data = evaluate(run, workers=1, **OPTIONS)
     row = data["tasks"]["guess"]
     assert len(row["returns"]) == 3 and row["normalized_score"] is None and row["expert"] is None
     assert "neither an expert nor demonstrations" in data["problems"]["references of guess"]
