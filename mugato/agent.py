@@ -13,6 +13,7 @@ import torch
 from mugato.model import serialization as files
 from mugato.model.gato import Gato
 from mugato.spec import Spec
+from mugato.system.errors import did_you_mean
 from mugato.tokens.tokenizer import Tokenizer
 
 
@@ -61,7 +62,8 @@ class Agent:
             ValueError: for a task that the agent does not know, listing those it does.
         """
         if name not in self.tasks:
-            raise ValueError(f"the agent knows no task {name!r}, only {sorted(self.tasks)}")
+            hint = did_you_mean(name, self.tasks) or f", only {sorted(self.tasks)}"
+            raise ValueError(f"the agent knows no task {name!r}{hint}")
         return self.tasks[name]
 
     def spec(self, task: str) -> Spec:

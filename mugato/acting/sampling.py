@@ -1,5 +1,6 @@
 """Choosing one id among the legal ones: an illegal action cannot be produced."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,11 +45,14 @@ def sample(
     over has no generator, and what it gets does not matter.
 
     Raises:
-        ValueError: if there is not one generator (or None) for each row.
+        ValueError: if there is not one generator (or None) for each row, or logits are not finite.
 
     >>> sample(torch.tensor([[0.0, 2.0, 1.0]]), GREEDY)
     tensor([1])
     """
+    # One number tells of all: NaN and infinity go through maximum and sum. An id may be ruled out.
+    if not math.isfinite(float(logits.amax(dim=-1).sum())):
+        raise ValueError("the model's logits are not finite (NaN or infinite)")
     if sampling.temperature == 0:
         return logits.argmax(dim=-1)
     probabilities = torch.softmax(logits.float() / sampling.temperature, dim=-1)

@@ -28,7 +28,7 @@ def evaluate(
         started: when the whole undertaking began, in seconds since 1970, for `total_seconds`.
 
     Raises:
-        ValueError: where nothing could be scored; the report says why.
+        ValueError: where nothing could be scored; a report that is there stays.
     """
     from mugato.evaluation.evaluate import evaluate as evaluate_run
     from mugato.reports.render import HTML, write_report
@@ -38,7 +38,8 @@ def evaluate(
         results = evaluate_run(
             run, config, on_progress=show, command=typed_command(), started=started
         )
-        write_report(results)
+        if not results.all_failed:
+            write_report(results)
     cells = task_table(results).select(*COLUMNS)
     table = Table(*cells.header, box=None)
     for row in cells.rows:
@@ -47,9 +48,9 @@ def evaluate(
     for name, problem in results.problems.items():
         line = f"[red]{name}:[/red] {escape(problem)}"
         display.console.print(line, highlight=False, soft_wrap=True)
+    if results.all_failed:
+        raise ValueError("nothing could be scored, so no report was written")
     display.console.print(f"The report is in [bold]{run / HTML}[/bold]")
-    if results.problems and not (results.tasks or results.sources):
-        raise ValueError("nothing could be scored")
 
 
 def typed_command() -> str:

@@ -1,59 +1,44 @@
-"""The command line: `mugato COMMAND`.
+"""The door of the command line: from here on, stopping is one line and exit status 130.
 
-To add a command: one file in this room and one line below.
+Nothing is imported before that is so. The commands are in `commands.py`.
 """
 
+import os
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import tyro
-from rich.console import Console
-from rich.markup import escape
-
-from mugato.cli import display
-from mugato.cli.ablate import ablate
-from mugato.cli.compare import compare
-from mugato.cli.data import data
-from mugato.cli.demo import demo
-from mugato.cli.evaluate import evaluate
-from mugato.cli.generate import generate
-from mugato.cli.play import play
-from mugato.cli.record import record
-from mugato.cli.reference import reference
-from mugato.cli.train import train
-
-COMMANDS: Mapping[str, Callable[..., Any]] = {
-    "record": record,
-    "train": train,
-    "evaluate": evaluate,
-    "play": play,
-    "generate": generate,
-    "compare": compare,
-    "ablate": ablate,
-    "data": data,
-    "reference": reference,
-    "demo": demo,
-}
+INTERRUPTED = 130  # as a shell has it: 128 + SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; what a user can cause ends in one line and exit status 1."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if not arguments or arguments[0] not in COMMANDS:
-        display.commands(COMMANDS)
-        sys.exit(0 if arguments in (["--help"], ["-h"]) else 2)
-    name, *rest = arguments
+    """Run a command; whatever asks it to stop ends it in good order, a second Ctrl-C at once."""
+    is_program = arguments is None
+    if is_program:
+        signal.signal(signal.SIGINT, _leave)
+    from mugato.cli.commands import run
+    from mugato.system.signals import handled
+
+    asked: list[int] = []
+
+    def stop(number: int) -> None:
+        again = number == signal.SIGINT and number in asked
+        asked.append(number)
+        if again and is_program:
+            _leave(number, None)
+        if again or len(asked) == 1:
+            raise KeyboardInterrupt
+
     try:
-        if name == "train":
-            train(rest)
-        else:
-            tyro.cli(COMMANDS[name], args=rest, prog=f"mugato {name}")
-    except (ValueError, ImportError, OSError) as error:
-        Console(stderr=True).print(
-            f"[red]mugato {name}:[/red] {escape(str(error))}", highlight=False, soft_wrap=True
-        )
-        sys.exit(1)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted")
-        sys.exit(130)
+        with handled(stop):
+            run(sys.argv[1:] if arguments is None else list(arguments))
+    except KeyboardInterrupt as interrupt:
+        print(f"mugato: {str(interrupt) or 'interrupted'}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _leave(number: int, frame: Any) -> None:
+    """Leave at once: while packages are imported there is nothing to tidy up."""
+    os.write(2, b"mugato: interrupted\n")
+    os._exit(INTERRUPTED)

@@ -3,7 +3,8 @@
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 from rich.console import Group
@@ -14,10 +15,15 @@ from rich.table import Table
 from mugato.cli.display import console
 from mugato.cli.record import parsed_env_kwargs
 from mugato.data.config import DatasetConfig
+from mugato.data.registry import DOWNLOADED, SOURCES, is_source
+from mugato.system.errors import did_you_mean
 from mugato.tasks.registry import TASKS
 from mugato.training.config import TrainConfig
 from mugato.training.metrics import StepReport
 from mugato.training.presets import own, preset
+from mugato.training.run_info import is_task, read_config
+
+Chosen = TypeVar("Chosen")
 
 # Without a terminal (a log file, CI) progress is printed as lines, this many steps apart.
 LINES_EVERY = 100
@@ -42,7 +48,9 @@ class Selection:
         history: timesteps after which the agent forgets everything, by name.
         splits: which split of a source, by name.
         fit_scale: names of those whose continuous values are scaled by their range.
-        resume: go on where the run in the folder stopped.
+        resume: go on where the run in the folder stopped, with its own configuration in the place
+            of the preset's; the flags change it as far as that can be.
+        overwrite: begin anew where the folder holds a run, which is lost.
     """
 
     preset: str | None = None
@@ -59,6 +67,18 @@ class Selection:
     splits: dict[str, str] = dataclasses.field(default_factory=dict)
     fit_scale: tuple[str, ...] = ()
     resume: bool = False
+    overwrite: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the run is that goes on.
+
+    Attributes:
+        run: its folder; the preset's if not given.
+    """
+
+    run: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,23 +95,26 @@ class TrainCommand:
 
 def train(arguments: Sequence[str]) -> None:
     """Train an agent: `mugato train --preset demo [--steps 500 --model.width 128 ...]`."""
-    chosen, _ = tyro.cli(
-        Selection, args=_without_help(arguments), return_unknown_args=True, add_help=False
-    )
+    chosen, where = _first_look(Selection, arguments), _first_look(Place, arguments)
     command = tyro.cli(
         TrainCommand,
         args=list(arguments),
-        default=TrainCommand(selection=Selection(), config=selected_config(chosen)),
+        default=TrainCommand(selection=Selection(), config=selected_config(chosen, where.run)),
         prog="mugato train",
     )
-    run_and_show(command.config, resume=command.selection.resume)
+    picked = command.selection
+    run_and_show(command.config, resume=picked.resume, overwrite=picked.overwrite)
 
 
-def selected_config(chosen: Selection) -> TrainConfig:
+def selected_config(chosen: Selection, run: Path | None = None) -> TrainConfig:
     """Return the configuration that a selection begins with.
 
+    Args:
+        run: the run that is to go on, if its folder is named.
+
     Raises:
-        ValueError: for names that are neither tasks nor data sets of the selection.
+        ValueError: for names that are neither tasks nor data sets of the selection; a run that is
+            to go on, but is not there.
     """
     if chosen.env and not chosen.demonstrations:
         raise ValueError("--env needs --demonstrations NAME, a Minari data set")
@@ -100,34 +123,37 @@ def selected_config(chosen: Selection) -> TrainConfig:
     if chosen.demonstrations and not chosen.env:
         raise ValueError("--demonstrations NAME needs --env ID, the environment that they are of")
     tasks = (chosen.env,) if chosen.env else chosen.tasks
-    if unknown := [name for name in chosen.tasks or () if name not in TASKS]:
-        raise ValueError(
-            f"{unknown[0]!r} is not one of our tasks: name its environment with --env and its data "
-            "set with --demonstrations"
-        )
     alone = chosen.preset is None and (tasks is not None or chosen.sources is not None)
     base = preset(chosen.preset or "demo")
-    known = {} if alone else {dataset.name: dataset for dataset in base.datasets}
-    ours = [name for name in known if name in TASKS] if tasks is None else list(tasks)
-    others = [name for name in known if name not in TASKS]
-    names = [*ours, *(others if chosen.sources is None else chosen.sources)]
+    if chosen.resume:
+        base = read_config(run or (own().run if alone else base.run))
+    names = _names(chosen, tasks, base, alone=alone)
+    known = {dataset.name: dataset for dataset in base.datasets if chosen.resume or not alone}
     datasets = [known.get(name, DatasetConfig(name=name)) for name in names]
     _check_names(chosen, names)
     datasets = [_described(dataset, chosen) for dataset in datasets]
-    config = own(datasets) if alone else dataclasses.replace(base, datasets=tuple(datasets))
+    fresh = alone and not chosen.resume
+    config = own(datasets) if fresh else dataclasses.replace(base, datasets=tuple(datasets))
     if isinstance(chosen.weights, str):
         return dataclasses.replace(config, mixing=chosen.weights)
     return config
 
 
-def run_and_show(config: TrainConfig, *, resume: bool = False) -> None:
+def run_and_show(config: TrainConfig, *, resume: bool = False, overwrite: bool = False) -> None:
     """Train with a live table of the losses."""
     from mugato.training.run import train as run
 
     with _Display.shown(config) as display:
-        progress = run(config, resume=resume, on_report=display.report, on_status=display.status)
+        progress = run(
+            config,
+            resume=resume,
+            overwrite=overwrite,
+            on_report=display.report,
+            on_status=display.status,
+        )
+    skipped = f", of which {progress.skipped} skipped" if progress.skipped else ""
     console.print(
-        f"Trained {progress.step} steps, {progress.tokens / 1e6:.1f} M tokens in "
+        f"Trained {progress.step} steps{skipped}, {progress.tokens / 1e6:.1f} M tokens in "
         f"{progress.seconds:.0f} s. The agent is in [bold]{config.run}[/bold]; "
         f"next: mugato evaluate {config.run}"
     )
@@ -137,7 +163,7 @@ class _Display:
     """A table of the losses with speed and time left; without a terminal lines."""
 
     def __init__(self, config: TrainConfig, live: Live | None) -> None:
-        self._config, self._live = config, live
+        self._config, self._live, self._skipped = config, live, 0
         self._bar = Progress(
             TextColumn("step {task.fields[step]}"), BarColumn(),
             TextColumn("{task.percentage:.0f}%"), TimeRemainingColumn(),
@@ -158,6 +184,9 @@ class _Display:
         console.print(what, highlight=False)
 
     def report(self, report: StepReport) -> None:
+        if report.skipped > self._skipped:
+            self._skipped = report.skipped
+            self.status(f"{report.skipped} steps skipped: loss or gradient were not finite")
         if self._live is not None:
             speed = f"{report.tokens_per_s / 1000:.1f} k tokens/s"
             self._bar.update(self._task, completed=report.progress, step=report.step, speed=speed)
@@ -209,5 +238,36 @@ def _check_names(chosen: Selection, names: Sequence[str]) -> None:
             raise ValueError(f"{label} name {unknown}, but may name {sorted(names)}")
 
 
-def _without_help(arguments: Sequence[str]) -> list[str]:
-    return [argument for argument in arguments if argument not in ("--help", "-h")]
+def _names(
+    chosen: Selection, tasks: Sequence[str] | None, base: TrainConfig, *, alone: bool
+) -> list[str]:
+    """Name what is trained on, tasks first; what was not chosen is as it is in `base`.
+
+    Raises:
+        ValueError: for a name that stands for nothing, before anything is read.
+    """
+    for name in chosen.tasks or ():
+        if name not in TASKS:
+            hint = did_you_mean(name, TASKS)
+            raise ValueError(
+                f"{name!r} is not one of our tasks{hint}; name an environment with --env and its "
+                "data set with --demonstrations"
+            )
+    for name in chosen.sources or ():
+        if not is_source(name):
+            raise ValueError(f"no source {name!r}{did_you_mean(name, [*SOURCES, *DOWNLOADED])}")
+    if tasks is None and chosen.sources is None:
+        return [dataset.name for dataset in base.datasets]
+    known = () if alone else base.datasets
+    ours = [dataset.name for dataset in known if is_task(dataset)]
+    others = [dataset.name for dataset in known if not is_task(dataset)]
+    return [
+        *(ours if tasks is None else tasks),
+        *(others if chosen.sources is None else chosen.sources),
+    ]
+
+
+def _first_look(kind: type[Chosen], arguments: Sequence[str]) -> Chosen:
+    """Parse what decides the defaults of all other flags, which come later, as does --help."""
+    known = [argument for argument in arguments if argument not in ("--help", "-h")]
+    return tyro.cli(kind, args=known, return_unknown_args=True, add_help=False)[0]

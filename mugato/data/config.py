@@ -36,15 +36,6 @@ class DatasetConfig:
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     wrappers: tuple[str, ...] = ()
 
-    @staticmethod
-    def from_json(data: Mapping[str, Any]) -> "DatasetConfig":
-        """Read what was kept of a configuration.
-
-        Raises:
-            TypeError: for a field that is none.
-        """
-        return DatasetConfig(**{**data, "wrappers": tuple(data.get("wrappers", ()))})
-
     def __post_init__(self) -> None:
         if not self.weight >= 0:
             raise ValueError(f"{self.name}: weight must be a number from 0 on, got {self.weight}")

@@ -256,7 +256,7 @@ def _scores(
         for name, score in found.items():
             if score.has_score:
                 scores.setdefault(name, {})[condition] = score
-            else:
+            elif score.reference is not None:  # where there is none it was said
                 remarks.append(f"{name}: left out: its expert is no better than chance")
     return scores
 

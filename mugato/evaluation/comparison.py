@@ -99,8 +99,10 @@ def _pair(one: TaskScores, other: TaskScores) -> Float[np.ndarray, "pairs 2"]:
     """Return scores at the seeds that both played.
 
     Raises:
-        ValueError: no seeds in common, or a degenerate reference.
+        ValueError: no seeds in common, no reference, or a degenerate one.
     """
+    if one.reference is None:
+        raise ValueError(one.fault)
     by_seed = [dict(zip(task.seeds, task.returns, strict=True)) for task in (one, other)]
     common = [seed for seed in by_seed[0] if seed in by_seed[1]]
     if not common:
@@ -125,6 +127,8 @@ def difference(strata: Sequence[Float[np.ndarray, "_ 2"]], kind: str = "mean") -
 
 def _references_remark(one: TaskScores, other: TaskScores) -> str:
     first, second = one.reference, other.reference
+    if first is None or second is None:
+        return "" if first is None else f"{one.name}: the second report has no references"
     if np.allclose([first.expert, first.random], [second.expert, second.random]):
         return ""
     return (

@@ -13,6 +13,7 @@ from mugato.agent import Agent
 from mugato.data.config import DatasetConfig
 from mugato.data.registry import named_like
 from mugato.model.serialization import CONFIG, WEIGHTS
+from mugato.system.errors import did_you_mean
 from mugato.tasks.task import DEMONSTRATION_SEEDS, EVALUATION_SEEDS, Task
 from mugato.training.run_info import RunInfo, is_task, task_of
 
@@ -162,5 +163,6 @@ def _chosen(known: Sequence[str], names: Sequence[str] | None) -> Sequence[str]:
         return known
     found = {name: named_like(name, known) for name in names}
     if unknown := [name for name, like in found.items() if like is None]:
-        raise ValueError(f"the run has no task {unknown}, only {list(known)}")
+        hint = did_you_mean(unknown[0], known) or f", only {list(known)}"
+        raise ValueError(f"the run has no task {unknown}{hint}")
     return [name for name in known if name in found.values()]

@@ -63,7 +63,8 @@ def evaluate(
 ) -> EvaluationResults:
     """Score the agent in a run's folder, and write `report.json` there.
 
-    A task that fails leaves the others as they are; the results say why it has no score.
+    A task that fails leaves the others as they are; the results say why it has no score. Where all
+    failed nothing is written, so that a report that is there stays.
 
     Args:
         on_progress: called with (what is at work, percent done, 100).
@@ -84,7 +85,8 @@ def evaluate(
     )
     times = {"begun": begun, "started": begun if started is None else started}
     results = _results(plan, tasks, outcomes, problems=problems, command=command, **times)
-    results.save()
+    if not results.all_failed:
+        results.save()
     return results
 
 
@@ -116,7 +118,7 @@ def task_scores(
     episodes: Sequence[EpisodeResult],
     references: Mapping[str, Reference | None],
 ) -> tuple[dict[str, TaskScores], dict[str, str]]:
-    """Put each task's episodes beside its reference, by seed; also return what went wrong."""
+    """Put each task's episodes beside its reference, if any; also return what went wrong."""
     found, problems = {}, {}
     for task in tasks:
         own = sorted((e for e in episodes if e.task == task.name), key=lambda e: e.seed)
@@ -127,13 +129,16 @@ def task_scores(
             seed, error = next(iter(failed.items()))
             problem = f"{len(failed)} of {len(own)} episodes failed: seed {seed}: {error}"
             problems[task.name] = problem
-        if played and reference is not None:
+        if played:
             found[task.name] = _scores(task, played, failed, reference)
     return found, problems
 
 
 def _scores(
-    task: Task, played: Sequence[PlayedEpisode], failed: Mapping[int, str], reference: Reference
+    task: Task,
+    played: Sequence[PlayedEpisode],
+    failed: Mapping[int, str],
+    reference: Reference | None,
 ) -> TaskScores:
     returns = [episode.episode_return for episode in played]
     knows_failure = task.failure_return is not None

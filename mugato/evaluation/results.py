@@ -146,6 +146,11 @@ class EvaluationResults:
     provenance: Provenance
     total_seconds: float
 
+    @property
+    def all_failed(self) -> bool:
+        """Whether all that was to be scored failed."""
+        return bool(self.problems) and not (self.tasks or self.sources)
+
     @cached_property
     def summary(self) -> Summary | None:
         """Aggregates over all tasks with a score: those of a degenerate reference have none."""

@@ -59,7 +59,7 @@ class TaskScores:
 
     Attributes:
         seeds, returns: of the agent's episodes.
-        reference: what they are measured against.
+        reference: what they are measured against; None where there was none to be had.
         length_mean: in timesteps.
         max_episode_steps: no episode is longer.
         success: share of episodes that did not fail; None where the task knows no failure.
@@ -71,7 +71,7 @@ class TaskScores:
     domain: str
     seeds: Sequence[int]
     returns: Sequence[float]
-    reference: Reference
+    reference: Reference | None
     length_mean: float
     max_episode_steps: int
     success: float | None = None
@@ -86,20 +86,24 @@ class TaskScores:
 
     @property
     def has_score(self) -> bool:
-        """Whether the reference ranks anything: its expert is better than chance."""
-        return self.reference.expert > self.reference.random
+        """Whether there is a reference that ranks anything: its expert is better than chance."""
+        return self.reference is not None and self.reference.expert > self.reference.random
 
     @property
     def fault(self) -> str:
-        """Why a degenerate reference allows no score."""
+        """Why there is no score."""
+        if self.reference is None:
+            return f"{self.name}: no score: there is no reference to measure the returns against"
         return no_score(self.name, self.reference.expert, self.reference.random)
 
     def normalized(self) -> Float[np.ndarray, " episodes"]:
         """Return each episode's score.
 
         Raises:
-            ValueError: for a degenerate reference, naming the task.
+            ValueError: without a reference or for a degenerate one, naming the task.
         """
+        if self.reference is None:
+            raise ValueError(self.fault)
         return self.reference.normalized(self.returns, task=self.name)
 
     @property
@@ -119,16 +123,16 @@ class TaskScores:
 
     def to_json(self) -> dict[str, Any]:
         """Return a report's row."""
-        jat = self.jat_normalized
+        jat, reference = self.jat_normalized, self.reference
         return {
             "domain": self.domain,
             "return_mean": self.return_mean,
             "return_std": float(np.std(self.returns)),
             "success": self.success,
-            "expert": self.reference.expert,
-            "expert_is": self.reference.expert_is,
-            "random": self.reference.random,
-            "references": self.reference.measured,
+            "expert": reference and reference.expert,
+            "expert_is": reference and reference.expert_is,
+            "random": reference and reference.random,
+            "references": reference and reference.measured,
             "normalized_score": self.score,
             "ci95": None if self.ci95 is None else list(self.ci95),
             "jat": None if jat is None or self.jat is None else {
@@ -164,7 +168,9 @@ class TaskScores:
             domain=row["domain"],
             seeds=[seed for seed in range(first, last + 1) if seed not in failed],
             returns=row["returns"],
-            reference=Reference(
+            reference=None
+            if row["references"] is None
+            else Reference(
                 expert=row["expert"],
                 random=row["random"],
                 expert_is=row["expert_is"],

@@ -49,14 +49,14 @@ def worst_first(results: EvaluationResults) -> list[TaskScores]:
 
 
 def _task_cells(task: TaskScores) -> list[str]:
-    star = "" if task.reference.expert_is == "expert" else " (demonstrations)"
-    jat = task.jat_normalized
+    jat, reference = task.jat_normalized, task.reference
+    star = " (demonstrations)" if reference and reference.expert_is != "expert" else ""
     return [
         task.name,
         f"{task.return_mean:.2f}",
         "" if task.success is None else f"{task.success:.0%}",
-        f"{task.reference.expert:.2f}{star}",
-        f"{task.reference.random:.2f}",
+        "none" if reference is None else f"{reference.expert:.2f}{star}",
+        "none" if reference is None else f"{reference.random:.2f}",
         "none" if task.score is None else f"{task.score:.2f}",
         "none" if task.ci95 is None else _range(task.ci95),
         "" if jat is None else f"{jat.mean():.2f}",
@@ -224,7 +224,8 @@ def facts(results: EvaluationResults) -> Iterator[tuple[str, str]]:
     first, last = how.seeds
     seeds = f"seeds {first} to {last}"
     yield "episodes", f"{how.episodes} per task, {seeds}, {choice}, {how.precision}"
-    if measured := dict.fromkeys(task.reference.measured for task in results.tasks.values()):
+    references = [task.reference for task in results.tasks.values()]
+    if measured := dict.fromkeys(found.measured for found in references if found is not None):
         yield "references", "; ".join(measured)
     for _, _, captions in of_kind(results, CaptionResults)[:1]:
         signatures = captions.seen.signatures

@@ -1,7 +1,9 @@
 """Errors as one line of text."""
 
+import difflib
 import os
 import traceback
+from collections.abc import Iterable
 
 
 def one_line(error: BaseException) -> str:
@@ -33,3 +35,13 @@ def describe(
     where = traceback.extract_tb(error.__traceback__) if with_place else []
     place = f" ({os.path.basename(where[-1].filename)}:{where[-1].lineno})" if where else ""
     return f"{type(error).__name__}: {one_line(error)}{place}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of an error's message about a name: the one that was meant, if one is like it.
+
+    >>> did_you_mean("cartpol", ["lunar-lander", "cartpole"]), did_you_mean("x", ["cartpole"])
+    ('; did you mean cartpole?', '')
+    """
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,8 +1,8 @@
 """Calls in other processes of one thread each; one that dies takes only its own call along.
 
-A `WorkerPool` gives a `Future` for each call. Ctrl-C and SIGTERM are the affair of its process;
-workers end with that, whatever it dies of. Recording, references, batches of data and, through
-`run_jobs`, evaluation run on it. Nothing here knows what the calls do.
+A `WorkerPool` gives a `Future` for each call. Ctrl-C, SIGTERM and SIGHUP are the affair of its
+process; workers end with that, whatever it dies of. Recording, references, batches of data and,
+through `run_jobs`, evaluation run on it. Nothing here knows what the calls do.
 """
 
 import os
@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
@@ -25,6 +25,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mugato.system.errors import describe
+from mugato.system.signals import STOPPING, end_with_parent, held_back, let_through
 
 # Read when a process imports NumPy or torch: several processes shall not fight over the cores.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -234,7 +235,8 @@ class _Worker(Thread):
             connection, theirs = self._context.Pipe()
             # Arguments are few: a process that dies before it has read many would hang this one.
             process = self._context.Process(target=_work, args=(theirs, self._place), daemon=True)
-            process.start()
+            with held_back():
+                process.start()
             self._process = process
         theirs.close()
         return connection
@@ -272,9 +274,10 @@ class _Worker(Thread):
 
 def _work(connection: Connection, place: Any) -> None:
     """Do call after call, in the other process, until the pipe closes."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
-    Thread(target=_end_with_parent, daemon=True).start()
+    let_through()
+    end_with_parent()
     # When the pipe closes, there is no more to do, or nobody left to do it for.
     closed = suppress(EOFError, BrokenPipeError, ConnectionResetError)
     with suppress(Exception), ExitStack() as stack, closed:
@@ -322,14 +325,6 @@ def _to_bytes(kind: str, value: Any) -> bytes:
     except Exception as error:
         failed = value if kind == "raised" else error
         return pickle.dumps(("raised", RuntimeError(describe(failed, with_place=True))))
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent does: while it works, it would not notice."""
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def pickled(value: Any, *, name: str, instead: str) -> bytes:

@@ -1,7 +1,6 @@
 """Every task by name: what the domain files list in their `TASKS`."""
 
-import difflib
-
+from mugato.system.errors import did_you_mean
 from mugato.tasks.domains import (
     atari,
     babyai,
@@ -51,10 +50,9 @@ def get_task(name: str) -> Task:
     """Look a task up.
 
     Raises:
-        ValueError: for an unknown name, listing the known ones, those most like it first.
+        ValueError: for an unknown name, with the one that was meant.
     """
     if name in TASKS:
         return TASKS[name]
-    close = difflib.get_close_matches(name, TASKS, n=3, cutoff=0.4)
-    names = [*close, *(known for known in TASKS if known not in close)]
-    raise ValueError(f"no task {name!r}; known are {', '.join(names)}")
+    hint = did_you_mean(name, TASKS) or "; `mugato record list` shows them all"
+    raise ValueError(f"no task {name!r}{hint}")

@@ -1,8 +1,9 @@
 """Everything that a training run is asked to do. Complete configurations are in `presets.py`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -10,6 +11,7 @@ from mugato.data.config import DatasetConfig
 from mugato.model.config import GatoConfig
 from mugato.model.loss import LossConfig
 from mugato.model.precision import Precision
+from mugato.model.serialization import from_json
 from mugato.training.optimizer import OptimizerConfig
 
 
@@ -90,3 +92,12 @@ class TrainConfig:
             raise ValueError(f"workers must be at least 0, got {self.workers}")
         if not 0 <= self.prompt_share <= 1:
             raise ValueError(f"prompt_share must be between 0 and 1, got {self.prompt_share}")
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any], where: str) -> "TrainConfig":
+        """Build a configuration from what `dataclasses.asdict` gave, after its way through JSON.
+
+        Raises:
+            ValueError: for an unknown key or a value that is refused, naming `where` it stands.
+        """
+        return from_json(TrainConfig, data, where)

@@ -1,6 +1,7 @@
 """The training loop: the same for one process and for many (Reed et al. 2022, §2.3, App. D)."""
 
 import dataclasses
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -14,13 +15,18 @@ from mugato.agent import Agent
 from mugato.data.loader import BatchLoader
 from mugato.data.mixture import MicrobatchState, Mixture
 from mugato.model.precision import autocast
+from mugato.system.signals import handled
 from mugato.tokens.batch import Batch
 from mugato.training.checkpoint import TrainingProgress, load_state, save_state
 from mugato.training.config import TrainConfig
 from mugato.training.distributed import DistributedContext
 from mugato.training.metrics import MetricsWriter, StepReport
 from mugato.training.optimizer import learning_rate, make_optimizer
+from mugato.training.run_folder import begin
 from mugato.training.run_info import save_config
+
+# Steps in a row whose loss or gradient is not finite before a run is given up.
+MAX_SKIPPED = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +37,11 @@ class StepResult:
     targets: torch.Tensor
     tokens: int
     grad_norm: float
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the step may change the weights; all processes know the same sums."""
+        return math.isfinite(self.grad_norm) and bool(self.losses.isfinite().all())
 
 
 def run_training(
@@ -44,22 +55,26 @@ def run_training(
 ) -> TrainingProgress:
     """Train an agent and keep it, with all that is needed to go on, in the run's folder.
 
-    Ctrl-C ends the current step, saves and returns.
+    Ctrl-C, SIGTERM and SIGHUP end the current step, save and return. A step whose loss or gradient
+    is not finite is skipped: it leaves the weights as they were.
+
+    Raises:
+        ValueError: after `MAX_SKIPPED` such steps in a row; the last good state is kept.
     """
     model = agent.model.to(context.device).train()
     optimizer = make_optimizer(model, config.optimizer)
     progress = TrainingProgress(microbatches=mixture.start())
     if resume:
         progress = load_state(config.run, model, optimizer)
-    elif context.is_main:
-        save_config(config)
+    if context.is_main:
+        (save_config if resume else begin)(config)
     model.sequence_model.checkpoint_activations = config.checkpoint_activations
     if config.compile:
         model.sequence_model.compile()
     run = _TrainingRun(config, agent, mixture, context, optimizer)
     with interruptible() as interrupted:
         progress = run.steps(progress, interrupted, on_report)
-    run.save(progress)
+        run.save(progress)
     model.eval()
     return progress
 
@@ -84,7 +99,7 @@ class _TrainingRun:
         self, progress: TrainingProgress, interrupted: Callable[[], bool], on_report: Callable
     ) -> TrainingProgress:
         """Run until the schedule ends or somebody interrupts."""
-        begun = time.perf_counter() - progress.seconds
+        begun, good = time.perf_counter() - progress.seconds, progress
         sums = _Sums(self.config, self.mixture.names, progress)
         loader = BatchLoader(
             self.mixture, self.microbatches, progress.microbatches, workers=self.config.workers
@@ -99,12 +114,14 @@ class _TrainingRun:
                     step=progress.step + 1,
                     seconds=time.perf_counter() - begun,
                     tokens=progress.tokens + result.tokens,
+                    skipped=progress.skipped + (not result.is_finite),
                     microbatches=microbatches,
                 )
                 done = self._fraction(progress)
+                good = progress if result.is_finite else self._last_good(good, progress)
                 if self.context.is_main:  # nobody else reports, which empties the sums
                     sums.add(result)
-                    if progress.step % self.config.log_every == 0:
+                    if progress.step % self.config.log_every == 0 and sums.any_finite:
                         report = sums.report(progress, lr, done)
                         assert writer is not None
                         writer.write(report)
@@ -112,6 +129,18 @@ class _TrainingRun:
                 if progress.step % self.config.save_every == 0:
                     self.save(progress)
         return progress
+
+    def _last_good(self, good: TrainingProgress, now: TrainingProgress) -> TrainingProgress:
+        """Return where the weights come from; give the run up if that is long ago."""
+        if now.step - good.step < MAX_SKIPPED:
+            return good
+        if good.step:  # without one good step there is nothing to keep
+            self.save(good)
+        kept = f"{self.config.run} holds the state of step {good.step}" if good.step else "no state"
+        raise ValueError(
+            f"loss or gradient were not finite in {MAX_SKIPPED} steps in a row, the last of them "
+            f"{now.step}; {kept}: lower optimizer.lr, or look at the data"
+        )
 
     def save(self, progress: TrainingProgress) -> None:
         """Write the agent and the run's state, from the main process."""
@@ -148,14 +177,16 @@ class _TrainingRun:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        self.optimizer.step()
         loss_sums, target_counts = self.context.sum(sums).cpu()
-        return StepResult(
+        result = StepResult(
             losses=loss_sums,
             targets=target_counts,
             tokens=int(self.context.sum(tokens)),
             grad_norm=float(norm),
         )
+        if result.is_finite:
+            self.optimizer.step()
+        return result
 
     def _all_microbatches(
         self, microbatches: tuple[MicrobatchState, ...]
@@ -169,13 +200,13 @@ class _TrainingRun:
 
     def _fraction(self, progress: TrainingProgress) -> float:
         """Return how much of the schedule is done, by steps or by time, whichever is further."""
-        done = progress.step / self.config.steps
         if self.config.max_seconds is None:
-            return done
+            return progress.fraction(self.config)
         clock = torch.tensor(
             progress.seconds if self.context.is_main else 0.0, device=self.context.device
         )
-        return max(done, float(self.context.sum(clock)) / self.config.max_seconds)
+        seconds = float(self.context.sum(clock))
+        return dataclasses.replace(progress, seconds=seconds).fraction(self.config)
 
     def _writer(self, progress: TrainingProgress) -> AbstractContextManager[MetricsWriter | None]:
         """Open the metrics, in the process that reports."""
@@ -192,8 +223,15 @@ class _Sums:
         self._names = names
         self._start, self._results = progress, list[StepResult]()
 
+    @property
+    def any_finite(self) -> bool:
+        """Whether there is anything to report."""
+        return bool(self._results)
+
     def add(self, result: StepResult) -> None:
-        self._results.append(result)
+        """Add a step; one that was skipped would make every sum what it is, not finite."""
+        if result.is_finite:
+            self._results.append(result)
 
     def report(self, progress: TrainingProgress, lr: float, fraction: float) -> StepReport:
         losses = torch.stack([r.losses for r in self._results]).sum(0)
@@ -215,6 +253,7 @@ class _Sums:
             tokens_per_s=tokens / seconds,
             fill=tokens / (len(self._results) * self._places),
             progress=fraction,
+            skipped=progress.skipped,
         )
         self._start, self._results = progress, []
         return report
@@ -222,20 +261,14 @@ class _Sums:
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C (or SIGTERM) into a flag; a second one interrupts at once."""
-    pressed: list[int] = []
+    """Turn what asks to stop into a flag; a second Ctrl-C interrupts at once."""
+    asked: list[int] = []
 
-    def note(number: int, frame: Any) -> None:
-        if pressed:
+    def note(number: int) -> None:
+        again = number == signal.SIGINT and number in asked
+        asked.append(number)
+        if again:
             raise KeyboardInterrupt
-        pressed.append(number)
 
-    try:
-        before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: whoever runs us handles signals
-        before = {}
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)
+    with handled(note):
+        yield lambda: bool(asked)

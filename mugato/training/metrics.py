@@ -1,10 +1,12 @@
 """What a run reports: one record per logged step, to a JSON-lines file and to TensorBoard."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mugato.system.files import write_whole
 from mugato.training.run_info import METRICS, read_metrics
 
 
@@ -21,6 +23,7 @@ class StepReport:
         tokens_per_s: since the last report.
         fill: share of the batch's places that are tokens, not padding.
         progress: 0 to 1, by steps or by time, whichever is further.
+        skipped: steps since the beginning whose loss or gradient was not finite.
     """
 
     step: int
@@ -33,26 +36,42 @@ class StepReport:
     tokens_per_s: float
     fill: float
     progress: float
+    skipped: int
 
 
 class MetricsWriter:
-    """Appends reports to `metrics.jsonl` and TensorBoard's event files in the run's folder."""
+    """Appends reports to `metrics.jsonl` and TensorBoard's event files in the run's folder.
+
+    Every method raises OSError, naming the file or folder, for instance when the disk is full.
+    """
 
     def __init__(self, run: Path, *, from_step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._path = run / METRICS
+        self._path, self._events = run / METRICS, run / "tensorboard"
         kept = [r for r in read_metrics(run) if r["step"] <= from_step] if from_step else []
-        self._path.write_text("".join(json.dumps(r) + "\n" for r in kept))
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=from_step + 1)
+        text = "".join(json.dumps(r) + "\n" for r in kept)
+        write_whole(self._path, lambda beside: beside.write_text(text))
+        with _named(self._events):
+            self._board = SummaryWriter(str(self._events), purge_step=from_step + 1)
 
     def write(self, report: StepReport) -> None:
-        with self._path.open("a") as file:
+        with _named(self._path), self._path.open("a") as file:
             file.write(json.dumps(asdict(report)) + "\n")
-        for name in ("loss", "lr", "grad_norm", "tokens_per_s", "fill"):
-            self._board.add_scalar(f"train/{name}", getattr(report, name), report.step)
-        for source, loss in report.losses.items():
-            self._board.add_scalar(f"loss/{source}", loss, report.step)
+        with _named(self._events):
+            for name in ("loss", "lr", "grad_norm", "tokens_per_s", "fill", "skipped"):
+                self._board.add_scalar(f"train/{name}", getattr(report, name), report.step)
+            for source, loss in report.losses.items():
+                self._board.add_scalar(f"loss/{source}", loss, report.step)
 
     def close(self) -> None:
-        self._board.close()
+        with _named(self._events):
+            self._board.close()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"could not write {path}: {error.strerror or error}") from error

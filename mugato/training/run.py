@@ -11,7 +11,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
@@ -19,11 +21,13 @@ from typing import Any
 
 import torch
 
+from mugato.system.signals import end_with_parent, handled, held_back, let_through
 from mugato.training.checkpoint import TrainingProgress
 from mugato.training.config import TrainConfig
 from mugato.training.distributed import DistributedContext, distributed_context
 from mugato.training.loop import run_training
 from mugato.training.metrics import StepReport
+from mugato.training.run_folder import claimed
 from mugato.training.setup import (
     check_environments,
     data_warnings,
@@ -36,6 +40,7 @@ from mugato.training.setup import (
 
 REPORTED = (ValueError, ImportError, OSError)  # what a user can cause: said in one line
 POLL_S = 0.1
+GRACE_S = 60.0  # for the step and the saving of processes that were asked to stop
 
 OnReport = Callable[[StepReport], None]
 OnStatus = Callable[[str], None]
@@ -56,28 +61,45 @@ class Events:
                 self.status(event)
 
 
+class TrainingInterrupt(KeyboardInterrupt):
+    """Training was interrupted, and what it did is saved; whoever ignores it stops as well.
+
+    Attributes:
+        progress: how far the run has come.
+    """
+
+    def __init__(self, progress: TrainingProgress, config: TrainConfig) -> None:
+        super().__init__(
+            f"interrupted at step {progress.step:,} of {config.steps:,}; what was learned is saved "
+            f"in {config.run}: go on with --resume --run {config.run}"
+        )
+        self.progress = progress
+
+
 def train(
     config: TrainConfig,
     *,
     resume: bool = False,
+    overwrite: bool = False,
     on_report: OnReport | None = None,
     on_status: OnStatus | None = None,
 ) -> TrainingProgress:
     """Train an agent and keep it in the run's folder.
 
-    Ctrl-C and SIGTERM end the current step, save and return. Where several processes train, the
-    main module must be importable (`if __name__ == "__main__":`), as ever with spawned processes.
+    Where several processes train, the main module must be importable
+    (`if __name__ == "__main__":`), as ever with spawned processes.
 
     Args:
-        resume: go on where the run in the folder stopped, with its own tokenizer.
+        resume: go on where the run in the folder stopped. What the configuration changes is told
+            and kept; not all may be changed.
+        overwrite: begin anew where the folder holds a run, which is lost.
         on_report: called every `log_every` steps.
         on_status: called with a line about what is being done.
 
-    Returns:
-        How far the run has come.
-
     Raises:
-        ValueError: for data that is missing or damaged, or a run that cannot be resumed.
+        TrainingInterrupt: after Ctrl-C, SIGTERM or SIGHUP, which end the current step and save.
+        ValueError: for data that is missing or damaged, as `claimed` and `run_training`.
+        OSError: if the folder cannot be written; the state that was saved last stays.
         ChildProcessError: if a training process died without a word.
     """
     # Read by PyTorch at its first allocation: what a step allocates anew costs fewer page faults.
@@ -87,8 +109,14 @@ def train(
     for line in check_environments(config.datasets):
         events.tell(f"Warning: {line}")
     if count == 1:
-        return _train_here(config, resume, events)
-    return run_in_processes(count, _train_here, (config, resume), events)
+        progress = _train_here(config, resume, overwrite, events)
+    else:
+        with claimed(config, resume=resume, overwrite=overwrite):
+            pass  # said at once; the process that writes keeps the folder
+        progress = run_in_processes(count, _train_here, (config, resume, overwrite), events)
+    if progress.fraction(config) < 1:
+        raise TrainingInterrupt(progress, config)
+    return progress
 
 
 def num_processes(config: TrainConfig) -> int:
@@ -107,27 +135,33 @@ def num_processes(config: TrainConfig) -> int:
     return max(n for n in range(1, max(1, wanted) + 1) if config.microbatches % n == 0)
 
 
-def _train_here(config: TrainConfig, resume: bool, events: Events) -> TrainingProgress:
+def _train_here(
+    config: TrainConfig, resume: bool, overwrite: bool, events: Events
+) -> TrainingProgress:
     """Open the data and train in this process, one of several or alone."""
     with distributed_context() as context:
         tell = events.tell if context.is_main else lambda event: None
-        tell("Reading demonstrations and text")
-        sources = open_sources(config.datasets)
-        tokenizer = (
-            saved_tokenizer(config, sources)
-            if resume
-            else make_tokenizer(config.tokenizer, config.model, sources)
-        )
-        if context.is_main:
-            for line in data_warnings(config, sources, tokenizer):
-                tell(f"Warning: {line}")
-        mixture = make_mixture(config, sources, tokenizer)
-        agent = make_agent(config, sources, tokenizer)
-        tell(
-            f"Training {agent.model.num_parameters / 1e6:.2f} M parameters in {config.run} "
-            f"({len(agent.tasks)} data sets; Ctrl-C saves, --resume goes on)"
-        )
-        return run_training(config, agent, mixture, context, resume=resume, on_report=tell)
+        claim = claimed(config, resume=resume, overwrite=overwrite)
+        with claim if context.is_main else nullcontext([]) as changes:
+            for change in changes:
+                tell(change)
+            tell("Reading demonstrations and text")
+            sources = open_sources(config.datasets)
+            tokenizer = (
+                saved_tokenizer(config, sources)
+                if resume
+                else make_tokenizer(config.tokenizer, config.model, sources)
+            )
+            if context.is_main:
+                for line in data_warnings(config, sources, tokenizer):
+                    tell(f"Warning: {line}")
+            mixture = make_mixture(config, sources, tokenizer)
+            agent = make_agent(config, sources, tokenizer)
+            tell(
+                f"Training {agent.model.num_parameters / 1e6:.2f} M parameters in {config.run} "
+                f"({len(agent.tasks)} data sets; Ctrl-C saves, --resume goes on)"
+            )
+            return run_training(config, agent, mixture, context, resume=resume, on_report=tell)
 
 
 def run_in_processes(
@@ -135,7 +169,8 @@ def run_in_processes(
 ) -> Any:
     """Run `target(*arguments, events)` in `count` processes that `distributed_context()` joins.
 
-    Ctrl-C and SIGTERM are passed on once to each, which then ends its step and saves.
+    Whatever asks this process to stop is passed on to each, which then ends its step and saves; a
+    second Ctrl-C ends them at once.
 
     Returns:
         What the first process returned.
@@ -143,39 +178,67 @@ def run_in_processes(
     Raises:
         ValueError: the first error that a process reported.
         ChildProcessError: if a process died without a word.
+        KeyboardInterrupt: they were asked to stop before there was anything to return.
     """
     context = multiprocessing.get_context("spawn")
-    messages: SimpleQueue = context.SimpleQueue()
+    with held_back():  # the first lock starts Python's own process beside us
+        messages: SimpleQueue = context.SimpleQueue()
     port = _free_port()
     children = [
         context.Process(target=_child, args=(rank, count, port, messages, target, arguments))
         for rank in range(count)
     ]
-    for child in children:
-        child.start()
-    before = {s: signal.signal(s, _forward_to(children)) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _stopped_with(children) as asked:
+        with held_back():
+            for child in children:
+                child.start()
         outcome = _follow(children, messages, events)
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)
-        for child in children:  # only if whoever follows the run raised
-            if child.is_alive():
-                child.terminate()
-    if isinstance(outcome, _Error):
-        raise ValueError(outcome.message)
-    codes = [child.exitcode for child in children if child.exitcode]
-    if codes:  # the first to die, not those that were ended for it
-        code = next((c for c in codes if c != -signal.SIGKILL), codes[0])
-        raise ChildProcessError(f"a training process died with exit code {code}")
-    return outcome.value
+    match outcome:
+        case _Result(value=value):
+            return value
+        case _ if asked:
+            raise KeyboardInterrupt
+        case _Error(message=message):
+            raise ValueError(message)
+        case _Crash(text=text):
+            raise RuntimeError(f"a training process failed:\n{text}")
+        case _Death(code=code):
+            raise ChildProcessError(f"a training process died with exit code {code}")
+
+
+@contextmanager
+def _stopped_with(children: Sequence[BaseProcess]) -> Iterator[list[int]]:
+    """Ask the children to stop when this process is asked, or fails; yield what it was asked."""
+    asked: list[int] = []
+
+    def stop(number: int) -> None:
+        again = number == signal.SIGINT and number in asked
+        for child in children:
+            if child.pid is not None and again:
+                child.kill()
+            elif child.pid is not None and not asked:
+                child.terminate()  # while a child imports, Ctrl-C would be a traceback
+        asked.append(number)
+        if again:
+            raise KeyboardInterrupt
+
+    with handled(stop):
+        try:
+            yield asked
+        finally:
+            if any(child.pid is not None and child.is_alive() for child in children):
+                if not asked:
+                    stop(signal.SIGTERM)
+                for child in children:
+                    child.join(GRACE_S)
+                    child.kill()
 
 
 @dataclass(frozen=True)
 class _Result:
     """What the first process returned."""
 
-    value: Any = None
+    value: Any
 
 
 @dataclass(frozen=True)
@@ -185,10 +248,29 @@ class _Error:
     message: str
 
 
+@dataclass(frozen=True)
+class _Crash:
+    """The traceback of what nobody foresaw, or of a process that lost the others."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class _Death:
+    """The exit code of a process that died without a word, the first to do so."""
+
+    code: int
+
+
+_Outcome = _Result | _Error | _Crash | _Death
+
+
 def _child(
     rank: int, count: int, port: int, messages: SimpleQueue, target: Callable, arguments: tuple
 ) -> None:
     os.setsid()  # the terminal's Ctrl-C reaches the parent alone, which passes it on
+    let_through()
+    end_with_parent()
     os.environ.update(
         RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(count), LOCAL_WORLD_SIZE=str(count),
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
@@ -199,43 +281,43 @@ def _child(
     except REPORTED as error:
         messages.put(_Error(str(error)))
         os._exit(1)  # the others wait for this one: nothing is left to tidy up
+    except BaseException:
+        messages.put(_Crash(traceback.format_exc()))
+        os._exit(1)
     if rank == 0:
         messages.put(_Result(result))
     sys.stdout.flush()
     os._exit(0)  # what native libraries do at an interpreter's end is not a reason to fail
 
 
-def _follow(
-    children: Sequence[BaseProcess], messages: SimpleQueue, events: Events
-) -> _Result | _Error:
-    """Pass on what the processes tell until all have ended; return the outcome or an error.
+def _follow(children: Sequence[BaseProcess], messages: SimpleQueue, events: Events) -> _Outcome:
+    """Pass on what the processes tell until all have ended; return the outcome.
 
-    When one fails the others cannot go on and are ended too.
+    When one fails the others cannot go on and are ended too. What was reported counts more than
+    how a process ended, but one that was killed is the cause of what the others then report.
     """
-    outcome: _Result | _Error = _Result()
+    said: _Result | _Error | _Crash | None = None
+    died: _Death | None = None
     while True:
         running = any(child.is_alive() for child in children)
+        codes = [child.exitcode for child in children if child.exitcode]
+        if codes and died is None:
+            died = _Death(min(codes))  # by a signal, if one was
         while not messages.empty():
             match message := messages.get():
-                case _Result() | _Error():
-                    outcome = outcome if isinstance(outcome, _Error) else message
+                case _Result() | _Error() | _Crash():
+                    said = said if isinstance(said, _Error | _Crash) else message
                 case _:
                     events.tell(message)
         if not running:
-            return outcome
+            break
         children[0].join(timeout=POLL_S)
-        if any(child.exitcode for child in children):
+        if codes:
             for child in children:
                 child.kill()
-
-
-def _forward_to(children: Sequence[BaseProcess]) -> Callable:
-    def forward(number: int, frame: Any) -> None:
-        for child in children:
-            if child.pid and child.is_alive():
-                os.kill(child.pid, number)
-
-    return forward
+    if said is not None and not (isinstance(said, _Crash) and died is not None and died.code < 0):
+        return said
+    return died or _Death(0)
 
 
 def _free_port() -> int:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mugato.data.config import DatasetConfig
+from mugato.model.serialization import from_json
+from mugato.system.errors import one_line
 from mugato.system.files import write_whole
 from mugato.tasks.gymnasium_task import gymnasium_task
 from mugato.tasks.registry import TASKS
@@ -45,7 +47,9 @@ class RunInfo:
             return RunInfo(datasets=None, metrics=read_metrics(run))
         try:
             config = json.loads(path.read_text("utf-8"))
-            datasets = tuple(DatasetConfig.from_json(dataset) for dataset in config["datasets"])
+            datasets = tuple(
+                from_json(DatasetConfig, dataset, str(path)) for dataset in config["datasets"]
+            )
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is not a run's configuration: {error!r}") from None
         return RunInfo(datasets=datasets, metrics=read_metrics(run))
@@ -78,6 +82,22 @@ def save_config(config: TrainConfig) -> None:
     config.run.mkdir(parents=True, exist_ok=True)
     text = json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n"
     write_whole(config.run / TRAIN_CONFIG, lambda path: path.write_text(text, "utf-8"))
+
+
+def read_config(run: Path) -> TrainConfig:
+    """Read the configuration of a run, wherever its folder has been moved to.
+
+    Raises:
+        ValueError: if there is none, or it is not one of ours.
+    """
+    path = run / TRAIN_CONFIG
+    if not path.is_file():
+        raise ValueError(f"{run} holds no run: there is no {TRAIN_CONFIG} in it")
+    try:
+        data = json.loads(path.read_text("utf-8"))
+        return dataclasses.replace(TrainConfig.from_json(data, "it"), run=run)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a run's configuration: {one_line(error)}") from None
 
 
 def read_metrics(run: Path) -> list[dict]:

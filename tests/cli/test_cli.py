@@ -1,5 +1,6 @@
 """The command line as users meet it: from their own expert to a score; clear errors."""
 
+import dataclasses
 import json
 import multiprocessing
 import sys
@@ -10,7 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from mugato.cli import commands
 from mugato.cli import main as cli
+from mugato.cli.demo import train_what_is_missing
+from mugato.training.run_info import read_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 FAST = [
@@ -83,12 +87,14 @@ def test_a_run_goes_on_with_its_own_tokenizer_and_on_its_own_sources(working_fol
     run("train", "--sources", "text:plays", "--run", "agent", *FAST)
     saved = model.read_bytes()
     play.write_text("whether it is nobler in the mind to suffer slings and arrows. " * 99)
-    run("train", "--sources", "text:plays", "--run", "agent", "--resume", *FAST, "--steps", "4")
+    run("train", "--run", "agent", "--resume", "--steps", "4", "--optimizer.lr", "1e-3")
     assert model.read_bytes() == saved
     state = json.loads((working_folder / "agent" / "metrics.jsonl").read_text().splitlines()[-1])
     assert state["step"] == 4
+    config = json.loads((working_folder / "agent" / "train_config.json").read_text())
+    assert (config["steps"], config["batch_rows"], config["optimizer"]["lr"]) == (4, 2, 1e-3)
+    assert "steps 3 → 4" in capsys.readouterr().out
     others = ("--sources", "text:plays", "easy-vqa", "--run", "agent", "--resume", *FAST)
-    capsys.readouterr()
     line = fails(capsys, "train", *others)
     assert "was trained on ['text:plays'], not on ['text:plays', 'easy-vqa']" in line
 
@@ -107,6 +113,48 @@ def test_a_training_process_that_dies_is_one_line(capsys):
     line = fails(capsys, "train", "--sources", "easy-vqa", "--processes", "2", "--run", "agent")
     killer.join()
     assert "a training process died with exit code -9" in line
+
+
+def test_a_run_is_not_trained_over_nor_gone_on_with_when_it_is_done(working_folder, capsys):
+    (working_folder / "play.txt").write_text("to be or not to be, that is it. " * 99)
+    command = ("train", "--sources", "text:play.txt", "--run", "agent", *FAST)
+    run(*command)
+    capsys.readouterr()
+    assert "agent holds a run: --resume goes on with it, --over" in fails(capsys, *command)
+    done = fails(capsys, "train", "--resume", "--run", "agent")
+    assert "nothing left to do in agent: steps reached (3 of 3); raise --steps" in done
+    other = fails(capsys, "train", "--resume", "--run", "agent", "--microbatches", "2")
+    assert "cannot resume agent: microbatches was 1, not 2; that takes a new run" in other
+    run(*command, "--overwrite")
+    assert "nowhere holds no run" in fails(capsys, "train", "--resume", "--run", "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("train", "--tasks", "cartpol"), "did you mean cartpole?"),
+        (("train", "--sources", "shakespear"), "did you mean shakespeare?"),
+    ],
+)
+def test_a_misspelt_name_is_said_at_once_with_the_one_that_was_meant(arguments, hint, capsys):
+    began = time.monotonic()
+    line = fails(capsys, *arguments)
+    assert hint in line and len(line) < 200 and time.monotonic() - began < 3
+
+
+def test_the_demo_goes_on_where_it_stopped_and_trains_nothing_twice(working_folder, capsys):
+    (working_folder / "play.txt").write_text("to be or not to be, that is it. " * 99)
+    run("train", "--sources", "text:play.txt", "--run", "agent", *FAST)
+    config, model = read_config(Path("agent")), working_folder / "agent" / "model.safetensors"
+    before = model.stat().st_mtime_ns
+    train_what_is_missing(config)
+    assert model.stat().st_mtime_ns == before
+    assert "is trained; --overwrite trains it anew" in capsys.readouterr().out
+    train_what_is_missing(dataclasses.replace(config, steps=4))
+    assert "Trained 4 steps" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="seed was 0, not 1; that takes a new run"):
+        train_what_is_missing(dataclasses.replace(config, seed=1))
+    train_what_is_missing(dataclasses.replace(config, seed=1), overwrite=True)
 
 
 def test_an_unknown_preset_lists_the_presets(capsys):
@@ -136,13 +184,13 @@ def test_without_a_command_all_are_listed(capsys):
     with pytest.raises(SystemExit):
         run()
     shown = capsys.readouterr().out
-    assert all(f"mugato {name}" in shown for name in cli.COMMANDS)
+    assert all(f"mugato {name}" in shown for name in commands.COMMANDS)
 
 
 def test_an_error_is_shown_as_it_is_brackets_and_all(capsys, monkeypatch):
     def broken(name: str) -> None:
         raise ImportError(f"pip install 'mugato[report]' [/tmp/{name}]")
 
-    monkeypatch.setitem(cli.COMMANDS, "play", broken)
+    monkeypatch.setitem(commands.COMMANDS, "play", broken)
     line = fails(capsys, "play", "--name", "x")
     assert line == "mugato play: pip install 'mugato[report]' [/tmp/x]"

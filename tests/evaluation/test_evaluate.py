@@ -258,3 +258,27 @@ def test_the_command_says_what_failed(run, capsys, monkeypatch):
     shown = capsys.readouterr()
     assert "guess: 2 of 2 episodes failed: seed 3000000: RuntimeError" in shown.out
     assert "nothing could be scored" in shown.err
+
+
+def test_without_a_reference_returns_are_kept_without_a_score(run, monkeypatch):
+    write_config(run, ["guess"], [])
+    monkeypatch.setitem(OUR_TASKS, "guess", guess_task(expert=False))
+    data = evaluate(run, workers=1, **OPTIONS)
+    row = data["tasks"]["guess"]
+    assert len(row["returns"]) == 3 and row["normalized_score"] is None and row["expert"] is None
+    assert "neither an expert nor demonstrations" in data["problems"]["references of guess"]
+    assert data["problems"]["guess"].startswith("guess: no score: there is no reference")
+    assert read_results(run).to_json() == data and data["summary"] == {}
+    assert "| guess |" in (run / "report.md").read_text()
+
+
+def test_a_report_is_not_replaced_by_one_in_which_nothing_was_scored(run, monkeypatch):
+    write_config(run, ["guess"], [])
+    evaluate(run, workers=1, videos=False, **OPTIONS)
+    before = {name: (run / name).read_bytes() for name in FILES}
+    monkeypatch.setitem(OUR_TASKS, "guess", guess_task(fault="error"))
+    assert evaluate_run(run, EvaluationConfig(workers=1, videos=False, **OPTIONS)).all_failed
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["evaluate", str(run), "--episodes", "2", "--workers", "1"])
+    assert ended.value.code == 1
+    assert before == {name: (run / name).read_bytes() for name in FILES}

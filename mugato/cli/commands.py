@@ -1,0 +1,55 @@
+"""The commands: `mugato COMMAND`.
+
+To add a command: one file in this room and one line below.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+
+from mugato.cli import display
+from mugato.cli.ablate import ablate
+from mugato.cli.compare import compare
+from mugato.cli.data import data
+from mugato.cli.demo import demo
+from mugato.cli.evaluate import evaluate
+from mugato.cli.generate import generate
+from mugato.cli.play import play
+from mugato.cli.record import record
+from mugato.cli.reference import reference
+from mugato.cli.train import train
+
+COMMANDS: Mapping[str, Callable[..., Any]] = {
+    "record": record,
+    "train": train,
+    "evaluate": evaluate,
+    "play": play,
+    "generate": generate,
+    "compare": compare,
+    "ablate": ablate,
+    "data": data,
+    "reference": reference,
+    "demo": demo,
+}
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run a command; what a user can cause ends in one line and exit status 1."""
+    if not arguments or arguments[0] not in COMMANDS:
+        display.commands(COMMANDS)
+        sys.exit(0 if arguments in (["--help"], ["-h"]) else 2)
+    name, *rest = arguments
+    try:
+        if name == "train":
+            train(rest)
+        else:
+            tyro.cli(COMMANDS[name], args=rest, prog=f"mugato {name}")
+    except (ValueError, ImportError, OSError) as error:
+        Console(stderr=True).print(
+            f"[red]mugato {name}:[/red] {escape(str(error))}", highlight=False, soft_wrap=True
+        )
+        sys.exit(1)
