@@ -4,6 +4,7 @@ The same code path as in training turns observations into tokens; the ids decode
 to those legal for each element of the action, so every action lies in its space.
 """
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,6 +21,7 @@ from mugato.agent import Agent
 from mugato.episode import Episode, check_leaf, stack_values
 from mugato.model.precision import Precision
 from mugato.spec import Leaf, Spec, flatten, unflatten
+from mugato.tasks.conform import as_array, detached
 from mugato.tokens.sequence import TokenSequence, check_fits, encode
 
 MAX_TEXT_TOKENS = 64
@@ -45,6 +47,9 @@ class InferenceConfig:
     prompt_part: PromptPart = "start"
     precision: Precision = "auto"
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", operator.index(self.seed))  # NumPy's integers, too
 
 
 class BatchPolicy:
@@ -234,6 +239,8 @@ def _column(
     """Stack and check one leaf of all rows; of several rows the wrong one is named."""
     if len(values) != num_rows:
         raise ValueError(f"{len(values)} observations for {num_rows} rows")
+    if leaf.kind != "text" and not isinstance(values, np.ndarray):
+        values = [_as_array(where, leaf, value) for value in values]
     try:
         stacked = stack_values(leaf, values)
         check_leaf(where, stacked, leaf, num_rows, is_action=False)
@@ -244,6 +251,13 @@ def _column(
                 alone = stack_values(leaf, [value])
                 check_leaf(f"{where} of row {row}", alone, leaf, 1, is_action=False)
         raise
+
+
+def _as_array(where: str, leaf: Leaf, value: Any) -> Any:
+    """Return a tensor (with a gradient, of any type) or a list as an array, others as they are."""
+    if hasattr(value, "detach") or isinstance(value, (list, tuple)):
+        return as_array(detached(value), dtype=np.dtype(leaf.dtype), shape=leaf.shape, where=where)
+    return value
 
 
 @lru_cache(maxsize=64)

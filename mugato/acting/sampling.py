@@ -15,9 +15,9 @@ class Sampling:
     """How ids are chosen: by default as often as the agent was taught to (§2.5).
 
     Attributes:
-        temperature: logits are divided by it; 0 takes the likeliest id. Of a continuous action the
-            likeliest bin is a poor choice: neighboring bins share their probability, and the bin
-            at the bound, which has many values to itself, wins.
+        temperature: logits are divided by it; 0, or next to it, takes the likeliest id. Of a
+            continuous action the likeliest bin is a poor choice: neighboring bins share their
+            probability, and the bin at the bound, which has many values to itself, wins.
         top_p: sample among the likeliest ids that together hold this much probability.
     """
 
@@ -25,12 +25,14 @@ class Sampling:
     top_p: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise ValueError(f"temperature must not be negative, got {self.temperature}")
+        if not 0 <= self.temperature < math.inf:
+            raise ValueError(f"temperature must be a number from 0 on, got {self.temperature}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
 
 
+# Logits divided by less may overflow.
+VANISHING = 1e-6
 GREEDY = Sampling(temperature=0.0)
 
 
@@ -53,7 +55,7 @@ def sample(
     # One number tells of all: NaN and infinity go through maximum and sum. An id may be ruled out.
     if not math.isfinite(float(logits.amax(dim=-1).sum())):
         raise ValueError("the model's logits are not finite (NaN or infinite)")
-    if sampling.temperature == 0:
+    if sampling.temperature < VANISHING:
         return logits.argmax(dim=-1)
     probabilities = torch.softmax(logits.float() / sampling.temperature, dim=-1)
     if sampling.top_p < 1:

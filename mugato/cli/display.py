@@ -1,5 +1,7 @@
 """What the command line shows while it works: progress bars, tables, time left."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -7,7 +9,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-console = Console()
+# A file or a pipe is wide enough for every name: what is cut cannot be given back to a command.
+PIPED_COLUMNS = 160
+
+
+def _width() -> int | None:
+    """Return how wide the output is; None where the terminal says."""
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_COLUMNS
+
+
+console = Console(width=_width())
 
 
 def commands(known: Mapping[str, Callable]) -> None:

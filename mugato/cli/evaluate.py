@@ -1,6 +1,7 @@
 """`mugato evaluate`: scores on fresh seeds, and the report."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ def evaluate(
     run: Annotated[Path, tyro.conf.Positional],
     *,
     config: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = EvaluationConfig(),
+    greedy: bool = False,
     started: float | None = None,
 ) -> None:
     """Score a trained agent on fresh seeds and write report.json, report.md and report.html.
@@ -25,15 +27,19 @@ def evaluate(
     Args:
         run: folder of the run.
         config: what to score, and how.
+        greedy: take the likeliest id every time, as --temperature 0 does.
         started: when the whole undertaking began, in seconds since 1970, for `total_seconds`.
 
     Raises:
         ValueError: where nothing could be scored; a report that is there stays.
     """
+    from mugato.acting.sampling import GREEDY
     from mugato.evaluation.evaluate import evaluate as evaluate_run
     from mugato.reports.render import HTML, write_report
     from mugato.reports.tables import task_table
 
+    if greedy:
+        config = replace(config, sampling=GREEDY)
     with display.progress("evaluating") as show:
         results = evaluate_run(
             run, config, on_progress=show, command=typed_command(), started=started

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
+from rich.console import Console
 
 if TYPE_CHECKING:
     from mugato.acting.sampling import Sampling
@@ -92,6 +93,11 @@ def _answer(
 
 
 def _print(pieces: Iterable[str]) -> None:
+    said = False
     for piece in pieces:
         print(piece, end="", flush=True)
+        said = said or bool(piece.strip())
     print()
+    if not said:
+        hint = "the agent had nothing to say; another --seed or a --temperature may help"
+        Console(stderr=True).print(hint, style="dim")

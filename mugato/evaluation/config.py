@@ -1,11 +1,14 @@
 """What to evaluate of a run, and how: the configuration, and the plan that comes of it."""
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import tyro
 
 from mugato.acting.batch_policy import InferenceConfig
 from mugato.acting.sampling import Sampling
@@ -35,12 +38,16 @@ class EvaluationConfig:
     tasks: Sequence[str] | None = None
     episodes: int = 50
     first_seed: int = EVALUATION_SEEDS.start
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: Annotated[Sampling, tyro.conf.arg(name="")] = field(default_factory=Sampling)
     seed: int = 0
     workers: int = 2
     videos: bool = True
 
     def __post_init__(self) -> None:
+        for name in ("episodes", "first_seed", "seed"):  # NumPy's integers, too
+            object.__setattr__(self, name, operator.index(getattr(self, name)))
+        if self.tasks is not None and not self.tasks:
+            raise ValueError("no tasks are named; leave `tasks` out to score all of them")
         if self.episodes < 1:
             raise ValueError(f"episodes must be at least 1, got {self.episodes}")
         if self.workers < 1:

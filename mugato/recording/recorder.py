@@ -6,6 +6,7 @@ and replaced by the following ones. The data set appears when it is complete; un
 of each seed lies in a store beside it, with which the next call goes on.
 """
 
+import operator
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -102,6 +103,9 @@ class RecordConfig:
     keep_above: float | None = None
     jpeg: bool = False
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "first_seed", operator.index(self.first_seed))
 
 
 def record(

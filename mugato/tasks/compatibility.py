@@ -7,7 +7,7 @@ from mugato.spec import Leaf, Spec, spec_of
 
 
 def check_compatible(
-    spec: Spec, env: gymnasium.Env | VectorEnv, *, task: str, whose: str = "agent"
+    spec: Spec, env: gymnasium.Env | VectorEnv, *, task: str, whose: str = "agent's task"
 ) -> None:
     """Refuse an environment whose observations or actions are not the task's.
 
@@ -28,9 +28,9 @@ def check_compatible(
     if expected_lines == found_lines:
         return
     raise ValueError(
-        f"the environment does not fit the {whose}'s task {task!r}\n"
-        f"the {whose}'s spec:\n{_shown(expected_lines, found_lines)}\n"
-        f"the environment's:\n{_shown(found_lines, expected_lines)}"
+        f"the environment does not fit the {whose} {task!r}\n"
+        f"expected:\n{_shown(expected_lines, found_lines)}\n"
+        f"found:\n{_shown(found_lines, expected_lines)}"
     )
 
 

@@ -86,8 +86,7 @@ def train(
 ) -> TrainingProgress:
     """Train an agent and keep it in the run's folder.
 
-    Where several processes train, the main module must be importable
-    (`if __name__ == "__main__":`), as ever with spawned processes.
+    More than one process needs a main module that can be imported (`if __name__ == "__main__":`).
 
     Args:
         resume: go on where the run in the folder stopped. What the configuration changes is told

@@ -47,9 +47,7 @@ class RunInfo:
             return RunInfo(datasets=None, metrics=read_metrics(run))
         try:
             config = json.loads(path.read_text("utf-8"))
-            datasets = tuple(
-                from_json(DatasetConfig, dataset, str(path)) for dataset in config["datasets"]
-            )
+            datasets = tuple(from_json(DatasetConfig, d, "datasets") for d in config["datasets"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is not a run's configuration: {error!r}") from None
         return RunInfo(datasets=datasets, metrics=read_metrics(run))

@@ -66,7 +66,7 @@ def check_environments(datasets: Sequence[DatasetConfig]) -> Iterator[str]:
         if dataset.demonstrations is not None and dataset.name not in TASKS:
             spec = open_minari(dataset.demonstrations).spec
             with closing(task_of(dataset).make_env()) as env:
-                check_compatible(spec, env, task=dataset.name, whose="demonstrations")
+                check_compatible(spec, env, task=dataset.name, whose="demonstrations of")
                 if spec_of(env.observation_space, env.action_space) != spec:
                     yield (
                         f"{dataset.name}: its observations have other bounds or types than the "

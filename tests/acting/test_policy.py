@@ -186,3 +186,44 @@ def test_top_p_keeps_the_likeliest_ids_only():
     chosen = sample(logits, Sampling(temperature=1.0, top_p=0.9), generators)
     assert set(chosen.tolist()) == {0, 1}
     assert set(sample(logits, Sampling(temperature=1.0, top_p=0.5), generators).tolist()) == {0}
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        [0.5, -1.0, 1.5],
+        torch.tensor([0.5, -1.0, 1.5]),
+        torch.tensor([0.5, -1.0, 1.5], requires_grad=True) * 1,
+        torch.tensor([0.5, -1.0, 1.5], dtype=torch.bfloat16),
+    ],
+)
+def test_observations_may_be_lists_and_tensors(x):
+    policies = [make_policy(OBSERVATION, spaces.MultiDiscrete([50, 60])) for _ in range(2)]
+    plain = {"x": np.array([0.5, -1.0, 1.5], np.float32), "mission": "go"}
+    expected = policies[0].select_action(plain)
+    np.testing.assert_array_equal(policies[1].select_action({**plain, "x": x}), expected)
+
+
+@pytest.mark.parametrize("x", [torch.zeros(2), ["a", "b", "c"], torch.zeros(3, dtype=torch.cfloat)])
+def test_an_observation_of_the_wrong_kind_is_named(x):
+    with pytest.raises(ValueError, match=r"task: observation 'x' (has shape|is of type)"):
+        make_policy(OBSERVATION, spaces.Discrete(2)).select_action({"x": x, "mission": "go"})
+
+
+@pytest.mark.parametrize("temperature", [float("nan"), float("inf"), -1.0])
+def test_temperatures_that_are_none_are_refused(temperature):
+    with pytest.raises(ValueError, match="temperature must be a number from 0 on, got"):
+        Sampling(temperature=temperature)
+
+
+def test_a_vanishing_temperature_is_greedy():
+    logits = torch.tensor([[0.0, 3.0, 2.9]])
+    draws = {int(sample(logits, Sampling(temperature=1e-30), [None])) for _ in range(5)}
+    assert draws == {1}
+
+
+def test_numpys_integers_are_seeds():
+    one, two = (InferenceConfig(seed=seed) for seed in (7, np.int64(7)))
+    assert one == two and type(two.seed) is int
+    with pytest.raises(TypeError):
+        InferenceConfig(seed=1.5)  # pyright: ignore[reportArgumentType]

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,18 @@ from tests.system.test_signals import alive, until
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
+# What tests started: a test that fails must not leave a process that trains for ever.
+STARTED: list[subprocess.Popen] = []
+
+
 @pytest.fixture
-def folder(tmp_path) -> Path:
+def folder(tmp_path) -> Iterator[Path]:
     (tmp_path / "play.txt").write_text("to be or not to be, that is it. " * 99)
-    return tmp_path
+    yield tmp_path
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()  # its children end with it
+        process.communicate()
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen:
@@ -28,10 +37,12 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
         **os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path]),
         "MINARI_DATASETS_PATH": str(folder / "minari"),
     }  # fmt: skip
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "mugato", *arguments], cwd=folder, env=environment,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
+    STARTED.append(process)
+    return process
 
 
 def start_training(folder: Path, processes: int = 1, *more: str) -> subprocess.Popen:
@@ -41,7 +52,7 @@ def start_training(folder: Path, processes: int = 1, *more: str) -> subprocess.P
         "--microbatches", "2", "--save-every", "5", "--processes", str(processes), *more,
     )  # fmt: skip
     there = (folder / "run" / STATE).exists
-    assert until(lambda: there() or process.poll() is not None, 60.0)
+    assert until(lambda: there() or process.poll() is not None, 180.0)
     assert process.poll() is None, process.communicate()
     return process
 
@@ -56,9 +67,9 @@ def left_behind(folder: Path) -> list[str]:
 
 
 @LINUX
-@pytest.mark.parametrize("command", ["train --sources text:play.txt", "evaluate run", "record"])
+@pytest.mark.parametrize("command", ["train --sources text:play.txt", "record"])
 def test_ctrl_c_at_start_up_is_one_line(command, folder):
-    for after_s in (0.0, 0.3, 0.8):
+    for after_s in (0.0, 0.5):
         process = start(folder, *command.split(), "--help")
         # Before there is any of our packages in it, Python itself is starting.
         assert until(lambda p=process: "numpy" in Path(f"/proc/{p.pid}/maps").read_text())
@@ -70,19 +81,20 @@ def test_ctrl_c_at_start_up_is_one_line(command, folder):
 
 
 @LINUX
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(
+    ("processes", "number"), [(1, signal.SIGHUP), (2, signal.SIGINT), (2, signal.SIGTERM)]
+)
 def test_training_that_is_asked_to_stop_saves_and_says_so(processes, number, folder):
     process = start_training(folder, processes)
     children = children_of(process.pid)
     os.killpg(process.pid, number)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=180)
     [line] = error.splitlines()
     step = read_progress(folder / "run").step
     assert process.returncode == 130
     assert line.startswith(f"mugato: interrupted at step {step:,} of 1,000,000; what was learned")
     assert line.endswith("is saved in run: go on with --resume --run run")
-    assert until(lambda: not any(map(alive, children)), 5.0)
+    assert until(lambda: not any(map(alive, children)), 30.0)
     assert left_behind(folder / "run") == []
 
 
@@ -93,14 +105,14 @@ def test_training_whose_launcher_is_killed_leaves_no_process_and_goes_on(folder)
     everybody = [*children_of(process.pid), *(n for one in trainers for n in children_of(one))]
     assert len(trainers) == 2 and len(everybody) >= 4
     second = start(folder, "train", "--run", "run", "--resume")
-    _, error = second.communicate(timeout=60)
+    _, error = second.communicate(timeout=180)
     assert error == "mugato train: another process is at work in run\n"
     process.kill()
     process.communicate()
-    assert until(lambda: not any(map(alive, everybody)), 5.0)
+    assert until(lambda: not any(map(alive, everybody)), 30.0)
     (folder / "run" / f".{STATE}.killed.part").write_text("x" * 1000)
     step = read_progress(folder / "run").step
     again = start(folder, "train", "--run", "run", "--resume", "--steps", str(step + 2))
-    _, error = again.communicate(timeout=60)
+    _, error = again.communicate(timeout=180)
     assert again.returncode == 0, error
     assert read_progress(folder / "run").step == step + 2 and left_behind(folder / "run") == []

@@ -21,11 +21,11 @@ from mugato.evaluation.ablation import (
     demonstrations,
     plan_prompts,
 )
-from mugato.evaluation.config import TASKS as OUR_TASKS
 from mugato.evaluation.config import EvaluationConfig, find_tasks, make_plan
 from mugato.evaluation.scores import Reference
 from mugato.reports.render import ablation_markdown
 from mugato.spec import spec_of
+from mugato.tasks.registry import TASKS
 from tests.agents import tiny_agent
 from tests.evaluation.environments import Guess, guess_expert, guess_task
 from tests.recording.recording import record
@@ -38,7 +38,7 @@ def run(tmp_path, monkeypatch):
     tiny_agent({"guess": SPEC, "riddle": SPEC}).save_pretrained(tmp_path)
     write_config(tmp_path, ["guess", "riddle"])
     for name in ("guess", "riddle"):
-        monkeypatch.setitem(OUR_TASKS, name, guess_task(name))
+        monkeypatch.setitem(TASKS, name, guess_task(name))
     return tmp_path
 
 
@@ -66,7 +66,7 @@ def test_a_demonstration_is_an_experts_success_and_fits_the_spec():
 def test_without_an_expert_the_data_sets_demonstrations_serve_however_few(run, monkeypatch):
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(run / "minari"))
     record(guess_task(), episodes=2, dataset="guesses-v0")
-    monkeypatch.setitem(OUR_TASKS, "guess", guess_task(expert=False))
+    monkeypatch.setitem(TASKS, "guess", guess_task(expert=False))
     write_config(run, ["guess", "riddle"], {"guess": "guesses-v0"})
     jobs, wrong, remarks = jobs_of(run)
     assert wrong == {"guess": "riddle", "riddle": "guess"} and not remarks
@@ -93,11 +93,11 @@ def gives_up(env):
 )
 def test_one_task_without_demonstrations_does_not_end_the_others(run, monkeypatch, broken, remark):
     monkeypatch.setattr(ablation, "MAX_TRIES", 3)
-    monkeypatch.setitem(OUR_TASKS, "guess", dataclasses.replace(guess_task(), **broken))
+    monkeypatch.setitem(TASKS, "guess", dataclasses.replace(guess_task(), **broken))
     jobs, wrong, remarks = jobs_of(run)
     assert len(remarks) == 1 and remarks[0].startswith(remark)
     assert {job.key.name for job in jobs} == {"riddle"} and wrong == {}
-    monkeypatch.setitem(OUR_TASKS, "riddle", dataclasses.replace(guess_task("riddle"), **broken))
+    monkeypatch.setitem(TASKS, "riddle", dataclasses.replace(guess_task("riddle"), **broken))
     with pytest.raises(ValueError, match=r"no task can be prompted: guess: .*; riddle: "):
         jobs_of(run)
 
@@ -105,7 +105,7 @@ def test_one_task_without_demonstrations_does_not_end_the_others(run, monkeypatc
 def test_a_task_without_a_reference_does_not_end_the_others(run, monkeypatch):
     """Its expert demonstrates at other seeds, and gives up at those that are scored."""
     monkeypatch.setitem(
-        OUR_TASKS, "guess", dataclasses.replace(guess_task(), make_expert=only_demonstrates)
+        TASKS, "guess", dataclasses.replace(guess_task(), make_expert=only_demonstrates)
     )
     found = ablate(run, EvaluationConfig(episodes=2, sampling=GREEDY, workers=1))
     assert set(found.scores) == {"riddle"}

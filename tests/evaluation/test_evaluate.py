@@ -12,7 +12,6 @@ from mugato.data.language import TEXT_SPEC
 from mugato.data.sources.easy_vqa import open_easy_vqa
 from mugato.data.sources.emoji import open_emoji
 from mugato.evaluation import language
-from mugato.evaluation.config import TASKS as OUR_TASKS
 from mugato.evaluation.config import EvaluationConfig, load_agent
 from mugato.evaluation.evaluate import evaluate as evaluate_run
 from mugato.evaluation.results import read_results
@@ -58,7 +57,7 @@ def run(tmp_path, monkeypatch):
     tiny_agent(specs).save_pretrained(folder)
     write_config(folder, ["cartpole", "guess"], ["emoji"])
     (folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in METRICS))
-    monkeypatch.setitem(OUR_TASKS, "guess", guess_task())
+    monkeypatch.setitem(TASKS, "guess", guess_task())
     monkeypatch.setenv("MUJOCO_GL", "egl")
     for limit in ("MAX_SEEN", "MAX_HELD_OUT"):
         monkeypatch.setattr(language, limit, 5)
@@ -162,14 +161,14 @@ def addresses(page):
 
 
 def test_a_failing_task_and_a_degenerate_one_do_not_hide_the_others(run, monkeypatch):
-    monkeypatch.setitem(OUR_TASKS, "guess", guess_task(fault="error"))
+    monkeypatch.setitem(TASKS, "guess", guess_task(fault="error"))
     data = evaluate(run, workers=1, videos=False, **OPTIONS)
     assert data["problems"]["guess"] == (
         "3 of 3 episodes failed: seed 3000000: RuntimeError: the motor is on fire"
     )
     assert set(data["tasks"]) == {"cartpole"}
     clumsy = type(guess_task())(**{**vars(guess_task()), "make_expert": lambda env: lambda o: 0})
-    monkeypatch.setitem(OUR_TASKS, "guess", clumsy)
+    monkeypatch.setitem(TASKS, "guess", clumsy)
     one = [EpisodeSummary(episode_return=1.0, length=3)] * 3
     monkeypatch.setattr("mugato.evaluation.references.play_seeds", lambda task, seeds: (one, one))
     data = evaluate(run, workers=1, tasks=["guess"], videos=False, **OPTIONS)
@@ -180,7 +179,7 @@ def test_a_failing_task_and_a_degenerate_one_do_not_hide_the_others(run, monkeyp
 
 
 def test_a_task_whose_process_dies_does_not_lose_the_others(run, monkeypatch):
-    monkeypatch.setitem(OUR_TASKS, "guess", guess_task(fault="death"))
+    monkeypatch.setitem(TASKS, "guess", guess_task(fault="death"))
     write_config(run, ["cartpole", "guess"], [])
     data = evaluate(run, workers=2, videos=False, **OPTIONS)
     assert data["problems"]["guess"] == (
@@ -252,7 +251,7 @@ def test_only_what_is_asked_for_is_scored(run, names, found, left_out):
 
 
 def test_the_command_says_what_failed(run, capsys, monkeypatch):
-    monkeypatch.setitem(OUR_TASKS, "guess", guess_task(fault="error"))
+    monkeypatch.setitem(TASKS, "guess", guess_task(fault="error"))
     with pytest.raises(SystemExit):
         cli.main(["evaluate", str(run), "--tasks", "guess", "--episodes", "2", "--workers", "1"])
     shown = capsys.readouterr()
@@ -262,7 +261,7 @@ def test_the_command_says_what_failed(run, capsys, monkeypatch):
 
 def test_without_a_reference_returns_are_kept_without_a_score(run, monkeypatch):
     write_config(run, ["guess"], [])
-    monkeypatch.setitem(OUR_TASKS, "guess", guess_task(expert=False))
+    monkeypatch.setitem(TASKS, "guess", guess_task(expert=False))
     data = evaluate(run, workers=1, **OPTIONS)
     row = data["tasks"]["guess"]
     assert len(row["returns"]) == 3 and row["normalized_score"] is None and row["expert"] is None
@@ -276,7 +275,7 @@ def test_a_report_is_not_replaced_by_one_in_which_nothing_was_scored(run, monkey
     write_config(run, ["guess"], [])
     evaluate(run, workers=1, videos=False, **OPTIONS)
     before = {name: (run / name).read_bytes() for name in FILES}
-    monkeypatch.setitem(OUR_TASKS, "guess", guess_task(fault="error"))
+    monkeypatch.setitem(TASKS, "guess", guess_task(fault="error"))
     assert evaluate_run(run, EvaluationConfig(workers=1, videos=False, **OPTIONS)).all_failed
     with pytest.raises(SystemExit) as ended:
         cli.main(["evaluate", str(run), "--episodes", "2", "--workers", "1"])

@@ -138,7 +138,7 @@ def test_the_arm_reaches_what_its_angles_are_worked_out_for(target: tuple[float,
         np.testing.assert_allclose((x, y), target, atol=1e-9)
 
 
-def test_unknown_task_lists_the_known_ones_the_closest_first():
+def test_an_unknown_task_names_the_one_that_was_meant():
     with pytest.raises(ValueError, match=r"no task 'cartpol'; did you mean cartpole\?"):
         get_task("cartpol")
 

@@ -109,9 +109,7 @@ def read_meta(
     spec, keys = _spec(features, _json(stats) if stats.exists() else {}, size_px, path)
     dtypes = {key: feature["dtype"] for key, feature in features.items()}
     videos = [key for key in keys.values() if dtypes[key] == "video"]
-    episodes = _episodes(folder, videos)
-    for key in videos:
-        _check_video(episodes, key, float(info["fps"]), folder)
+    episodes = _episodes(folder, videos, float(info["fps"]))
     return LeRobotMeta(
         folder=folder,
         spec=spec,
@@ -218,7 +216,7 @@ def _tasks(path: Path) -> dict[int, str]:
     return dict(zip(rows["task_index"].to_pylist(), rows[column].to_pylist(), strict=True))
 
 
-def _episodes(folder: Path, video_keys: list[str]) -> dict[str, np.ndarray]:
+def _episodes(folder: Path, video_keys: list[str], fps: float) -> dict[str, np.ndarray]:
     """Read the table of episodes, column by column, in the order of their indices."""
     files = sorted((folder / "meta" / "episodes").glob("chunk-*/file-*.parquet"))
     if not files:
@@ -234,6 +232,8 @@ def _episodes(folder: Path, video_keys: list[str]) -> dict[str, np.ndarray]:
             parts[column].append(to_array(values, (), dtype, f"{path}: {column!r}"))
     table = {column: np.concatenate(arrays) for column, arrays in parts.items()}
     _check_episodes(table, files[0].parents[1])
+    for key in video_keys:
+        _check_video(table, key, fps, folder)
     return table
 
 
