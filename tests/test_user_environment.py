@@ -55,7 +55,8 @@ def expert(observation):
     return int(np.sign(4 - seen[0] % 1000)) + 1
 
 
-gymnasium.register("Line-v0", Line)
+if "Line-v0" not in gymnasium.registry:
+    gymnasium.register("Line-v0", "line:Line")
 '''
 
 

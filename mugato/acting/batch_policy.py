@@ -42,7 +42,7 @@ class InferenceConfig:
     """
 
     sampling: Sampling = field(default_factory=Sampling)
-    seed: int = 0
+    seed: int | np.integer = 0
     prompt: Prompt | None = None
     prompt_part: PromptPart = "start"
     precision: Precision = "auto"
@@ -81,7 +81,7 @@ class BatchPolicy:
             raise ValueError(
                 f"{task!r} is plain text: use mugato.acting.text, there is nothing to observe"
             )
-        self._generators = [row_generator(inference.seed, row) for row in range(num_rows)]
+        self._generators = [row_generator(int(inference.seed), row) for row in range(num_rows)]
         with torch.inference_mode():
             # What every episode begins with: nothing, or the prompt.
             self._start = TokenStream(agent.model, num_rows=1, precision=inference.precision)

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.markup import escape
@@ -11,6 +11,9 @@ from rich.table import Table
 
 from mugato.cli import display
 from mugato.evaluation.config import EvaluationConfig
+
+if TYPE_CHECKING:
+    from mugato.evaluation.results import EvaluationResults
 
 COLUMNS = ("task", "return", "expert", "random", "normalized", "95 % interval")
 
@@ -36,7 +39,6 @@ def evaluate(
     from mugato.acting.sampling import GREEDY
     from mugato.evaluation.evaluate import evaluate as evaluate_run
     from mugato.reports.render import HTML, write_report
-    from mugato.reports.tables import task_table
 
     if greedy:
         config = replace(config, sampling=GREEDY)
@@ -46,6 +48,16 @@ def evaluate(
         )
         if not results.all_failed:
             write_report(results)
+    _show(results)
+    if results.all_failed:
+        raise ValueError("nothing could be scored, so no report was written")
+    display.console.print(f"The report is in [bold]{run / HTML}[/bold]")
+
+
+def _show(results: "EvaluationResults") -> None:
+    """Show the scores, and what has none."""
+    from mugato.reports.tables import task_table
+
     cells = task_table(results).select(*COLUMNS)
     table = Table(*cells.header, box=None)
     for row in cells.rows:
@@ -54,9 +66,6 @@ def evaluate(
     for name, problem in results.problems.items():
         line = f"[red]{name}:[/red] {escape(problem)}"
         display.console.print(line, highlight=False, soft_wrap=True)
-    if results.all_failed:
-        raise ValueError("nothing could be scored, so no report was written")
-    display.console.print(f"The report is in [bold]{run / HTML}[/bold]")
 
 
 def typed_command() -> str:

@@ -207,7 +207,7 @@ def _evaluation_info(plan: Plan, outcomes: Sequence[Outcome], seconds: float) ->
         episodes=plan.config.episodes,
         seeds=[plan.seeds[0], plan.seeds[-1]],
         sampling=inference.sampling,
-        sampling_seed=inference.seed,
+        sampling_seed=int(inference.seed),
         precision=inference.precision,
         language_precision=language_inference(inference).precision,
         device=inference.device,

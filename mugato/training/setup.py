@@ -139,7 +139,8 @@ def data_warnings(
 ) -> Iterator[str]:
     """Yield a line for each thing left out, and for each leaf whose values tokens lose."""
     asked, found = config.tokenizer.text_pieces or 0, tokenizer.text.num_pieces
-    if found < asked:
+    has_text = any(leaf.kind == "text" for s in sources.values() for _, _, leaf in s.spec.leaves())
+    if has_text and found < asked:
         yield f"the text gives only {found:,} of the {asked:,} text pieces that were asked for"
     for name, source in sources.items():
         with called(name, source):

@@ -106,14 +106,16 @@ def configs(folder: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Row:
-    """The values of one row by column; a picture is a dict of `bytes` and `path`.
+    """The values of one row by column; a picture is a dict of `bytes` and `path`, or one of them.
 
     Attributes:
         name: of the row, to begin errors with.
+        root: the folder that paths of pictures begin at.
     """
 
     name: str
     values: dict[str, Any]
+    root: str = ""
 
     def where(self, column: str) -> str:
         """Return how an error names a value."""
@@ -122,12 +124,14 @@ class Row:
     def text(self, column: str, pick: Callable[[list], Any] | None = None) -> str:
         """Return a text; where there is a list of them, the one that `pick` takes.
 
+        The texts of a list may stand in dictionaries under `answer`, as VQA has them.
+
         Raises:
             ValueError: if there is none, naming row and column.
         """
         value = self.values[column]
         if pick is not None and isinstance(value, list):
-            value = pick(value)
+            value = pick([v.get("answer") if isinstance(v, dict) else v for v in value])
         if not isinstance(value, str):
             raise ValueError(f"{self.where(column)} is no text: {str(value)[:60]!r}")
         return value
@@ -139,11 +143,14 @@ class Row:
             ValueError: if it is missing or damaged, naming row and column.
         """
         value = self.values[column]
-        value = value if isinstance(value, dict) else {}
-        data, path = value.get("bytes"), value.get("path")
-        if not data and path and Path(path).is_file():
-            data = Path(path).read_bytes()
-        elif not data:
+        both = value if isinstance(value, dict) else {}
+        data: bytes | None = value if isinstance(value, bytes) else both.get("bytes")
+        place: str | None = value if isinstance(value, str) else both.get("path")
+        if not data and place:
+            if not (path := Path(self.root, place)).is_file():
+                raise ValueError(f"{self.where(column)} holds no picture: there is no file {path}")
+            data = path.read_bytes()
+        if not data:
             raise ValueError(f"{self.where(column)} holds no picture")
         return read_picture(data, self.where(column), size_px=size_px)
 
@@ -155,18 +162,20 @@ class Rows(Sequence):
     Attributes:
         name: the place.
         table: a `datasets.Dataset` that gives Arrow tables.
+        root: the folder that paths of pictures begin at.
     """
 
     name: str
     split: str
     table: Any = field(repr=False)
+    root: str = ""
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, index: int) -> Row:
         name = f"{self.name} {self.split} row {index}"
-        return Row(name, self.arrow(index).to_pylist()[0])
+        return Row(name, self.arrow(index).to_pylist()[0], self.root)
 
     def arrow(self, index: int) -> Any:
         """Return one row as an Arrow table."""
@@ -219,7 +228,9 @@ def open_rows(where: str | Place, split: str, *, rows: int | None = None) -> Row
         table = _first(datasets, place, split, rows)
     if len(table) == 0:
         raise ValueError(f"{place.name} {split} has no rows")
-    return Rows(name=place.name, split=split, table=table.with_format("arrow"))
+    path = Path(place.path)
+    root = str(path.parent if path.is_file() else path) if place.local else ""
+    return Rows(name=place.name, split=split, table=table.with_format("arrow"), root=root)
 
 
 def _builder(datasets: Any, place: Place, split: str) -> Any:
@@ -230,7 +241,10 @@ def _builder(datasets: Any, place: Place, split: str) -> Any:
     load, path = datasets.load_dataset_builder, Path(place.path)
     with _faults_named(datasets, place):
         if place.local and path.is_file():
-            builder = load(FILES[path.suffix], data_files={"train": str(path)})
+            kind = FILES[path.suffix]
+            # What says "null" or "NA" is text, not a hole.
+            options = {"keep_default_na": False} if kind == "csv" else {}
+            builder = load(kind, data_files={"train": str(path)}, **options)
         elif place.local:
             builder = load(str(path), place.config)
         else:

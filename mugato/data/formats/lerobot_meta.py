@@ -95,15 +95,7 @@ def read_meta(
     """
     path = folder / "meta" / "info.json"
     info = _json(path)
-    version = str(info.get("codebase_version"))
-    if not version.startswith("v3."):
-        raise ValueError(
-            f"{path}: LeRobot format {version}, but only v3 is read; LeRobot converts it: "
-            f"python -m {CONVERTER} --repo-id=..."
-        )
-    for name in ("features", "fps", "data_path"):
-        if name not in info:
-            raise ValueError(f"{path} has no {name!r}")
+    _check_info(info, path)
     stats = folder / "meta" / "stats.json"
     features = _chosen(info["features"], without, path)
     spec, keys = _spec(features, _json(stats) if stats.exists() else {}, size_px, path)
@@ -123,6 +115,18 @@ def read_meta(
         episodes=episodes,
         splits=_splits(info.get("splits") or {}, len(episodes["length"]), path),
     )
+
+
+def _check_info(info: Mapping[str, Any], path: Path) -> None:
+    version = str(info.get("codebase_version"))
+    if not version.startswith("v3."):
+        raise ValueError(
+            f"{path}: LeRobot format {version}, but only v3 is read; LeRobot converts it: "
+            f"python -m {CONVERTER} --repo-id=..."
+        )
+    for name in ("features", "fps", "data_path"):
+        if name not in info:
+            raise ValueError(f"{path} has no {name!r}")
 
 
 def _json(path: Path) -> Mapping[str, Any]:

@@ -10,6 +10,8 @@ import pytest
 
 pytest.importorskip("datasets")
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from datasets import Image, List, Value
 
 from mugato.data.formats.hub import open_hub_captions, open_hub_questions, open_hub_text
@@ -219,3 +221,41 @@ def test_no_rows_are_an_error(tmp_path: Path, where: str, rows: int | None):
         (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=rf"{where}( train)? has no rows$"):
         open_hub_text(str(tmp_path / where), "train", rows=rows)
+
+
+@pytest.mark.parametrize("form", ["bytes", "path"])
+def test_pictures_may_be_bytes_or_paths(tmp_path: Path, form: str):
+    for i, data in enumerate(PICTURES):
+        (tmp_path / f"{i}.png").write_bytes(data)
+    table = {
+        "image": PICTURES if form == "bytes" else [f"{i}.png" for i in range(3)],
+        "caption": ["black", "null", "NA"],
+    }
+    if form == "bytes":
+        pq.write_table(pa.table(table), tmp_path / "mine.parquet")
+    else:
+        rows = zip(table["image"], table["caption"], strict=True)
+        (tmp_path / "mine.csv").write_text(
+            "image,caption\n" + "".join(f"{a},{b}\n" for a, b in rows)
+        )
+    where = tmp_path / ("mine.parquet" if form == "bytes" else "mine.csv")
+    source = open_hub_captions(str(where), "train", size_px=8)
+    for i in range(3):
+        episode = validate(source[i], source.spec)
+        assert episode.actions["caption"][0] == table["caption"][i]
+        assert (episode.observations["image"] == 40 * i).all()
+
+
+def test_a_picture_that_is_not_there_is_named(tmp_path: Path):
+    (tmp_path / "mine.csv").write_text("image,caption\nlost.png,a\n")
+    source = open_hub_captions(str(tmp_path / "mine.csv"), "train", size_px=8)
+    with pytest.raises(ValueError, match=r"row 0: 'image' holds no picture: .* no file .*lost"):
+        source[0]
+
+
+def test_answers_may_stand_in_dictionaries(tmp_path: Path):
+    answers = [[{"answer": a, "answer_id": i} for i, a in enumerate(["no", "yes", "yes"])]] * 3
+    table = {"image": PICTURES, "question": ["?"] * 3, "answers": answers}
+    pq.write_table(pa.table(table), tmp_path / "vqa.parquet")
+    source = open_hub_questions(str(tmp_path / "vqa.parquet"), "train", size_px=8)
+    assert source[0].actions["answer"][0] == "yes"
