@@ -17,12 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class List:
-    """What is there: episodes, timesteps, tokens, bytes and spec of all data on this machine."""
+    """What is there: episodes, timesteps, tokens, bytes and spec of all data on this machine.
+
+    Attributes:
+        json: for a program.
+    """
+
+    json: bool = False
 
     def __call__(self) -> None:
         from mugato.cli.data_view import show_all
 
-        show_all(_tokenizer(TokenizerConfig(), {}))
+        show_all(_tokenizer(TokenizerConfig(), {}), as_json=self.json)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +42,7 @@ class Show:
         timesteps: how many are shown.
         max_tokens: how many are shown of one text.
         out: write the pictures of all timesteps too: a contact sheet (.png) or a film (.gif).
+        json: for a program: tokens and decoded values.
         tokenizer: as in training.
     """
 
@@ -45,21 +52,25 @@ class Show:
     timesteps: int = 3
     max_tokens: int = 64
     out: Path | None = None
+    json: bool = False
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
 
     def __call__(self) -> None:
         from mugato.cli.data_pictures import write_pictures
-        from mugato.cli.data_view import open_by_id, show_episode
-        from mugato.cli.display import console
+        from mugato.cli.data_view import episode_json, open_by_id, read_episode, show_episode
+        from mugato.cli.display import print_json, progress_console
 
-        source = open_by_id(self.id, self.split)
+        source, shown = open_by_id(self.id, self.split), self.timesteps
         tokenizer = _tokenizer(self.tokenizer, {self.id: source})
-        episode = show_episode(
-            source, self.episode, tokenizer, timesteps=self.timesteps, max_tokens=self.max_tokens
-        )
+        if self.json:
+            print_json(episode_json(source, self.episode, tokenizer, timesteps=shown))
+        else:
+            show_episode(
+                source, self.episode, tokenizer, timesteps=shown, max_tokens=self.max_tokens
+            )
         if self.out is not None:
-            write_pictures(self.out, episode, source.spec)
-            console.print(f"pictures in [bold]{self.out}[/bold]")
+            write_pictures(self.out, read_episode(source, self.episode), source.spec)
+            progress_console.print(f"pictures in [bold]{self.out}[/bold]")
 
 
 @dataclass(frozen=True, kw_only=True)

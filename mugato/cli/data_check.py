@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 from rich.markup import escape
-from rich.progress import track
 from rich.table import Table
 
-from mugato.cli.display import console
+from mugato.cli.display import console, tracked
 from mugato.data.check import SourceCheck
 from mugato.data.round_trip import FEW_BINS, LeafStats
 from mugato.data.source import Source
@@ -23,9 +22,9 @@ def check(source: Source, tokenizer: Tokenizer, *, episodes: int | None = None) 
     """
     found = SourceCheck(source, tokenizer)
     count = len(source) if episodes is None else min(episodes, len(source))
-    picked = np.linspace(0, len(source) - 1, count).round().astype(int)
-    for i in track(picked, f"Checking {source.name}", console=console, transient=True):
-        found.episode(int(i))
+    picked = np.linspace(0, len(source) - 1, count).round().astype(int).tolist()
+    for i in tracked(picked, f"Checking {source.name}"):
+        found.episode(i)
     console.print(_table(found))
     for line in _remarks(source, found, tokenizer):
         console.print(escape(line), highlight=False, soft_wrap=True)

@@ -1,22 +1,23 @@
 """What `mugato data` shows: a table of all data, one episode as tokens, the progress of a check."""
 
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from minari.storage import get_dataset_path
 from rich.console import Group, RenderableType
-from rich.progress import track
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
 from mugato.cli.data_pictures import TERMINAL_COLUMNS, frames, half_blocks
-from mugato.cli.display import console
+from mugato.cli.display import console, print_json, tracked
 from mugato.data.formats.minari.read import DATA_FOLDER
 from mugato.data.registry import SOURCES, open_source
 from mugato.data.source import Source
-from mugato.data.summary import describe, describe_leaf, summarize
+from mugato.data.summary import Summary, describe, describe_leaf, summarize
 from mugato.episode import Episode
 from mugato.spec import Leaf, Spec
 from mugato.tasks.registry import TASKS
@@ -49,15 +50,46 @@ def known_ids() -> Iterator[tuple[str, Path | None]]:
             yield own.get(dataset_id, f"minari:{dataset_id}"), folder.parent
 
 
-def show_all(tokenizer: Tokenizer) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One data set or named source of this machine.
+
+    Attributes:
+        disk_bytes: of what has a folder to itself.
+        fault: why it cannot be opened; nothing else is known then.
+    """
+
+    id: str
+    disk_bytes: int | None
+    spec: str = ""
+    summary: Summary | None = None
+    fault: str = ""
+
+
+def find_all(tokenizer: Tokenizer) -> Iterator[Entry]:
+    """Look at everything there is."""
+    for name, folder in tracked(list(known_ids()), "Counting"):
+        disk = None if folder is None else _disk_bytes(folder)
+        try:
+            source = open_by_id(name, "train")
+            found = summarize(source, tokenizer)
+        except (ValueError, ImportError, OSError) as error:
+            yield Entry(id=name, disk_bytes=disk, fault=str(error))
+        else:
+            yield Entry(id=name, disk_bytes=disk, spec=describe(source.spec), summary=found)
+
+
+def show_all(tokenizer: Tokenizer, *, as_json: bool = False) -> None:
     """Show a line for everything there is; what cannot be opened says why."""
+    if as_json:
+        print_json([asdict(entry) for entry in find_all(tokenizer)])
+        return
     table = Table(box=None, pad_edge=False)
     table.add_column("id and spec", overflow="fold")
     for name in ("episodes", "timesteps", "tokens", "bytes", "on disk"):
         table.add_column(name, justify="right", no_wrap=True)
-    entries = list(known_ids())
-    for name, folder in track(entries, "Counting", console=console, transient=True):
-        table.add_row(*_row(name, folder, tokenizer))
+    for entry in find_all(tokenizer):
+        table.add_row(*_row(entry))
     console.print(table)
     console.print(
         "Named sources: their train split. Bytes: of pixels, numbers and text as they are read. "
@@ -66,16 +98,13 @@ def show_all(tokenizer: Tokenizer) -> None:
     )
 
 
-def _row(name: str, folder: Path | None, tokenizer: Tokenizer) -> tuple[RenderableType, ...]:
-    disk = "" if folder is None else _size(_disk_bytes(folder))
-    try:
-        source = open_by_id(name, "train")
-        found = summarize(source, tokenizer)
-    except (ValueError, ImportError, OSError) as error:
-        return Text(name).append(f"\n{error}", "red"), "", "", "", "", disk
+def _row(entry: Entry) -> tuple[RenderableType, ...]:
+    disk = "" if entry.disk_bytes is None else _size(entry.disk_bytes)
+    if (found := entry.summary) is None:
+        return Text(entry.id).append(f"\n{entry.fault}", "red"), "", "", "", "", disk
     about = "" if found.exact else "≈ "
     return (
-        Text(name).append(f"\n{describe(source.spec)}", "dim"),
+        Text(entry.id).append(f"\n{entry.spec}", "dim"),
         f"{found.episodes:,}",
         f"{found.timesteps:,}",
         f"{about}{found.tokens:,}",
@@ -88,9 +117,7 @@ def show_episode(
     source: Source, index: int, tokenizer: Tokenizer, *, timesteps: int, max_tokens: int
 ) -> Episode:
     """One episode: its first timesteps as pictures, tokens by modality and decoded values."""
-    if not 0 <= index < len(source):
-        raise ValueError(f"{source.name} has episodes 0 to {len(source) - 1}, no episode {index}")
-    episode, spec = source[index], source.spec
+    episode, spec = read_episode(source, index), source.spec
     stream = encode(episode, spec, tokenizer)
     targets = int(stream.loss_mask.sum())
     parts = [f"{len(episode)} timesteps, {len(stream):,} tokens, {targets:,} of them targets"]
@@ -108,6 +135,70 @@ def show_episode(
     return episode
 
 
+def read_episode(source: Source, index: int) -> Episode:
+    """Read an episode.
+
+    Raises:
+        ValueError: if there is none of that number.
+    """
+    if not 0 <= index < len(source):
+        raise ValueError(f"{source.name} has episodes 0 to {len(source) - 1}, no episode {index}")
+    return source[index]
+
+
+def episode_json(
+    source: Source, index: int, tokenizer: Tokenizer, *, timesteps: int
+) -> dict[str, Any]:
+    """Return an episode's first timesteps for a program: every leaf's tokens and what they say."""
+    episode, spec = read_episode(source, index), source.spec
+    stream = encode(episode, spec, tokenizer)
+    return {
+        "name": episode.name,
+        "timesteps": len(episode),
+        "tokens": len(stream),
+        "targets": int(stream.loss_mask.sum()),
+        "return": episode.episode_return if len(episode.rewards) else None,
+        "spec": spec.to_json(),
+        "shown": [
+            [
+                {"role": slot.role, "leaf": slot.path, **_leaf_json(slot, stream, tokenizer, t)}
+                for slot in slots_of(spec)
+            ]
+            for t in range(min(timesteps, len(episode)))
+        ],
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """A leaf's place in a timestep of the stream, or the separator's, which has no leaf."""
+
+    index: int
+    path: str
+    leaf: Leaf | None
+    role: str
+
+    def ids(self, stream: TokenSequence, t: int) -> np.ndarray:
+        """Return what stands at this place of a timestep."""
+        return stream.ids[(stream.timesteps == t) & (stream.leaf_index == self.index)]
+
+
+def slots_of(spec: Spec) -> list[Slot]:
+    """Return the leaves of a timestep in the order of the stream."""
+    slots = [(path, leaf, "observation") for path, leaf in spec.observation_leaves.items()]
+    slots += [("separator", None, "separator")] if slots else []
+    slots += [(path, leaf, "action") for path, leaf in spec.action_leaves.items()]
+    return [Slot(index=i, path=p, leaf=leaf, role=r) for i, (p, leaf, r) in enumerate(slots)]
+
+
+def _leaf_json(slot: Slot, stream: TokenSequence, tokenizer: Tokenizer, t: int) -> dict[str, Any]:
+    ids = slot.ids(stream, t)
+    if slot.leaf is None or slot.leaf.kind == "image":
+        return {"tokens": len(ids)}
+    value = tokenizer.decode(slot.leaf, ids, is_action=slot.role == "action")
+    return {"tokens": ids.tolist(), "value": value if isinstance(value, str) else value.tolist()}
+
+
 def _timestep(
     t: int,
     episode: Episode,
@@ -118,12 +209,8 @@ def _timestep(
 ) -> RenderableType:
     """List the leaves of a timestep in the order of the stream."""
     table = Table("leaf", "tokens", "value", box=None, pad_edge=False)
-    slots = [(path, leaf, False) for path, leaf in spec.observation_leaves.items()]
-    slots += [("separator", None, False)] if slots else []
-    slots += [(path, leaf, True) for path, leaf in spec.action_leaves.items()]
-    for slot, (path, leaf, is_action) in enumerate(slots):
-        here = (stream.timesteps == t) & (stream.leaf_index == slot)
-        ids = stream.ids[here]
+    for slot in slots_of(spec):
+        ids, leaf, is_action = slot.ids(stream, t), slot.leaf, slot.role == "action"
         kind = "separator" if leaf is None else leaf.kind
         style = f"bold {STYLES[kind]}" if is_action else STYLES[kind]
         if kind == "image":
@@ -132,7 +219,7 @@ def _timestep(
             tokens = " ".join(map(str, ids[:max_tokens]))
             tokens += f" … {len(ids) - max_tokens:,} more" if len(ids) > max_tokens else ""
         value = "" if leaf is None else _value(leaf, ids, tokenizer, is_action=is_action)
-        name = f"{path} (target)" if is_action else path
+        name = f"{slot.path} (target)" if is_action else slot.path
         table.add_row(Text(name, style), Text(tokens, style), Text(value))
     if not any(leaf.kind == "image" for leaf in spec.observation_leaves.values()):
         return table

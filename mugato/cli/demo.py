@@ -28,7 +28,7 @@ def demo(
     started = started or time.time()
     record_and_show(unrecorded(preset_tasks("demo")), RecordConfig(workers=2))
     train_what_is_missing(dataclasses.replace(preset("demo"), run=run), overwrite=overwrite)
-    evaluate(run, started=started)
+    evaluate((run,), started=started)
 
 
 def train_what_is_missing(config: TrainConfig, *, overwrite: bool = False) -> None:

@@ -1,9 +1,12 @@
-"""What the command line shows while it works: progress bars, tables, time left."""
+"""What the command line shows: progress, tables, and JSON for programs."""
 
+import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -11,6 +14,10 @@ from rich.table import Table
 
 # A file or a pipe is wide enough for every name: what is cut cannot be given back to a command.
 PIPED_COLUMNS = 160
+SECONDS_PER_LINE = 10.0  # between two lines on what is under way, without a terminal
+
+T = TypeVar("T")
+ShowProgress = Callable[[str, int, int], None]
 
 
 def _width() -> int | None:
@@ -18,7 +25,9 @@ def _width() -> int | None:
     return None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_COLUMNS
 
 
+# Results go to the standard output, what is on the way to them to the standard error.
 console = Console(width=_width())
+progress_console = Console(stderr=True)
 
 
 def commands(known: Mapping[str, Callable]) -> None:
@@ -32,30 +41,77 @@ def commands(known: Mapping[str, Callable]) -> None:
 @contextmanager
 def status(what: str, *, quiet: bool = False) -> Iterator[None]:
     """Show a spinner while something takes a moment."""
-    if quiet or not console.is_terminal:
-        if not quiet:
-            console.print(f"{what} ...")
+    if quiet:
         yield
-        return
-    with console.status(f"{what} ..."):
+    elif progress_console.is_terminal:
+        with progress_console.status(f"{what} ..."):
+            yield
+    else:
+        progress_console.print(f"{what} ...")
         yield
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar, which is told (what is at work, done, of how many)."""
-    with bar() as shown:
-        bar_id = shown.add_task(what, total=None)
+def progress(what: str, *, transient: bool = False) -> Iterator[ShowProgress]:
+    """Show a bar, which is told (what is at work, done, of how many); without a terminal lines.
+
+    Args:
+        transient: leave nothing behind on a terminal.
+    """
+    if not progress_console.is_terminal:
+        yield _Lines(what)
+        return
+    columns = (
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(),
+        TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn(),
+    )  # fmt: skip
+    to_terminal = sys.stdout.isatty()  # what is printed beside goes above the bar, unless piped
+    with Progress(
+        *columns, console=progress_console, transient=transient, redirect_stdout=to_terminal
+    ) as bar:
+        bar_id = bar.add_task(what, total=None)
 
         def show(part: str, done: int, total: int) -> None:
-            shown.update(bar_id, description=f"{what}: {part}", completed=done, total=total)
+            text = f"{what}: {part}" if part else what
+            bar.update(bar_id, description=text, completed=done, total=total)
 
         yield show
 
 
-def bar() -> Progress:
-    """Return a bar with a count and the time left."""
-    return Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(),
-        TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn(), console=console,
-    )  # fmt: skip
+def tracked(items: Sequence[T], what: str) -> Iterator[T]:
+    """Go through items and show how far it is."""
+    with progress(what, transient=True) as show:
+        for done, item in enumerate(items):
+            show("", done, len(items))
+            yield item
+
+
+class Pace:
+    """Says when another line is due, where there is no terminal."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether the last line is long enough ago; if so this is the last line."""
+        if (now := time.monotonic()) - self._last < SECONDS_PER_LINE:
+            return False
+        self._last = now
+        return True
+
+
+class _Lines:
+    """Tells a file or a pipe from time to time how far it is."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._pace = what, Pace()
+
+    def __call__(self, part: str, done: int, total: int) -> None:
+        if self._pace.due():
+            text = f"{self._what}: {part}" if part else self._what
+            progress_console.print(f"{text} {done}/{total}", highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Write what a program is to read: JSON alone on the standard output."""
+    print(json.dumps(value, indent=1, default=str))

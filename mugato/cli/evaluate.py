@@ -14,44 +14,93 @@ from mugato.evaluation.config import EvaluationConfig
 
 if TYPE_CHECKING:
     from mugato.evaluation.results import EvaluationResults
+    from mugato.evaluation.trainings import Trainings
 
 COLUMNS = ("task", "return", "expert", "random", "normalized", "95 % interval")
 
 
 def evaluate(
-    run: Annotated[Path, tyro.conf.Positional],
+    run: Annotated[tuple[Path, ...], tyro.conf.Positional],
     *,
     config: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = EvaluationConfig(),
     greedy: bool = False,
+    json: bool = False,
     started: float | None = None,
 ) -> None:
     """Score a trained agent on fresh seeds and write report.json, report.md and report.html.
 
+    Several runs are trainings of one recipe with different seeds: each gets its report, and all of
+    them together an interval over the trainings. `mugato compare` is for different recipes.
+
     Args:
-        run: folder of the run.
+        run: folder of the run, or of several.
         config: what to score, and how.
         greedy: take the likeliest id every time, as --temperature 0 does.
+        json: for a program.
         started: when the whole undertaking began, in seconds since 1970, for `total_seconds`.
 
     Raises:
         ValueError: where nothing could be scored; a report that is there stays.
     """
     from mugato.acting.sampling import GREEDY
+    from mugato.evaluation.trainings import score_together
+
+    if not run:
+        raise ValueError("name the folder of a run")
+    if twice := next((folder for folder in run if run.count(folder) > 1), None):
+        raise ValueError(f"{twice} is named more than once")
+    if greedy:
+        config = replace(config, sampling=GREEDY)
+    results = [_evaluate(folder, config, started, quiet=json) for folder in run]
+    together = score_together(results) if len(run) > 1 else None
+    if json and together is not None:
+        display.print_json({str(r.run): r.to_json() for r in results} | together.to_json())
+    elif json:
+        display.print_json(results[0].to_json())
+    elif together is not None:
+        _show_together(together, len(run))
+
+
+def _evaluate(
+    run: Path, config: EvaluationConfig, started: float | None, *, quiet: bool
+) -> "EvaluationResults":
+    """Score one agent, write its report and show it."""
     from mugato.evaluation.evaluate import evaluate as evaluate_run
     from mugato.reports.render import HTML, write_report
 
-    if greedy:
-        config = replace(config, sampling=GREEDY)
-    with display.progress("evaluating") as show:
+    with display.progress(f"evaluating {run.name}") as show:
         results = evaluate_run(
             run, config, on_progress=show, command=typed_command(), started=started
         )
         if not results.all_failed:
             write_report(results)
-    _show(results)
+    if not quiet:
+        _show(results)
     if results.all_failed:
-        raise ValueError("nothing could be scored, so no report was written")
-    display.console.print(f"The report is in [bold]{run / HTML}[/bold]")
+        raise ValueError(
+            f"nothing of {run} could be scored, so no report was written: "
+            f"{'; '.join(f'{name}: {problem}' for name, problem in results.problems.items())}"
+        )
+    if not quiet:
+        display.console.print(f"The report is in [bold]{run / HTML}[/bold]")
+    return results
+
+
+def _show_together(found: "Trainings", trainings: int) -> None:
+    """Show every figure's mean over the trainings, and theirs."""
+    table = Table(
+        "", "mean", "95 % interval", *[f"run {i + 1}" for i in range(trainings)], box=None
+    )
+    for name, score in found.scores.items():
+        low, high = score.interval or (score.mean, score.mean)
+        table.add_row(
+            name, f"{score.mean:.3f}", f"{low:.3f} to {high:.3f}",
+            *[f"{value:.3f}" for value in score.values],
+        )  # fmt: skip
+    display.console.print(f"{trainings} trainings; intervals are over the trainings")
+    display.console.print(table)
+    for line in found.remarks:
+        display.console.print(escape(line), highlight=False, soft_wrap=True)
 
 
 def _show(results: "EvaluationResults") -> None:

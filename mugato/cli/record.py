@@ -1,8 +1,8 @@
 """`mugato record`: expert demonstrations as Minari data sets."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from json import loads
 from typing import Annotated, Any
 
 import tyro
@@ -57,6 +57,7 @@ def record(
     *,
     domain: str | None = None,
     preset: str | None = None,
+    json: bool = False,
     own: Annotated[OwnEnvironment, tyro.conf.arg(name="")] = OwnEnvironment(),
     config: Annotated[RecordConfig, tyro.conf.arg(name="")] = RecordConfig(workers=2),
 ) -> None:
@@ -70,12 +71,15 @@ def record(
         task: tasks to record, by name; `mugato record list` shows them all.
         domain: record every task of this domain that has an expert and was not recorded yet.
         preset: record every task of this preset that was not recorded yet.
+        json: `mugato record list` for a program.
         own: an environment of your own.
         config: how to record.
     """
     if task == ("list",):
-        _show_tasks()
+        _show_tasks(as_json=json)
         return
+    if json:
+        raise ValueError("--json belongs to `mugato record list`")
     if sum((own != OwnEnvironment(), domain is not None, preset is not None, bool(task))) != 1:
         raise ValueError("name either tasks, or --domain, or --preset, or --env")
     if own != OwnEnvironment():
@@ -106,7 +110,7 @@ def parsed_env_kwargs(given: Sequence[str]) -> dict[str, Any]:
         if not (name and equals):
             raise ValueError(f"--env-kwargs are NAME=VALUE, not {pair!r}")
         try:
-            pairs[name] = json.loads(value)
+            pairs[name] = loads(value)
         except ValueError:
             pairs[name] = value
     return pairs
@@ -136,13 +140,12 @@ def record_and_show(tasks: Sequence[Task], config: RecordConfig) -> None:
 def _record(task: Task, config: RecordConfig) -> None:
     kept, total = 0, config.episodes or task.episodes
     try:
-        with display.bar() as bar:
-            bar_id = bar.add_task(f"recording {task.name}", total=total)
+        with display.progress(f"recording {task.name}") as show_progress:
 
             def show(episodes: int, dropped: int) -> None:
                 nonlocal kept
                 kept = episodes
-                bar.update(bar_id, completed=kept)
+                show_progress("", kept, total)
 
             report = record_task(task, config, on_progress=show)
     except BaseException:
@@ -226,8 +229,12 @@ def domain_tasks(name: str) -> list[Task]:
     return tasks
 
 
-def _show_tasks() -> None:
+def _show_tasks(*, as_json: bool) -> None:
     """Show all tasks, one line each."""
+    if as_json:
+        keys = ("name", "domain", "episodes", "action_noise")
+        display.print_json([{k: getattr(task, k) for k in keys} for task in TASKS.values()])
+        return
     table = Table("task", "domain", "demonstrations", "action noise", box=None)
     for task in TASKS.values():
         table.add_row(task.name, task.domain, str(task.episodes), f"{task.action_noise:g}")

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from rich.progress import Progress
 
-from mugato.cli.display import console
+from mugato.cli.display import console, progress
 from mugato.system.errors import describe
 from mugato.system.files import write_whole
 
@@ -25,13 +24,15 @@ class MeasureConfig:
         episodes: seeds per task, from 3,000,000 on, which no demonstration uses.
         workers: processes; each measures a task at a time.
         again: also tasks that were measured with the same versions and number of episodes.
-        table: file to keep references in; the one that comes with mugato if not given.
+        table: file to keep references in.
+        package: keep them in the table that comes with mugato instead, as its developers do.
     """
 
     episodes: int = 50
     workers: int = 1
     again: bool = False
-    table: Path | None = None
+    table: Path = Path("references.json")
+    package: bool = False
 
 
 def reference(
@@ -42,25 +43,27 @@ def reference(
     page: Path | None = None,
     config: Annotated[MeasureConfig, tyro.conf.arg(name="")] = MeasureConfig(),
 ) -> None:
-    """Measure experts and random actions over fresh seeds, into the table of references.
+    """Measure experts and random actions over fresh seeds, into a table of references.
 
     Examples: `mugato reference babyai-go-to-local`, `mugato reference --domain fetch`,
-    `mugato reference --page docs/references.md`. What was measured is kept after each task; run
-    the same again to go on.
+    `mugato reference --package --page docs/references.md`. What was measured is kept after each
+    task; run the same again to go on.
 
     Args:
         task: tasks by name; none if only the page is to be written.
         domain: all tasks of this domain.
         all: all tasks of all domains.
-        page: write the whole table there as a page of Markdown.
+        page: write the whole table as a page of Markdown there.
         config: how to measure.
     """
     from mugato.tasks.references import REFERENCES, load_references, references_page, unmeasured
 
-    path, episodes = config.table or REFERENCES, config.episodes
+    path, episodes = REFERENCES if config.package else config.table, config.episodes
     chosen = _chosen(task, domain, all, page_only=page is not None)
     due = chosen if config.again else unmeasured(chosen, load_references(path), episodes=episodes)
     faults = measure_into(path, due, episodes=episodes, workers=config.workers)
+    if chosen:
+        console.print(f"The references are in [bold]{path}[/bold]")
     if page is not None:
         text = references_page(load_references(path))
         write_whole(page, lambda beside: beside.write_text(text, "utf-8"))
@@ -75,17 +78,17 @@ def measure_into(path: Path, tasks: Sequence["Task"], *, episodes: int, workers:
     from mugato.tasks.references import load_references, measure_all, save_references
 
     faults = []
-    with Progress(console=console) as bar:
-        bar_id = bar.add_task("measuring", total=len(tasks), visible=bool(tasks))
-        for task, outcome in measure_all(tasks, episodes=episodes, workers=workers):
+    with progress("measuring") as show:
+        outcomes = measure_all(tasks, episodes=episodes, workers=workers)
+        for done, (task, outcome) in enumerate(outcomes, 1):
             if isinstance(outcome, Exception):
                 what = describe(outcome, expected=(ValueError, ImportError, ChildProcessError))
                 faults.append(what if task.name in what else f"{task.name}: {what}")
             else:
                 # Read again: another process may be at other tasks.
                 save_references({**load_references(path), task.name: outcome}, path)
-                bar.console.print(_line(task.name, outcome), highlight=False)
-            bar.advance(bar_id)
+                console.print(_line(task.name, outcome), highlight=False)
+            show(task.name, done, len(tasks))
     return faults
 
 

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mugato.cli.display import console
+from mugato.cli.display import Pace, console
 from mugato.cli.record import parsed_env_kwargs
 from mugato.data.config import DatasetConfig
 from mugato.data.registry import DOWNLOADED, SOURCES, is_source
@@ -24,9 +24,6 @@ from mugato.training.presets import own, preset
 from mugato.training.run_info import is_task, read_config
 
 Chosen = TypeVar("Chosen")
-
-# Without a terminal (a log file, CI) progress is printed as lines, this many steps apart.
-LINES_EVERY = 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -164,6 +161,7 @@ class _Display:
 
     def __init__(self, config: TrainConfig, live: Live | None) -> None:
         self._config, self._live, self._skipped = config, live, 0
+        self._pace = Pace()
         self._bar = Progress(
             TextColumn("step {task.fields[step]}"), BarColumn(),
             TextColumn("{task.percentage:.0f}%"), TimeRemainingColumn(),
@@ -191,7 +189,7 @@ class _Display:
             speed = f"{report.tokens_per_s / 1000:.1f} k tokens/s"
             self._bar.update(self._task, completed=report.progress, step=report.step, speed=speed)
             self._live.update(Group(_losses(report), self._bar))
-        elif report.step == 1 or report.step % LINES_EVERY == 0:
+        elif report.step == 1 or report.progress >= 1 or self._pace.due():
             console.print(
                 f"step {report.step}/{self._config.steps} loss {report.loss:.3f} "
                 f"{report.tokens_per_s / 1000:.1f} k tokens/s {report.seconds:.0f} s "

@@ -5,8 +5,9 @@ Scores of both are taken against the first one's references.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -40,6 +41,10 @@ class Difference:
         low, high = self.interval
         return low > 0 or high < 0
 
+    def to_json(self) -> dict[str, Any]:
+        """Return all numbers."""
+        return {**asdict(self), "change": self.change, "is_significant": self.is_significant}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -56,6 +61,16 @@ class Comparison:
     tasks: Mapping[str, Difference]
     overall: Mapping[str, Difference]
     remarks: Sequence[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all differences under their names."""
+        return {
+            "first": str(self.first.run),
+            "second": str(self.second.run),
+            "tasks": {name: found.to_json() for name, found in self.tasks.items()},
+            "overall": {name: found.to_json() for name, found in self.overall.items()},
+            "remarks": list(self.remarks),
+        }
 
 
 def compare(

@@ -31,11 +31,11 @@ DIGITS = 6  # significant ones that are kept
 
 PAGE_HEAD = f"""# Tasks, and what their experts and random actions achieve
 
-Written by `mugato reference --page docs/references.md`; not to be edited by hand. Returns are means
-± standard deviations over fresh seeds from {EVALUATION_SEEDS.start:,} on, which neither
-demonstrations nor the choice of an expert's gains have seen. Success is the share of seeds whose
-return counts as one; a seed at which the expert gives up with an error is none, and is left out of
-its mean. JAT has the tasks marked with a dot under the same name.
+Written by `mugato reference --package --page docs/references.md`; not to be edited by hand.
+Returns are means ± standard deviations over fresh seeds from {EVALUATION_SEEDS.start:,} on, which
+neither demonstrations nor the choice of an expert's gains have seen. Success is the share of seeds
+whose return counts as one; a seed at which the expert gives up with an error is none, and is left
+out of its mean. JAT has the tasks marked with a dot under the same name.
 """
 PAGE_COLUMNS = """
 | task | JAT | expert | success | timesteps | random | success | seeds |

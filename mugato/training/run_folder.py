@@ -81,7 +81,7 @@ def changes(saved: TrainConfig, config: TrainConfig) -> list[str]:
         raise ValueError(
             f"cannot resume {config.run}: it was trained on {names[0]}, not on {names[1]}"
         )
-    before, after = dict(_fields(saved)), dict(_fields(config))
+    before, after = dict(fields(saved)), dict(fields(config))
     changed = [name for name in after if before[name] != after[name] and name != "run"]
     refused = [name for name in changed if name.partition(".")[0] not in MAY_CHANGE]
     if refused:
@@ -98,12 +98,12 @@ def _going_on(config: TrainConfig) -> list[str]:
     return changed
 
 
-def _fields(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def fields(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield every value of a configuration with its full name, data sets by their own."""
     for field in dataclasses.fields(value):
         found, name = getattr(value, field.name), f"{prefix}{field.name}"
         if dataclasses.is_dataclass(found):
-            yield from _fields(found, f"{name}.")
+            yield from fields(found, f"{name}.")
         elif field.name == "datasets":
             yield from _datasets(found)
         else:
@@ -112,4 +112,4 @@ def _fields(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _datasets(datasets: Sequence[Any]) -> Iterator[tuple[str, Any]]:
     for dataset in datasets:
-        yield from _fields(dataset, f"datasets.{dataset.name}.")
+        yield from fields(dataset, f"datasets.{dataset.name}.")

@@ -3,17 +3,20 @@
 import dataclasses
 import json
 import multiprocessing
+import subprocess
 import sys
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import torch
 
-from mugato.cli import commands
+from mugato.cli import commands, display
 from mugato.cli import main as cli
 from mugato.cli.demo import train_what_is_missing
+from mugato.tasks.registry import TASKS
 from mugato.training.run_info import read_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -48,7 +51,7 @@ def fails(capsys: pytest.CaptureFixture, *arguments: str) -> str:
     return lines[0]
 
 
-def test_a_users_environment_from_expert_to_score_and_video(working_folder):
+def test_a_users_environment_from_expert_to_score_and_video(capsys, working_folder):
     run("record", "--env", "CartPole-v1", "--expert", "always_right:policy", "--episodes", "4",
         "--dataset", "mine", "--workers", "1")  # fmt: skip
     run("train", "--env", "CartPole-v1", "--demonstrations", "mine", "--run", "agent", *FAST)
@@ -58,6 +61,81 @@ def test_a_users_environment_from_expert_to_score_and_video(working_folder):
     assert "CartPole-v1" in json.dumps(report)
     run("play", "CartPole-v1", "--agent", "agent", "--out", "film.mp4")
     assert (working_folder / "film.mp4").stat().st_size > 1000
+    capsys.readouterr()
+    _check_json(capsys, report)
+
+
+def _check_json(capsys: pytest.CaptureFixture, report: dict) -> None:
+    """Look at what programs read: JSON alone, with every name as a command takes it."""
+    run("evaluate", "agent", "--episodes", "2", "--workers", "1", "--no-videos", "--json")
+    again = json.loads(capsys.readouterr().out)
+    assert again["tasks"]["CartPole-v1"]["returns"] == report["tasks"]["CartPole-v1"]["returns"]
+    run("data", "list", "--json")
+    (mine,) = [e for e in json.loads(capsys.readouterr().out) if e["id"] == "minari:mine-v0"]
+    assert mine["summary"]["episodes"] == 4
+    run("data", "show", mine["id"], "--json", "--timesteps", "2")
+    shown = json.loads(capsys.readouterr().out)["shown"]
+    assert [[leaf["leaf"] for leaf in timestep] for timestep in shown] == 2 * [
+        ["observation", "separator", "action"]
+    ]
+    assert shown[0][2] == {"role": "action", "leaf": "action", "tokens": [33025], "value": 1}
+
+
+def test_tasks_for_a_program_have_their_whole_names(capsys):
+    run("record", "list", "--json")
+    assert [task["name"] for task in json.loads(capsys.readouterr().out)] == list(TASKS)
+    line = fails(capsys, "record", "cartpole", "--json")
+    assert line == "mugato record: --json belongs to `mugato record list`"
+
+
+def test_several_trainings_are_scored_together(capsys, working_folder):
+    run("record", "--env", "CartPole-v1", "--expert", "always_right:policy", "--episodes", "2",
+        "--dataset", "mine", "--workers", "1")  # fmt: skip
+    for seed in ("0", "1"):
+        run("train", "--env", "CartPole-v1", "--demonstrations", "mine", "--run", f"runs/{seed}",
+            "--seed", seed, *FAST)  # fmt: skip
+    how = ("--episodes", "2", "--workers", "1", "--no-videos")
+    run("evaluate", "runs/0", "runs/1", *how)
+    assert "2 trainings; intervals are over the trainings" in capsys.readouterr().out
+    for seed in "01":
+        assert (working_folder / "runs" / seed / "report.html").is_file()
+    assert "is named more than once" in fails(capsys, "evaluate", "runs/0", "runs/0", *how)
+    assert "name the folder of a run" in fails(capsys, "evaluate", *how)
+
+
+def test_a_reference_is_kept_where_the_user_is(capsys, working_folder, monkeypatch):
+    monkeypatch.setattr("mugato.tasks.references.REFERENCES", working_folder / "shipped.json")
+    run("reference", "cartpole", "--episodes", "2")
+    assert "cartpole" in json.loads((working_folder / "references.json").read_text())
+    assert not (working_folder / "shipped.json").exists()
+    assert "references.json" in capsys.readouterr().out
+
+
+def test_version_and_a_command_that_there_is_not(capsys):
+    run("--version")
+    assert capsys.readouterr().out == f"mugato {version('mugato')}\n"
+    with pytest.raises(SystemExit) as ended:
+        run("trian")
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mugato: no command 'trian'; there are record, train, evaluate")
+    assert line.endswith("; did you mean train?")
+
+
+def test_a_reader_who_has_seen_enough_is_no_fault(working_folder):
+    listing = "import sys; from mugato.cli.main import main; sys.argv[1:] = ['record', 'list']"
+    done = subprocess.run(
+        f'{sys.executable} -c "{listing}; main()" | head -n 1',
+        shell=True, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert (done.stdout.split()[0], done.stderr) == ("task", "")
+
+
+def test_what_takes_long_says_so_without_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr("mugato.cli.display.SECONDS_PER_LINE", 0.0)
+    with display.progress("recording") as show:
+        show("cartpole", 3, 9)
+    assert capsys.readouterr().err == "recording: cartpole 3/9\n"
 
 
 def test_an_unknown_data_set_is_one_line(capsys):

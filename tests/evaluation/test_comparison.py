@@ -1,6 +1,7 @@
 """Two evaluations beside each other, against differences worked out by hand."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,9 @@ def test_the_command_shows_and_writes_both(tmp_path, capsys):
     text = page.read_text()
     assert "mugato evaluate &lt;a&gt;" in text and "<svg" in text and "http" not in text
     assert text.count("<table>") == 3
+    cli.main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--json"])
+    walk = json.loads(capsys.readouterr().out)["tasks"]["walk"]
+    assert (walk["change"], walk["pairs"]) == (pytest.approx(0.2), 40)
 
 
 @pytest.mark.parametrize(
