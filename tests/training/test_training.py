@@ -97,7 +97,7 @@ class Counting(DistributedContext):
     kept: list[int] = dataclasses.field(default_factory=list)
 
     def any(self, flag: bool) -> bool:
-        self.kept.append(sum(isinstance(thing, StepResult) for thing in gc.get_objects()))
+        self.kept.append(sum(type(thing) is StepResult for thing in gc.get_objects()))
         return super().any(flag)
 
 
