@@ -1,6 +1,9 @@
 """A small LeRobot data set as that program lays it out: files of several episodes, in chunks."""
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -115,7 +118,7 @@ class Files:
     def write_video(self, file: int) -> None:
         folder = self.folder / f"videos/{VIDEO}/chunk-000"
         folder.mkdir(parents=True, exist_ok=True)
-        with av.open(str(folder / f"file-{file:03}.mp4"), "w") as container:
+        with usual_priority(), av.open(str(folder / f"file-{file:03}.mp4"), "w") as container:
             stream = container.add_stream(self.codec, rate=FPS)
             stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
             stream.options = {"g": "2", "crf": "2"}
@@ -124,6 +127,19 @@ class Files:
                     pixels = np.full((HEIGHT, WIDTH, 3), level(episode, t), np.uint8)
                     container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels)))
             container.mux(stream.encode())
+
+
+@contextmanager
+def usual_priority() -> Iterator[None]:
+    """Undo what the AV1 encoder does where it may: real-time priority, for all children too."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
 
 
 def png(gray: int) -> bytes:

@@ -1,5 +1,6 @@
 """LeRobot data sets: every value where it belongs, random access, faults named."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -63,6 +64,13 @@ def test_other_codecs(files, codec, capfd):
     files.codec = codec
     top = open_lerobot(str(files.write()))[2].observations["images.top"][:, 10, 10, 0]
     assert np.abs(top.astype(int) - [level(2, t) for t in range(6)]).max() <= 5
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="asks the scheduler")
+def test_writing_videos_leaves_the_tests_their_priority(files):
+    files.codec = "libsvtav1"
+    files.write()
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def test_splits_are_the_declared_ones(files):
