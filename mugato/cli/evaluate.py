@@ -74,14 +74,13 @@ def _evaluate(
         )
         if not results.all_failed:
             write_report(results)
-    if not quiet:
-        _show(results)
     if results.all_failed:
         raise ValueError(
             f"nothing of {run} could be scored, so no report was written: "
-            f"{'; '.join(f'{name}: {problem}' for name, problem in results.problems.items())}"
+            + "; ".join(_problems(results))
         )
     if not quiet:
+        _show(results)
         display.console.print(f"The report is in [bold]{run / HTML}[/bold]")
     return results
 
@@ -112,9 +111,16 @@ def _show(results: "EvaluationResults") -> None:
     for row in cells.rows:
         table.add_row(*row)
     display.console.print(table)
-    for name, problem in results.problems.items():
-        line = f"[red]{name}:[/red] {escape(problem)}"
-        display.console.print(line, highlight=False, soft_wrap=True)
+    for line in _problems(results):
+        display.console.print(f"[red]{escape(line)}[/red]", highlight=False, soft_wrap=True)
+
+
+def _problems(results: "EvaluationResults") -> list[str]:
+    """Return what failed, one line each, every name once."""
+    return [
+        problem if problem.startswith(f"{name}:") else f"{name}: {problem}"
+        for name, problem in results.problems.items()
+    ]
 
 
 def typed_command() -> str:

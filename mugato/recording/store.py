@@ -6,6 +6,7 @@ in it as they will lie in the data set, compressed. Nothing here knows environme
 """
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -174,7 +175,10 @@ class RecordingStore:
                     raise ValueError(
                         f"{self.path} is damaged ({error}); overwriting begins anew"
                     ) from error
-            raise OSError(f"cannot write {self.path}: {error}") from error
+            free = shutil.disk_usage(self.path.parent).free / 1e6
+            raise OSError(
+                f"cannot write {self.path}: {error}, with {free:,.1f} MB free on its disk"
+            ) from error
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What a run reports: one record per logged step, to a JSON-lines file and to TensorBoard."""
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -52,6 +53,7 @@ class MetricsWriter:
         kept = [r for r in read_metrics(run) if r["step"] <= from_step] if from_step else []
         text = "".join(json.dumps(r) + "\n" for r in kept)
         write_whole(self._path, lambda beside: beside.write_text(text))
+        self._excepthook, threading.excepthook = threading.excepthook, _report_thread
         with _named(self._events):
             self._board = SummaryWriter(str(self._events), purge_step=from_step + 1)
 
@@ -65,8 +67,17 @@ class MetricsWriter:
                 self._board.add_scalar(f"loss/{source}", loss, report.step)
 
     def close(self) -> None:
-        with _named(self._events):
-            self._board.close()
+        try:
+            with _named(self._events):
+                self._board.close()
+        finally:
+            threading.excepthook = self._excepthook
+
+
+def _report_thread(args: threading.ExceptHookArgs) -> None:
+    """Report what ended a thread; TensorBoard's own raises it again in who writes or closes."""
+    if type(args.thread).__name__ != "_AsyncWriterThread":
+        threading.__excepthook__(args)
 
 
 @contextmanager

@@ -167,6 +167,13 @@ except OSError as error:
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/sys is nobody's to write")
+def test_a_folder_that_cannot_be_written_is_named(config):
+    elsewhere = dataclasses.replace(config, run=Path("/sys/agent"))
+    with pytest.raises(OSError, match=r"^cannot write in /sys/agent: "):
+        mugato.train(elsewhere)
+
+
 def test_a_full_disk_is_one_line_and_the_state_stays(config):
     import pickle
 
@@ -177,16 +184,42 @@ def test_a_full_disk_is_one_line_and_the_state_stays(config):
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True,
     )  # fmt: skip
     [line] = done.stdout.splitlines()
-    assert (
-        line.startswith(f"could not write {config.run}/model.safetensors: ")
-        and "File too large" in line
-    )
+    assert line.startswith(f"could not write {config.run}/model.safetensors: ")
+    assert "File too large" in line
     assert "Traceback" not in done.stderr, done.stderr
     after = bytes_of(config.run)
     assert after[STATE] == before[STATE]
     assert not [kept for kept in after if kept.startswith(".")]
     assert Agent.from_pretrained(config.run).tasks
     assert mugato.train(more, resume=True).step == 4
+
+
+FULL_BOARD = """
+import resource, signal, sys
+from pathlib import Path
+from mugato.training.metrics import MetricsWriter, StepReport
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+numbers = dict.fromkeys(("loss", "lr", "grad_norm", "tokens_per_s", "fill", "progress"), 1.0)
+losses = {f"source-{i}": 1.0 for i in range(99)}
+report = StepReport(step=1, losses=losses, tokens=1, seconds=1.0, skipped=0, **numbers)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+writer = MetricsWriter(Path(sys.argv[1]), from_step=0)
+try:
+    writer.write(report)
+    writer.close()
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_under_tensorboard_is_one_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_BOARD, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout == f"could not write {tmp_path}/tensorboard: File too large\n"
+    assert "Traceback" not in done.stderr, done.stderr
 
 
 def test_a_folder_that_vanishes_is_named(config):
