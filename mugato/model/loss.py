@@ -144,15 +144,25 @@ class _LinearCrossEntropy(torch.autograd.Function):
 def _score(
     logits: Float[Tensor, "N vocab"], targets: Int[Tensor, " N"], smoothing: float
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
-    """Return losses and sums; `logits` turn into their gradient, yet to be divided by those."""
+    """Return losses and sums; `logits` turn into their gradient, yet to be divided by those.
+
+    The target is kept out of the sum until both are fp32: of a target that is all but certain,
+    loss and gradient are what the others sum to, which bf16 would round away beside its 1.
+    """
     rows = torch.arange(len(logits), device=logits.device)
     largest = logits.amax(1, keepdim=True)
     chosen = logits[rows, targets].float()
     mean = logits.mean(1, dtype=torch.float32) if smoothing else 0.0
-    sums = logits.sub_(largest).exp_().sum(1)
-    logits[rows, targets] -= (1 - smoothing) * sums
+    gap = chosen - largest.squeeze(1).float()  # of the target to the largest: 0 or below
+    logits.sub_(largest).exp_()
+    logits[rows, targets] = 0
+    others = logits.sum(1).float()
+    sums = others + gap.exp()
     if smoothing:
-        logits -= (smoothing / logits.shape[1]) * sums[:, None]
-    sums = sums.float()
-    expected = (1 - smoothing) * chosen + smoothing * mean
-    return sums.log() + largest.squeeze(1).float() - expected, sums
+        share = smoothing / logits.shape[1]
+        logits -= (share * sums)[:, None].to(logits.dtype)
+        logits[rows, targets] = ((smoothing - share) * sums - others).to(logits.dtype)
+    else:
+        logits[rows, targets] = -others.to(logits.dtype)
+    smoothed = smoothing * (chosen - mean)
+    return torch.log1p(others + torch.expm1(gap)) - gap + smoothed, sums
