@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test check slow bench clean
+.PHONY: help install demo test thorough check slow bench clean
 
 help:  ## Show this.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -21,10 +21,13 @@ $(INSTALLED): pyproject.toml constraints.txt requirements/data.txt
 demo:  ## Record, train, evaluate: one agent from nothing, in about 20 minutes.
 	@started=$$(date +%s); $(MAKE) --no-print-directory install && $(BIN)/mugato demo --started $$started
 
-test: $(INSTALLED)  ## The fast tests, doctests and the notebook.
-	$(BIN)/python -m pytest -n 2 -m 'not slow and not gpu'
+test: $(INSTALLED)  ## The fast tests and doctests: about three minutes.
+	$(BIN)/python -m pytest -n 2 -m 'not thorough and not slow and not gpu'
 
-slow: $(INSTALLED)  ## The slow tests.
+thorough: $(INSTALLED)  ## More of the same, and the notebook: about ten minutes.
+	$(BIN)/python -m pytest -n 2 -m 'thorough and not slow and not gpu'
+
+slow: $(INSTALLED)  ## Kills, random environments, every expert: an hour.
 	$(BIN)/python -m pytest -m slow
 
 check: $(INSTALLED)  ## Lint, format, types.

@@ -40,7 +40,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.thorough)])
 def test_an_environment_is_recorded_trained_on_scored_compared_and_played(folder, processes):
     task = mugato.gymnasium_task("CartPole-v1", expert="leaning:policy", max_episode_steps=40)
     seen = []

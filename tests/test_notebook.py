@@ -32,6 +32,7 @@ def committed() -> nbformat.NotebookNode:
     return nbformat.read(NOTEBOOK, as_version=4)
 
 
+@pytest.mark.thorough
 def test_runs_from_top_to_bottom_on_a_fresh_machine(tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "jupyter"))
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))

@@ -36,13 +36,13 @@ class OwnEnvironment:
     env_kwargs: tuple[str, ...] = ()
     wrapper: tuple[str, ...] = ()
 
-    def task(self) -> Task:
+    def task(self, dataset: str | None) -> Task:
         """Describe it.
 
         Raises:
-            ValueError: if it is not there, or has no expert.
+            ValueError: if it is not there, or has no expert, or `dataset` is not named.
         """
-        if self.env is None or self.expert is None:
+        if self.env is None or self.expert is None or dataset is None:
             raise ValueError("--env needs --expert package.module:name and --dataset NAME")
         return gymnasium_task(
             self.env,
@@ -82,12 +82,10 @@ def record(
         raise ValueError("--json belongs to `mugato record list`")
     if sum((own != OwnEnvironment(), domain is not None, preset is not None, bool(task))) != 1:
         raise ValueError("name either tasks, or --domain, or --preset, or --env")
-    if own != OwnEnvironment():
-        if config.dataset is None:
-            raise ValueError("--env needs --expert package.module:name and --dataset NAME")
-        tasks = [own.task()]
-    else:
+    if own == OwnEnvironment():
         tasks = _chosen(task, domain, preset, overwrite=config.overwrite)
+    else:
+        tasks = [own.task(config.dataset)]
     if config.dataset is not None and len(tasks) != 1:
         raise ValueError(f"--dataset names one data set, but there are {len(tasks)} tasks")
     if not tasks:

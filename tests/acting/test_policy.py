@@ -64,6 +64,7 @@ def test_streamed_actions_equal_those_of_one_full_pass():
             assert int(agent.model.logits(hidden[place], ids).argmax()) == taken[t][element]
 
 
+@pytest.mark.thorough
 def test_rows_together_act_as_each_alone():
     OBSERVATION.seed(1)
     runs = [[OBSERVATION.sample() for _ in range(30)] for _ in range(3)]

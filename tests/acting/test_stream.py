@@ -53,6 +53,7 @@ def test_rows_of_different_lengths_that_begin_anew_are_each_as_alone(kind):
             alone[turn % 3] = TokenStream(agent.model, num_rows=1)
 
 
+@pytest.mark.thorough
 @torch.inference_mode()
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_prompt_read_at_once_equals_one_read_token_by_token(kind):

@@ -103,6 +103,7 @@ def test_a_wrong_kind_of_task_is_refused_by_name(tmp_path):
         generate(config=GenerateConfig(agent=tmp_path, image=path, task="walk"))
 
 
+@pytest.mark.thorough
 def test_answers_are_the_likeliest_or_drawn_by_seed(tmp_path, capsys):
     agent = tiny_agent({"questions": QUESTIONS})
     agent.save_pretrained(tmp_path)
@@ -138,6 +139,7 @@ def test_options_that_cannot_be_scored_are_refused():
         score_options(agent, asked(), ["key", "key " * 2000], task="questions")
 
 
+@pytest.mark.thorough
 def test_an_answer_streams_piece_by_piece():
     agent = tiny_agent({"questions": QUESTIONS, "walk": Spec(observation=IMAGE, action=MOVE)})
     picture, question = asked().values()

@@ -103,6 +103,7 @@ def test_several_trainings_are_scored_together(capsys, working_folder):
     assert "name the folder of a run" in fails(capsys, "evaluate", *how)
 
 
+@pytest.mark.thorough
 def test_a_reference_is_kept_where_the_user_is(capsys, working_folder, monkeypatch):
     monkeypatch.setattr("mugato.tasks.references.REFERENCES", working_folder / "shipped.json")
     run("reference", "cartpole", "--episodes", "2")
@@ -122,6 +123,7 @@ def test_version_and_a_command_that_there_is_not(capsys):
     assert line.endswith("; did you mean train?")
 
 
+@pytest.mark.thorough
 def test_a_reader_who_has_seen_enough_is_no_fault(working_folder):
     listing = "import sys; from mugato.cli.main import main; sys.argv[1:] = ['record', 'list']"
     done = subprocess.run(

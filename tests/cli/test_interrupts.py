@@ -82,7 +82,12 @@ def test_ctrl_c_at_start_up_is_one_line(command, folder):
 
 @LINUX
 @pytest.mark.parametrize(
-    ("processes", "number"), [(1, signal.SIGHUP), (2, signal.SIGINT), (2, signal.SIGTERM)]
+    ("processes", "number"),
+    [
+        (1, signal.SIGHUP),
+        pytest.param(2, signal.SIGINT, marks=pytest.mark.thorough),
+        pytest.param(2, signal.SIGTERM, marks=pytest.mark.thorough),
+    ],
 )
 def test_training_that_is_asked_to_stop_saves_and_says_so(processes, number, folder):
     process = start_training(folder, processes)
@@ -98,6 +103,7 @@ def test_training_that_is_asked_to_stop_saves_and_says_so(processes, number, fol
     assert left_behind(folder / "run") == []
 
 
+@pytest.mark.thorough
 @LINUX
 def test_training_whose_launcher_is_killed_leaves_no_process_and_goes_on(folder):
     process = start_training(folder, 2, "--workers", "1")

@@ -21,6 +21,7 @@ def recorded() -> dict[str, int]:
     return {name: data["total_episodes"] for name, data in minari.list_local_datasets().items()}
 
 
+@pytest.mark.thorough
 def test_a_domain_is_recorded_but_for_what_is_there(capsys: pytest.CaptureFixture):
     record(("cartpole",), episodes=2, workers=1)
     record(domain="classic_control", **FAST)
@@ -33,6 +34,7 @@ def test_a_domain_is_recorded_but_for_what_is_there(capsys: pytest.CaptureFixtur
     assert set(recorded().values()) == {1}
 
 
+@pytest.mark.thorough
 def test_it_says_what_was_recorded(capsys: pytest.CaptureFixture, minari_folder: Path):
     record(("cartpole",), episodes=2, workers=1)
     folder = minari_folder / TASKS["cartpole"].dataset_id / "data"

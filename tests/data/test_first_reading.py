@@ -57,6 +57,7 @@ def test_a_pointmaze_episode_is_three_vectors_and_a_force(tokenizer):
         assert 0 < worst[path] <= 0.011 * np.abs(values).max()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("meters", [1.0, 10.0, 100.0])
 def test_the_mu_law_loses_a_percent(tokenizer, meters):
     position = Leaf(kind="continuous", low=(-np.inf,), high=(np.inf,))

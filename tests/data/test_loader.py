@@ -44,6 +44,7 @@ def assert_same(one, other):
         assert all(map(equal, batches, others))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_stopped_after_any_batch_the_next_hundred_are_equal_with_any_number_of_workers(workers):
     mixture = make_mixture(num_rows=2)
@@ -103,6 +104,7 @@ def command_of(pid):
 needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="reads /proc")
 
 
+@pytest.mark.thorough
 @needs_proc
 def test_a_worker_that_dies_is_one_clear_error_and_leaves_nobody_behind():
     mixture = make_mixture()
@@ -117,6 +119,7 @@ def test_a_worker_that_dies_is_one_clear_error_and_leaves_nobody_behind():
     assert not workers_of(os.getpid())
 
 
+@pytest.mark.thorough
 def test_a_script_without_a_guard_is_an_error_and_no_hang(tmp_path):
     (tmp_path / "unguarded.py").write_text(
         textwrap.dedent(
@@ -140,6 +143,7 @@ def test_a_script_without_a_guard_is_an_error_and_no_hang(tmp_path):
     assert "__main__" in done.stderr
 
 
+@pytest.mark.thorough
 @needs_proc
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
 def test_workers_end_with_the_process_that_started_them(sign, tmp_path):

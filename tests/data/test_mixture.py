@@ -81,6 +81,7 @@ def token_shares(mixture, batches):
     return counts / counts.sum()
 
 
+@pytest.mark.thorough
 def test_weights_are_shares_of_the_tokens_within_one_percent():
     asked = {"short": 0.012, "long": 0.608, "text": 0.38}
     mixture = make_mixture(asked, num_rows=2)

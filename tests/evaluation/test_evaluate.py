@@ -99,6 +99,7 @@ def test_the_report_has_its_keys_and_is_what_was_returned(run):
     assert seen[-1][1:] == (100, 100) and all(0 <= done <= 100 for _, done, _ in seen)
 
 
+@pytest.mark.thorough
 def test_report_json_is_read_back_into_the_results(run):
     results = evaluate_run(run, EvaluationConfig(workers=1, **OPTIONS))
     again = read_results(run)
@@ -110,6 +111,7 @@ def test_report_json_is_read_back_into_the_results(run):
     assert render.report_markdown(again) == render.report_markdown(results)
 
 
+@pytest.mark.thorough
 def test_users_sources_and_such_with_options_are_scored(run):
     """As `mugato train --sources "emoji?size_px=16" text:novels actions` leaves them."""
     tiny_agent(
@@ -128,6 +130,7 @@ def test_users_sources_and_such_with_options_are_scored(run):
     assert "trained on actions" in (run / "report.md").read_text()
 
 
+@pytest.mark.thorough
 def test_the_page_needs_nothing_from_elsewhere(run):
     data = evaluate(run, workers=1, **OPTIONS)
     page = (run / "report.html").read_text()
@@ -160,6 +163,7 @@ def addresses(page):
     return found
 
 
+@pytest.mark.thorough
 def test_a_failing_task_and_a_degenerate_one_do_not_hide_the_others(run, monkeypatch):
     monkeypatch.setitem(TASKS, "guess", guess_task(fault="error"))
     data = evaluate(run, workers=1, videos=False, **OPTIONS)
@@ -178,6 +182,7 @@ def test_a_failing_task_and_a_degenerate_one_do_not_hide_the_others(run, monkeyp
     assert "guess: the expert" in (run / "report.html").read_text()
 
 
+@pytest.mark.thorough
 def test_a_task_whose_process_dies_does_not_lose_the_others(run, monkeypatch):
     monkeypatch.setitem(TASKS, "guess", guess_task(fault="death"))
     write_config(run, ["cartpole", "guess"], [])
@@ -189,12 +194,14 @@ def test_a_task_whose_process_dies_does_not_lose_the_others(run, monkeypatch):
     assert data["tasks"]["cartpole"]["episodes"] == 3
 
 
+@pytest.mark.thorough
 def test_several_workers_find_what_one_finds(run):
     write_config(run, ["cartpole", "guess"], [])
     one, two = (evaluate(run, workers=n, videos=False, **OPTIONS)["tasks"] for n in (1, 2))
     assert one == two
 
 
+@pytest.mark.thorough
 def test_files_are_written_whole_or_not_at_all(run, monkeypatch):
     evaluate(run, workers=1, videos=False, **OPTIONS)
     before = {name: (run / name).read_bytes() for name in FILES[1:]}
@@ -206,6 +213,7 @@ def test_files_are_written_whole_or_not_at_all(run, monkeypatch):
     assert not [path for path in run.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -255,8 +263,8 @@ def test_the_command_says_what_failed(run, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         cli.main(["evaluate", str(run), "--tasks", "guess", "--episodes", "2", "--workers", "1"])
     shown = capsys.readouterr()
-    assert "guess: 2 of 2 episodes failed: seed 3000000: RuntimeError" in shown.out
-    assert "nothing could be scored" in shown.err
+    assert "could be scored, so no report was written" in shown.err
+    assert "guess: 2 of 2 episodes failed: seed 3000000: RuntimeError" in shown.err
 
 
 def test_without_a_reference_returns_are_kept_without_a_score(run, monkeypatch):

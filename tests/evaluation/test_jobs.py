@@ -49,6 +49,7 @@ def test_tasks_of_one_spec_share_jobs_and_every_episode_is_in_one(agent, tmp_pat
     assert sorted(assigned) == sorted((task.name, seed) for task in tasks for seed in SEEDS)
 
 
+@pytest.mark.thorough
 def test_any_number_of_workers_plays_the_same(agent, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "BATCHES_PER_JOB", 1)
     monkeypatch.setitem(module.MAX_ENVS, "cpu", 4)
@@ -58,6 +59,7 @@ def test_any_number_of_workers_plays_the_same(agent, tmp_path, monkeypatch):
     assert one == three and len(one) == 18
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("once", [True, False])
 def test_a_dying_process_costs_no_other_episode(agent, tmp_path, once):
     mark = tmp_path / "died" if once else None
@@ -76,6 +78,7 @@ def test_a_dying_process_costs_no_other_episode(agent, tmp_path, once):
         assert found == well
 
 
+@pytest.mark.thorough
 def test_a_task_that_only_kills_is_given_up(agent, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_DEADLY", 1)
     tasks = [guess_task(fault="death"), guess_task("riddle")]

@@ -26,6 +26,7 @@ def run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.thorough
 def test_batches_answer_as_single_questions_do(run, monkeypatch):
     test = open_easy_vqa("test")
     monkeypatch.setattr(language, "MAX_HELD_OUT", 10)
@@ -40,6 +41,7 @@ def test_batches_answer_as_single_questions_do(run, monkeypatch):
     assert all(s.question for s in alone.samples) and alone.split == "test"
 
 
+@pytest.mark.thorough
 def test_captions_of_seen_and_unseen_pictures_are_apart(run, monkeypatch):
     monkeypatch.setattr(language, "MAX_HELD_OUT", 6)
     monkeypatch.setattr(language, "MAX_SEEN", 6)
@@ -57,6 +59,7 @@ def test_captions_of_seen_and_unseen_pictures_are_apart(run, monkeypatch):
     assert all(sample.image.dtype == np.uint8 for sample in found.samples)
 
 
+@pytest.mark.thorough
 def test_a_users_own_captions_and_texts_are_scored(tmp_path):
     for i in range(20):
         folder = tmp_path / "pictures" / ("validation" if i < 5 else "train")

@@ -76,6 +76,7 @@ def test_equal_episodes_have_no_spread():
     assert stratified_interval(strata, scores.mean) == (0.5, 0.5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", scores.AGGREGATES)
 def test_tasks_are_resampled_each_by_itself(name):
     """Tasks that differ much, episodes that differ little: the interval is narrow."""

@@ -102,6 +102,7 @@ def test_every_answer_is_valid_whatever_the_weights(dataset):
         check(prediction, dataset, num_options)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_a_batch_is_answered_as_each_alone_and_always_the_same(dataset):
     adapter = make_adapter()
@@ -171,6 +172,7 @@ def test_of_an_option_only_its_own_tokens_count_and_the_oldest_past_makes_room()
     assert agent.tokenizer.text.decode(tokens.targets[tokens.loss_mask][:-1]) == "b"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_history_of_timesteps_is_seen(dataset):
     adapter = make_adapter(context_length=256)

@@ -51,6 +51,7 @@ def test_streaming_equals_one_full_pass(name, step):
     close(stream(model, x, positions, segments, model.init_state(2, 128 + 7), step)[0], full)
 
 
+@pytest.mark.thorough
 @torch.no_grad()
 def test_1000_steps_equal_full_passes(name):
     """The same at every step, long after the ring's wrap.
@@ -122,6 +123,7 @@ def test_padding_between_tokens_changes_nothing(name):
     close(model(spread, spread_positions, spread_segments, state)[0][0, places], expected)
 
 
+@pytest.mark.thorough
 @torch.no_grad()
 def test_a_state_can_be_copied_and_its_rows_chosen(name):
     model = make(name)
@@ -155,6 +157,7 @@ def test_a_row_is_reset_alone(name):
     close(y[1], expected[1, :20])
 
 
+@pytest.mark.thorough
 @torch.no_grad()
 def test_a_row_becomes_a_copy_of_another_states_row(name):
     model = make(name)

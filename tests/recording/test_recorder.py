@@ -110,6 +110,7 @@ def test_failing_seeds_are_dropped_and_counted():
     assert [episode["seed"] for episode in seeds] == [0, 1, 2, 4, 5]
 
 
+@pytest.mark.thorough
 def test_a_share_of_the_experts_return_can_be_asked_for_where_returns_are_negative():
     known = reference("pendulum")
     assert known is not None and known.random < known.expert < 0

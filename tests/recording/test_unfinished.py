@@ -210,6 +210,7 @@ def test_two_processes_do_not_record_the_same():
     process.communicate(timeout=60)
 
 
+@pytest.mark.thorough
 def test_an_interrupted_command_says_how_to_go_on(minari_folder: Path):
     command = "-m mugato record --env all_spaces:AllSpaces-v0 --expert all_spaces:expert"
     process = subprocess.Popen(

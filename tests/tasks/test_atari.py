@@ -22,6 +22,7 @@ def test_trying_aims_out_leaves_the_game_as_it_was():
     assert ale.getEpisodeFrameNumber() == frame
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_experts_beat_random_actions_within_150_steps(task: Task):
     steps = 150

@@ -12,6 +12,7 @@ SEED = TUNING_SEEDS.start
 BY_NAME = {task.name: task for task in TASKS}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["dm-control-reacher-easy", "dm-control-point-mass-easy"])
 def test_the_planner_is_at_its_goal_within_200_steps_and_repeats(name: str):
     task = BY_NAME[name]

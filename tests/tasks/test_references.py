@@ -45,6 +45,7 @@ def too_far(env):
     return lambda observation: 2
 
 
+@pytest.mark.thorough
 def test_expert_and_random_actions_play_the_same_fresh_seeds():
     measured = measure(CARTPOLE, episodes=3)
     assert (measured.expert, measured.expert_stats.length, measured.expert_stats.success) == (
@@ -64,6 +65,7 @@ def test_a_reference_that_ranks_nothing_is_refused_by_name():
         measure(task, episodes=5)
 
 
+@pytest.mark.thorough
 def test_giving_up_counts_as_no_success_and_not_in_the_mean():
     task = replace(CARTPOLE, make_expert=gives_up_to_the_left)
     measured = measure(task, episodes=8)
@@ -143,6 +145,7 @@ def run(*arguments: object) -> None:
     cli.main(["reference", *map(str, arguments)])
 
 
+@pytest.mark.thorough
 def test_the_command_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture):
     table = tmp_path / "table.json"
     run("cartpole", "--episodes", 2, "--table", table)
@@ -162,6 +165,7 @@ def test_any_number_of_workers_measures_the_same(tmp_path: Path):
     )
 
 
+@pytest.mark.thorough
 def test_a_task_that_fails_leaves_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
@@ -193,6 +197,7 @@ class Breaks(gymnasium.Wrapper):
         return observation, reward, terminated, truncated, info
 
 
+@pytest.mark.thorough
 def test_an_environment_that_fails_under_random_actions_costs_those_seeds_alone():
     task = replace(CARTPOLE, name="rails", make_env=lambda: Breaks(CARTPOLE.make_env()))
     with pytest.warns(RuntimeWarning, match="rails, seed 3000.*: off the rails"):

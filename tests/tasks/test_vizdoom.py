@@ -14,6 +14,7 @@ from mugato.tasks.task import TUNING_SEEDS, Task
 SEED = TUNING_SEEDS.start
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_the_expert_shoots_better_than_random_actions(task: Task):
     env = task.make_env()

@@ -59,6 +59,7 @@ def test_a_spoiled_step_leaves_the_weights_as_they_were_and_is_counted(tmp_path)
     assert read_progress(tmp_path).skipped == 2
 
 
+@pytest.mark.thorough
 def test_all_processes_skip_what_one_of_them_spoils(tmp_path):
     train(tmp_path / "one", range(1, 3))
     run_in_processes(2, spoiled_at_the_second, (str(tmp_path / "two"),), Events(print, print))

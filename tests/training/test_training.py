@@ -65,7 +65,7 @@ def losses(run: Path) -> list[float]:
     return [record["loss"] for record in read_metrics(run)]
 
 
-@pytest.mark.parametrize("workers", [(0, 0), (1, 2)])
+@pytest.mark.parametrize("workers", [(0, 0), pytest.param((1, 2), marks=pytest.mark.thorough)])
 def test_a_stopped_run_resumes_to_the_bit(workers, tmp_path):
     whole = run_training(make_config(tmp_path / "whole"))
     config = make_config(tmp_path / "stopped", save_every=3, workers=workers[0])
@@ -101,6 +101,7 @@ class Counting(DistributedContext):
         return super().any(flag)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rank", [0, 1])
 def test_no_process_keeps_more_than_the_last_steps_result(rank, tmp_path):
     peers = Counting(rank=rank)

@@ -44,6 +44,7 @@ def read(wanted: list, endpoint: str, home: Path) -> list:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.thorough
 def test_downloaded_once_and_read_without_a_network(tmp_path: Path):
     rng = np.random.default_rng(0)
     actions = [[0, 1, 2], [5], [3, 4]]

@@ -29,6 +29,7 @@ def test_names_are_plain_words_and_unique():
     assert {"grinning face with big eyes", "red apple", "France"} <= set(names)
 
 
+@pytest.mark.thorough
 def test_train_and_test_share_neither_name_nor_picture():
     train, test = open_emoji("train", size_px=72), open_emoji("test", size_px=72)
     assert (len(train), len(test)) == (1699, 204)
@@ -36,6 +37,7 @@ def test_train_and_test_share_neither_name_nor_picture():
     assert pictures(train).isdisjoint(pictures(test))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("size_px", [16, 32, 72])
 def test_only_1870_pictures_differ_at_any_size(size_px: int):
     source = open_emoji("all", size_px=size_px)

@@ -17,6 +17,7 @@ def passages() -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.thorough
 def test_counts(passages: dict[str, list[str]]):
     assert {split: len(found) for split, found in passages.items()} == {
         "train": 8245,
