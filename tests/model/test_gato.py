@@ -61,6 +61,48 @@ def test_chunked_loss_and_gradients_equal_the_naive_ones(smoothing):
         torch.testing.assert_close(fast, naive, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_under_bf16_confident_targets_keep_loss_and_gradient(device, smoothing):
+    """1 - p runs from 1e-1 to 1e-5, where fp64 is the truth and bf16 has no number next to 1."""
+    torch.manual_seed(0)
+    targets = torch.randint(0, 900, (512,), device=device)
+    table = F.normalize(torch.randn(900, 64, device=device))
+    scale = torch.linspace(9, 22, len(targets), device=device)[:, None]
+    x = scale * table[targets] + 0.1 * torch.randn(len(targets), 64, device=device)
+    x, table = x.bfloat16().float(), table.bfloat16().float()  # what is rounded anyway
+    results = []
+    for dtype in (torch.bfloat16, torch.float64):
+        a, b = x.to(dtype).requires_grad_(), table.to(dtype).requires_grad_()
+        if dtype == torch.float64:
+            losses = F.cross_entropy(a @ b.T, targets, reduction="none", label_smoothing=smoothing)
+        else:
+            with torch.autocast(device, dtype=dtype):
+                losses = linear_cross_entropy(a, b, targets, label_smoothing=smoothing)
+        losses.sum().backward()
+        results.append((losses.detach().double(), a.grad.double(), b.grad.double()))
+    bf16, true = results
+    assert smoothing or (true[0].min() < 1e-5 and true[0].max() > 1e-1)
+    assert (bf16[0] > 0).all()
+    for ours, expected in zip(bf16, true, strict=True):
+        assert F.cosine_similarity(ours.flatten(), expected.flatten(), dim=0) > 0.999
+
+
+def test_under_bf16_a_toy_becomes_as_certain_as_it_does_in_fp32():
+    torch.manual_seed(0)
+    x, targets = torch.eye(8).repeat(8, 1), torch.arange(8).repeat(8)
+    table = (0.1 * torch.randn(300, 8)).requires_grad_()
+    optimizer = torch.optim.Adam([table], lr=0.5, betas=(0.9, 0.95))
+    for _ in range(300):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = linear_cross_entropy(x, table, targets).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    left = -torch.expm1(-F.cross_entropy(x @ table.T, targets))
+    assert left < 1e-5
+
+
 def test_loss_is_taken_on_the_masked_targets_alone():
     model, batch = make_model(), make_batch()
     logits = F.linear(model.hidden(batch.inputs)[0], model.embedding.table.weight)
