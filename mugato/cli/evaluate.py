@@ -56,6 +56,7 @@ def evaluate(
 
 def _show(results: "EvaluationResults") -> None:
     """Show the scores, and what has none."""
+    from mugato.reports.scales import MARK, cautions
     from mugato.reports.tables import task_table
 
     cells = task_table(results).select(*COLUMNS)
@@ -63,6 +64,8 @@ def _show(results: "EvaluationResults") -> None:
     for row in cells.rows:
         table.add_row(*row)
     display.console.print(table)
+    for name, why in cautions(results).items():
+        display.console.print(f"{name} {MARK}: {why}", highlight=False, markup=False)
     for name, problem in results.problems.items():
         line = f"[red]{name}:[/red] {escape(problem)}"
         display.console.print(line, highlight=False, soft_wrap=True)
