@@ -77,12 +77,15 @@ def staleness(agent: AgentInfo, run: Path) -> str | None:
     """Say why a report no longer tells of the weights in a run's folder; None while it does."""
     path = run / WEIGHTS
     if agent.fingerprint is None:
-        return "this report does not record which weights it scored"
+        return "This report may be stale: it does not record which weights it scored"
     scored = f"{agent.fingerprint[:SHOWN_DIGITS]} were scored"
     if not path.is_file():
-        return f"the weights are gone: {scored}, and {path} is not there"
+        return f"This report is stale: the weights are gone: {scored}, and {path} is not there"
     if (now := fingerprint(path)) != agent.fingerprint:
-        return f"the weights have changed since: {scored}, {path} holds {now[:SHOWN_DIGITS]}"
+        return (
+            f"This report is stale: the weights have changed since: {scored}, "
+            f"{path} holds {now[:SHOWN_DIGITS]}"
+        )
     return None
 
 

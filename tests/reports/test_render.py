@@ -177,14 +177,14 @@ def test_a_report_of_other_weights_than_the_runs_is_marked_stale(results, tmp_pa
     beside = compare(results, trained(two("b"), tmp_path / "other"))
     for shown in (report_html(results, []), report_markdown(results)):
         assert f"sha256 {known} at step 912, written 2026-11-27T01:50:00+00:00" in shown
-        assert "Stale" not in shown
-    assert "Stale" not in comparison_html(beside) + comparison_markdown(beside)
+        assert "stale:" not in shown
+    assert "stale:" not in comparison_html(beside) + comparison_markdown(beside)
     (tmp_path / "mine" / WEIGHTS).write_bytes(b"others")
     for shown in (report_html(results, []), report_markdown(results), comparison_html(beside),
                   comparison_markdown(beside)):  # fmt: skip
-        assert shown.count("Stale") == 1 and f"changed since: {known} were scored" in shown
+        assert shown.count("is stale:") == 1 and f"changed since: {known} were scored" in shown
     (tmp_path / "other" / WEIGHTS).unlink()
-    assert "other: the weights are gone" in comparison_markdown(beside)
+    assert "other: This report is stale: the weights are gone" in comparison_markdown(beside)
 
 
 def rules(page):

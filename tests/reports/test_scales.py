@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mugato.cli.evaluate import _show
 from mugato.evaluation.comparison import compare
 from mugato.reports.render import comparison_html, comparison_markdown, report_html, report_markdown
 from mugato.reports.scales import caution, cautions
@@ -66,3 +67,9 @@ def test_a_comparison_marks_them_too():
     found = compare(scored(returns, 7.53, -801.0), scored([-5.0] * 4, 7.53, -801.0))
     for shown in (comparison_html(found), comparison_markdown(found)):
         assert "walk †" in shown and "on a wide scale" in shown
+
+
+def test_the_terminal_says_them_too(capsys):
+    _show(scored([-5.0] * 4, 7.53, -801.0))
+    shown = capsys.readouterr().out
+    assert "0.98 †" in shown and "walk †: a return of -5 scores 0.98 on a wide scale" in shown
