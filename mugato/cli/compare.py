@@ -26,13 +26,13 @@ def compare(
     from mugato.evaluation.comparison import compare as compare_runs
     from mugato.reports.render import comparison_html, comparison_markdown, write_text
 
-    found, names = compare_runs(first, second), (str(first), str(second))
+    found = compare_runs(first, second)
     if json:
         display.print_json(found.to_json())
     else:
-        text = comparison_markdown(found, names)
+        text = comparison_markdown(found)
         display.console.print(text, markup=False, highlight=False, soft_wrap=True)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(out, comparison_html(found, names))
+        write_text(out, comparison_html(found))
         display.progress_console.print(f"The page is in [bold]{out}[/bold]")

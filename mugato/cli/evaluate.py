@@ -104,6 +104,7 @@ def _show_together(found: "Trainings", trainings: int) -> None:
 
 def _show(results: "EvaluationResults") -> None:
     """Show the scores, and what has none."""
+    from mugato.reports.scales import MARK, cautions
     from mugato.reports.tables import task_table
 
     cells = task_table(results).select(*COLUMNS)
@@ -111,6 +112,8 @@ def _show(results: "EvaluationResults") -> None:
     for row in cells.rows:
         table.add_row(*row)
     display.console.print(table)
+    for name, why in cautions(results).items():
+        display.console.print(f"{name} {MARK}: {why}", highlight=False, markup=False)
     for line in _problems(results):
         display.console.print(f"[red]{escape(line)}[/red]", highlight=False, soft_wrap=True)
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from mugato.data.metrics import AnswerMetric, CaptionMetric, TextMetric, metric_of
+from mugato.data.metrics import TextMetric, metric_of
 from mugato.data.registry import HELD_OUT
+from mugato.evaluation.agent_info import AgentInfo, agent_info
 from mugato.evaluation.config import (
     EvaluationConfig,
     InferenceConfig,
@@ -30,7 +31,6 @@ from mugato.evaluation.jobs import (
 from mugato.evaluation.language import language_inference, score_source
 from mugato.evaluation.references import jat_reference, measure_reference, tabled_reference
 from mugato.evaluation.results import (
-    AgentInfo,
     EvaluationInfo,
     EvaluationResults,
     Provenance,
@@ -41,16 +41,10 @@ from mugato.evaluation.video import film_episode, rendering_variables, video_nam
 from mugato.system.jobs import Job, Outcome
 from mugato.system.workers import JobProgress
 from mugato.tasks.task import Task
-from mugato.training.run_info import RunInfo, is_task
+from mugato.training.run_info import is_task
 
 # Episodes of 50 that take about as long as the job, for the order and for the progress bar.
 VIDEO_COST, REFERENCE_COST, PICTURES_COST, TEXT_COST = 1.0, 3.0, 25.0, 15.0
-# What there is none of where the agent was trained on no source of the kind.
-PARTS = {
-    AnswerMetric: "questions about pictures: none were asked",
-    CaptionMetric: "captions: no pictures were named",
-    TextMetric: "text: no bits per byte were measured",
-}
 
 
 def evaluate(
@@ -76,6 +70,7 @@ def evaluate(
     """
     begun = time.time()
     plan = make_plan(run, config)
+    agent = agent_info(plan)  # before: what is scored are the weights that lie there now
     tasks, problems = find_tasks(plan)
     outcomes = run_episode_jobs(
         plan_jobs(plan, tasks),
@@ -83,8 +78,11 @@ def evaluate(
         environment=rendering_variables() if config.videos and tasks else {},
         on_progress=on_progress,
     )
-    times = {"begun": begun, "started": begun if started is None else started}
-    results = _results(plan, tasks, outcomes, problems=problems, command=command, **times)
+    now, origin = time.time(), Provenance.here(command)
+    seconds = (now - begun, now - (begun if started is None else started))
+    results = _results(
+        plan, tasks, outcomes, agent=agent, problems=problems, provenance=origin, seconds=seconds
+    )
     if not results.all_failed:
         results.save()
     return results
@@ -162,12 +160,16 @@ def _results(
     tasks: Sequence[Task],
     outcomes: Sequence[Outcome],
     *,
+    agent: AgentInfo,
     problems: Mapping[str, str],
-    command: str,
-    begun: float,
-    started: float,
+    provenance: Provenance,
+    seconds: tuple[float, float],
 ) -> EvaluationResults:
-    """Sort the outcomes by what they are about."""
+    """Sort the outcomes by what they are about.
+
+    Args:
+        seconds: that the evaluation took, and the undertaking that it ends.
+    """
     measured = results_of(outcomes, "reference")
     references = {t.name: tabled_reference(t, plan.seeds) or measured.get(t.name) for t in tasks}
     scores, broken = task_scores(tasks, episodes_of(outcomes), references)
@@ -178,25 +180,12 @@ def _results(
         tasks=scores,
         sources=results_of(outcomes, "source"),
         videos=results_of(outcomes, "video"),
-        agent=_agent_info(plan),
+        agent=agent,
         missing=_missing(plan),
         problems={**problems, **broken, **failed, **unranked},
-        evaluation=_evaluation_info(plan, outcomes, time.time() - begun),
-        provenance=Provenance.here(command),
-        total_seconds=time.time() - started,
-    )
-
-
-def _agent_info(plan: Plan) -> AgentInfo:
-    model, last = plan.agent().model, RunInfo.read(plan.run).last
-    return AgentInfo(
-        seconds=last.get("seconds"),
-        tokens=last.get("tokens"),
-        steps=last.get("step"),
-        parameters=model.num_parameters,
-        context_length=model.config.context_length,
-        tasks=[dataset.name for dataset in plan.datasets if is_task(dataset)],
-        sources=[dataset.name for dataset in plan.datasets if not is_task(dataset)],
+        evaluation=_evaluation_info(plan, outcomes, seconds[0]),
+        provenance=provenance,
+        total_seconds=seconds[1],
     )
 
 
@@ -217,16 +206,11 @@ def _evaluation_info(plan: Plan, outcomes: Sequence[Outcome], seconds: float) ->
 
 
 def _missing(plan: Plan) -> list[str]:
-    """List the parts that this run cannot have, and what to know of its sources."""
+    """List what the agent was trained on but has no score, and what to know of its sources."""
     agent = plan.agent()
     sources = [dataset for dataset in plan.datasets if not is_task(dataset)]
     metrics = {dataset.name: metric_of(agent.spec(dataset.name)) for dataset in sources}
-    missing = [] if plan.tasks else ["no control tasks"]
-    missing += [
-        f"not trained on {part}"
-        for kind, part in PARTS.items()
-        if not any(isinstance(metric, kind) for metric in metrics.values())
-    ]
+    missing = []
     for dataset in sources:
         if metrics[dataset.name] is None:
             missing.append(f"trained on {dataset.name}, which has no metric")

@@ -13,7 +13,7 @@ from importlib.resources import files
 import numpy as np
 
 from mugato.data.formats.minari.read import open_minari
-from mugato.evaluation.scores import ON_AGENTS_SEEDS, PUBLISHED, Reference
+from mugato.evaluation.scores import PUBLISHED, Reference
 from mugato.tasks.references import play_seeds, reference, versions_of
 from mugato.tasks.task import EVALUATION_SEEDS, Task
 
@@ -29,11 +29,12 @@ def tabled_reference(task: Task, seeds: Sequence[int]) -> Reference | None:
     except ImportError:  # the task's own job will say what to install
         return None
     played = EVALUATION_SEEDS[: found.episodes]
-    same = list(seeds) == list(played)
+    whose = ", the agent's own" if list(seeds) == list(played) else ""
     return Reference(
         expert=found.expert,
         random=found.random,
-        measured=ON_AGENTS_SEEDS if same else f"on seeds {played[0]} to {played[-1]}",
+        measured=f"mugato's table: {_both(found.episodes, found.gave_up)}, "
+        f"seeds {played[0]} to {played[-1]}{whose}",
     )
 
 
@@ -57,13 +58,30 @@ def measure_reference(
     expert, chance = play_seeds(task, seeds)
     returns = [played.episode_return for played in expert] if has_expert else demonstrated
     gave_up = len(seeds) - len(expert) if has_expert else 0
-    but = f", of which the expert of {task.name} gave up at {gave_up}" if gave_up else ""
+    seeds_of = f"the agent's seeds {seeds[0]} to {seeds[-1]}"
+    if has_expert:
+        measured = f"played for this report: {_both(len(seeds), gave_up)}, {seeds_of}"
+    else:
+        measured = (
+            f"expert: the mean of {len(demonstrated)} demonstrations in {demonstrations}; random "
+            f"actions, played for this report: {len(chance)} episodes, {seeds_of}"
+        )
     return Reference(
         expert=float(np.mean(returns)),
         random=float(np.mean([played.episode_return for played in chance])),
         expert_is="expert" if has_expert else "demonstrations",
-        measured=f"{ON_AGENTS_SEEDS}{but}",
+        measured=measured,
     )
+
+
+def _both(episodes: int, gave_up: int) -> str:
+    """Say how many episodes the expert and random actions played.
+
+    >>> _both(50, 2)
+    'expert and random actions, 50 episodes each (the expert gave up at 2)'
+    """
+    but = f" (the expert gave up at {gave_up})" if gave_up else ""
+    return f"expert and random actions, {episodes} episodes each{but}"
 
 
 def demonstrated_returns(task: Task, demonstrations: str | None) -> list[float]:

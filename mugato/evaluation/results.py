@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mugato.acting.sampling import Sampling
+from mugato.evaluation.agent_info import AgentInfo, staleness
 from mugato.evaluation.language import AnswerResults, CaptionResults, SourceResults
 from mugato.evaluation.scores import Summary, TaskScores, summary
 from mugato.evaluation.text import TextScores
@@ -52,24 +53,6 @@ class Video:
             length=row["length"],
             texts=tuple(row["texts"]),
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class AgentInfo:
-    """What was evaluated, and how it came to be.
-
-    Attributes:
-        seconds, tokens, steps: of the training, as of the last logged step; None if not known.
-        tasks, sources: all that the agent was trained on.
-    """
-
-    seconds: float | None
-    tokens: int | None
-    steps: int | None
-    parameters: int
-    context_length: int
-    tasks: Sequence[str]
-    sources: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +113,8 @@ class EvaluationResults:
         tasks: each control task's episodes beside its references.
         sources: how well texts, captions and questions were answered.
         videos: one more episode of each task.
-        missing: what the run does not have, one line each.
+        missing: what the agent was trained on that has no score, and what to know of scores that
+            are there, one line each.
         problems: what failed, one line each.
         total_seconds: of the undertaking that the evaluation ends.
     """
@@ -150,6 +134,16 @@ class EvaluationResults:
     def all_failed(self) -> bool:
         """Whether all that was to be scored failed."""
         return bool(self.problems) and not (self.tasks or self.sources)
+
+    @property
+    def name(self) -> str:
+        """The run's name: its folder's."""
+        return self.run.resolve().name
+
+    @property
+    def stale(self) -> str | None:
+        """Why these results are no longer those of the weights in the folder; None if they are."""
+        return staleness(self.agent, self.run)
 
     @cached_property
     def summary(self) -> Summary | None:

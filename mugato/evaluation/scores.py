@@ -35,7 +35,7 @@ class Reference:
         expert: the expert's, or the demonstrations' where the task has no expert.
         random: that of uniformly random actions.
         expert_is: "expert" or "demonstrations".
-        measured: on which episodes.
+        measured: where it comes from: by whom, on how many episodes, at which seeds.
     """
 
     expert: float

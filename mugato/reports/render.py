@@ -4,7 +4,7 @@ The words and the markup stand in `templates/`, the numbers come from `tables` a
 """
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +21,7 @@ from mugato.evaluation.results import EvaluationResults
 from mugato.evaluation.text import TextScores
 from mugato.reports import charts, tables
 from mugato.reports.charts import Bar
+from mugato.reports.scales import MARK, cautions, marked
 from mugato.system.files import write_whole
 from mugato.training.run_info import read_metrics
 
@@ -46,7 +47,7 @@ def report_markdown(results: EvaluationResults) -> str:
 def report_html(results: EvaluationResults, metrics: Sequence[Mapping[str, Any]]) -> str:
     """Write results as a page, with the losses of the training."""
     scored = [task for task in tables.worst_first(results) if task.score is not None]
-    bars = [Bar(name=task.name, value=task.score or 0.0, interval=task.ci95) for task in scored]
+    bars = [Bar(name=marked(task), value=task.score or 0.0, interval=task.ci95) for task in scored]
     domains = {
         name: [task.score or 0.0 for task in results.tasks.values()
                if task.domain == name and task.score is not None]
@@ -55,19 +56,19 @@ def report_html(results: EvaluationResults, metrics: Sequence[Mapping[str, Any]]
     return _render(
         "report.html.j2",
         **_report(results),
-        domain_chart=charts.domain_chart(domains),
+        domain_chart=charts.domain_chart(domains) if domains else "",
         task_chart=charts.bar_chart(bars) if bars else "",
-        curves=charts.curves(metrics) if metrics else [],
+        curves=charts.curves(metrics),
     )
 
 
-def comparison_markdown(found: Comparison, names: Sequence[str]) -> str:
-    """Write a comparison as a document; `names` are those of both runs."""
+def comparison_markdown(found: Comparison, names: Sequence[str] | None = None) -> str:
+    """Write a comparison as a document; `names` are those of both runs, their folders' if None."""
     return _render("comparison.md.j2", **_comparison(found, names))
 
 
-def comparison_html(found: Comparison, names: Sequence[str]) -> str:
-    """Write a comparison as a page; `names` are those of both runs."""
+def comparison_html(found: Comparison, names: Sequence[str] | None = None) -> str:
+    """Write a comparison as a page; `names` are those of both runs, their folders' if None."""
     bars = [
         Bar(name=name, value=change.change, interval=change.interval,
             grade=("good" if change.change > 0 else "poor") if change.is_significant else "fair")
@@ -77,7 +78,7 @@ def comparison_html(found: Comparison, names: Sequence[str]) -> str:
         "comparison.html.j2",
         **_comparison(found, names),
         chart=charts.bar_chart(bars, lines=()),
-        facts=tables.facts_table(found, names),
+        facts=tables.facts_table(found, names or run_names(found)),
     )
 
 
@@ -86,6 +87,7 @@ def ablation_markdown(found: Ablation) -> str:
     return _render(
         "ablation.md.j2",
         found=found,
+        name=found.plan.run.resolve().name,
         conditions=tables.condition_table(found),
         changes=tables.change_table(found),
     )
@@ -111,9 +113,15 @@ def _report(results: EvaluationResults) -> dict[str, Any]:
     shown = [*tasks, *(name for name in results.videos if name not in tasks)]
     return {
         "results": results,
+        "name": results.name,
+        "stale": results.stale,
+        "trained": list(_trained(results)),
+        "trained_on": tables.trained_on(results.agent),
         "headline": list(tables.headline(results)),
         "domains": tables.domain_table(results),
-        "tasks": tables.task_table(results),
+        "tasks": tables.task_table(results).without_empty(),
+        "cautions": cautions(results),
+        "references": tables.reference_table(results),
         "videos": [(name, results.videos[name]) for name in shown if name in results.videos],
         "questions": tables.of_kind(results, AnswerResults),
         "captions": tables.of_kind(results, CaptionResults),
@@ -123,19 +131,51 @@ def _report(results: EvaluationResults) -> dict[str, Any]:
     }
 
 
-def _comparison(found: Comparison, names: Sequence[str]) -> dict[str, Any]:
+def _trained(results: EvaluationResults) -> Iterator[str]:
+    """Yield what stands under the title: how far the training came, and which weights it left."""
+    agent = results.agent
+    if agent.seconds is not None:
+        yield f"Training: {tables.training(agent)}."
+    if agent.ended is not None:
+        yield f"It ended: {tables.ENDED[agent.ended]}."
+    if agent.fingerprint is not None:
+        yield f"Weights: {tables.weights(agent)}."
+
+
+def run_names(found: Comparison) -> tuple[str, str]:
+    """Name both runs by their folders, as far up as it takes to tell them apart."""
+    one, other = (results.run.resolve().parts for results in (found.first, found.second))
+    for depth in range(1, max(len(one), len(other))):
+        if one[-depth:] != other[-depth:]:
+            return "/".join(one[-depth:]), "/".join(other[-depth:])
+    return found.first.name, found.second.name
+
+
+def _comparison(found: Comparison, names: Sequence[str] | None) -> dict[str, Any]:
+    names = names or run_names(found)
     overall = {tables.AGGREGATE_NAMES[kind]: one for kind, one in found.overall.items()}
+    sides = list(zip(names, (found.first, found.second), strict=True))
+    notes = {
+        f"{task} {MARK}, {name}": why
+        for name, results in sides
+        for task, why in cautions(results).items()
+        if task in found.tasks
+    }
     return {
         "found": found,
         "names": names,
+        "stale": [f"{name}: {results.stale}" for name, results in sides if results.stale],
+        "cautions": notes,
         "overall": tables.difference_table(overall),
         "tasks": tables.difference_table(_by_change(found)),
     }
 
 
 def _by_change(found: Comparison) -> dict[str, Any]:
-    """Return the tasks' differences, what became worst first."""
-    return dict(sorted(found.tasks.items(), key=lambda entry: entry[1].change))
+    """Return the tasks' differences, what became worst first; marked where a score misleads."""
+    misleading = {*cautions(found.first), *cautions(found.second)}
+    changes = sorted(found.tasks.items(), key=lambda entry: entry[1].change)
+    return {f"{name} {MARK}" if name in misleading else name: one for name, one in changes}
 
 
 def _render(template: str, **context: Any) -> str:

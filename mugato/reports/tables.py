@@ -8,18 +8,26 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from mugato.evaluation.ablation import COMPARED, CONDITIONS, Ablation
+from mugato.evaluation.agent_info import SHOWN_DIGITS, STEPS, STOPPED, TIME, AgentInfo
 from mugato.evaluation.comparison import Comparison, Difference
 from mugato.evaluation.language import AnswerResults, CaptionResults
 from mugato.evaluation.results import EvaluationResults, Provenance
 from mugato.evaluation.scores import Interval, Summary, TaskScores
 from mugato.evaluation.text import TextScores
+from mugato.reports.scales import MARK, caution, cautions
 
 T = TypeVar("T")
 
+ENDED = {
+    STEPS: "all steps were done",
+    TIME: "the time was used up",
+    STOPPED: "before its steps or its time were used up: interrupted, given up or still training",
+}
 AGGREGATE_NAMES = {"mean": "mean", "median": "median", "iqm": "inter-quartile mean"}
 # What must be known of both sides of a comparison to judge what differs.
 COMPARED_FACTS = (
-    "parameters", "training", "episodes", "references", "command", "machine", "commit", "date",
+    "parameters", "weights", "training", "ended", "episodes", "references", "command", "machine",
+    "commit", "date",
 )  # fmt: skip
 
 
@@ -35,12 +43,27 @@ class Table:
         places = [self.header.index(name) for name in names]
         return Table(header=names, rows=[[row[i] for i in places] for row in self.rows])
 
+    def without_empty(self) -> "Table":
+        """Leave out the columns in which no row has anything."""
+        kept = [name for i, name in enumerate(self.header) if any(row[i] for row in self.rows)]
+        return self.select(*kept)
+
 
 def task_table(results: EvaluationResults) -> Table:
     """Return all tasks, the worst first."""
     header = ["task", "return", "success", "expert", "random", "normalized", "95 % interval",
               "by JAT's", "length"]  # fmt: skip
     return Table(header=header, rows=[_task_cells(task) for task in worst_first(results)])
+
+
+def reference_table(results: EvaluationResults) -> Table:
+    """Return what the scores stand on: the tasks whose references were measured alike, together."""
+    groups: dict[str, list[str]] = {}
+    for task in results.tasks.values():
+        if task.has_score and task.reference is not None:
+            groups.setdefault(task.reference.measured, []).append(task.name)
+    rows = [[", ".join(names), measured] for measured, names in groups.items()]
+    return Table(header=["scores of", "stand on"], rows=rows)
 
 
 def worst_first(results: EvaluationResults) -> list[TaskScores]:
@@ -57,7 +80,7 @@ def _task_cells(task: TaskScores) -> list[str]:
         "" if task.success is None else f"{task.success:.0%}",
         "none" if reference is None else f"{reference.expert:.2f}{star}",
         "none" if reference is None else f"{reference.random:.2f}",
-        "none" if task.score is None else f"{task.score:.2f}",
+        "none" if task.score is None else f"{task.score:.2f}{f' {MARK}' if caution(task) else ''}",
         "none" if task.ci95 is None else _range(task.ci95),
         "" if jat is None else f"{jat.mean():.2f}",
         f"{task.length_mean:.0f}",
@@ -119,7 +142,7 @@ def facts_table(found: Comparison, names: Sequence[str]) -> Table:
     """Return how both sides of a comparison were measured."""
     one, other = dict(facts(found.first)), dict(facts(found.second))
     rows = [[name, one.get(name, ""), other.get(name, "")] for name in COMPARED_FACTS]
-    return Table(header=["", *names], rows=rows)
+    return Table(header=["", *names], rows=[row for row in rows if any(row[1:])])
 
 
 def condition_table(found: Ablation) -> Table:
@@ -182,15 +205,18 @@ def headline(results: EvaluationResults) -> Iterator[tuple[str, str, str]]:
 
 def _aggregates(results: EvaluationResults) -> Iterator[tuple[str, str, str]]:
     if found := results.summary:
-        reached = found.tasks_at_or_above
+        reached, tasks = found.tasks_at_or_above, _counted(found.num_tasks, "task")
+        misleading = len(cautions(results))
+        on_such = f", {misleading} of them {MARK} on a scale that misleads" if misleading else ""
         yield (
             "mean normalized score",
             f"{found.mean_normalized_score:.2f}",
-            f"95 % interval {_range(found.mean_ci95)}; {found.num_tasks} tasks; "
+            f"95 % interval {_range(found.mean_ci95)}; {tasks}{on_such}; "
             f"{reached['0.5']} at 50 %, {reached['0.8']} at 80 %, "
             f"{reached['1.0']} at the expert's level or above; worst "
             f"{found.min_normalized_score:.2f}",
         )
+    if found and found.num_tasks > 1:
         yield (
             "inter-quartile mean",
             f"{found.iqm_normalized_score:.2f}",
@@ -216,16 +242,18 @@ def facts(results: EvaluationResults) -> Iterator[tuple[str, str]]:
     """Yield how, on what and from what the numbers came."""
     agent, how = results.agent, results.evaluation
     yield "parameters", f"{agent.parameters / 1e6:.2f} M"
+    if agent.fingerprint is not None:
+        yield "weights", weights(agent)
     if agent.seconds is not None:
-        tokens = f"{(agent.tokens or 0) / 1e6:.1f} M tokens"
-        yield "training", f"{agent.steps} steps, {tokens}, {duration(agent.seconds)}"
+        yield "training", training(agent)
+    if agent.ended is not None:
+        yield "ended", ENDED[agent.ended]
     heat = how.sampling.temperature
     choice = "greedy" if heat == 0 else f"temperature {heat:g}"
     first, last = how.seeds
     seeds = f"seeds {first} to {last}"
     yield "episodes", f"{how.episodes} per task, {seeds}, {choice}, {how.precision}"
-    references = [task.reference for task in results.tasks.values()]
-    if measured := dict.fromkeys(found.measured for found in references if found is not None):
+    if measured := [row[1] for row in reference_table(results).rows]:
         yield "references", "; ".join(measured)
     for _, _, captions in of_kind(results, CaptionResults)[:1]:
         signatures = captions.seen.signatures
@@ -233,6 +261,37 @@ def facts(results: EvaluationResults) -> Iterator[tuple[str, str]]:
     yield "evaluation", f"{duration(how.seconds)}, {how.workers} workers"
     yield "all told", duration(results.total_seconds)
     yield from _origin(results.provenance)
+
+
+def weights(agent: AgentInfo) -> str:
+    """Say which weights were scored."""
+    step = "" if agent.steps is None else f" at step {agent.steps:,}"
+    written = "" if agent.weights_date is None else f", written {agent.weights_date}"
+    return f"sha256 {(agent.fingerprint or '')[:SHOWN_DIGITS]}{step}{written}"
+
+
+def trained_on(agent: AgentInfo) -> str:
+    """Count what an agent was trained on, and name no kind that it was not trained on."""
+    kinds = [(len(agent.tasks), "task"), (len(agent.sources), "source")]
+    return " and ".join(_counted(count, what) for count, what in kinds if count)
+
+
+def training(agent: AgentInfo) -> str:
+    """Say how far the training came, of what it was allowed.
+
+    >>> training(AgentInfo(seconds=690.2, tokens=3_100_000, steps=912, max_steps=4000,
+    ...                    max_seconds=690.0, parameters=1, context_length=1, tasks=(), sources=()))
+    '690 s of 690 s, 912 of 4,000 steps, 3.1 M tokens seen'
+    """
+    allowed_s = "" if agent.max_seconds is None else f" of {agent.max_seconds:,.0f} s"
+    allowed = "" if agent.max_steps is None else f" of {agent.max_steps:,}"
+    tokens = agent.tokens or 0
+    seen = f"{tokens / 1e6:.1f} M" if tokens >= 1e6 else f"{tokens:,}"
+    skipped = f" ({agent.skipped:,} skipped, not finite)" if agent.skipped else ""
+    return (
+        f"{agent.seconds or 0:,.0f} s{allowed_s}, {agent.steps:,}{allowed} steps{skipped}, "
+        f"{seen} tokens seen"
+    )
 
 
 def _origin(found: Provenance) -> Iterator[tuple[str, str]]:
@@ -257,6 +316,15 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s"
+
+
+def _counted(count: int, what: str) -> str:
+    """Write a number of things.
+
+    >>> _counted(1, "task"), _counted(2, "task")
+    ('1 task', '2 tasks')
+    """
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _range(interval: Interval) -> str:

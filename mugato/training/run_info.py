@@ -29,11 +29,14 @@ class RunInfo:
 
     Attributes:
         datasets: what the agent was trained on; None where the folder holds an agent alone.
+        max_steps, max_seconds: what the training was allowed; None where it is not said.
         metrics: the reports so far, oldest first, see `StepReport`.
     """
 
     datasets: tuple[DatasetConfig, ...] | None
     metrics: Sequence[Mapping[str, Any]]
+    max_steps: int | None = None
+    max_seconds: float | None = None
 
     @staticmethod
     def read(run: Path) -> "RunInfo":
@@ -50,7 +53,12 @@ class RunInfo:
             datasets = tuple(from_json(DatasetConfig, d, "datasets") for d in config["datasets"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is not a run's configuration: {error!r}") from None
-        return RunInfo(datasets=datasets, metrics=read_metrics(run))
+        return RunInfo(
+            datasets=datasets,
+            metrics=read_metrics(run),
+            max_steps=config.get("steps"),
+            max_seconds=config.get("max_seconds"),
+        )
 
     @property
     def last(self) -> Mapping[str, Any]:

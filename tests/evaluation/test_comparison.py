@@ -10,9 +10,9 @@ import pytest
 from mugato.acting.sampling import Sampling
 from mugato.cli import main as cli
 from mugato.evaluation import scores
+from mugato.evaluation.agent_info import AgentInfo
 from mugato.evaluation.comparison import compare
 from mugato.evaluation.results import (
-    AgentInfo,
     EvaluationInfo,
     EvaluationResults,
     Provenance,

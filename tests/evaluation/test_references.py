@@ -13,7 +13,6 @@ from mugato.evaluation.references import (
     measure_reference,
     tabled_reference,
 )
-from mugato.evaluation.scores import ON_AGENTS_SEEDS
 from mugato.tasks import references
 from mugato.tasks.registry import TASKS
 from tests.evaluation.environments import guess_expert, guess_task
@@ -28,7 +27,10 @@ def test_expert_and_random_play_the_seeds_asked_for():
     assert found.expert == pytest.approx(sum(e.length for e in expert) / 7)  # it is always right
     assert found.random == pytest.approx(sum(e.episode_return for e in chance) / 7)
     assert found.expert > found.random and found.expert_is == "expert"
-    assert found.measured == ON_AGENTS_SEEDS
+    assert found.measured == (
+        "played for this report: expert and random actions, 7 episodes each, "
+        "the agent's seeds 3000000 to 3000006"
+    )
 
 
 def gives_up_at_threes(env):
@@ -48,7 +50,7 @@ def test_an_expert_that_gives_up_at_some_seeds_is_still_a_reference():
     assert 0 < len(references.play_seeds(task, SEEDS)[0]) < 7
     assert found.expert > found.random
     left = len(SEEDS) - len(references.play_seeds(task, SEEDS)[0])
-    assert found.measured == f"on the agent's seeds, of which the expert of guess gave up at {left}"
+    assert f"7 episodes each (the expert gave up at {left}), the agent's seeds" in found.measured
     assert found.random == measure_reference(guess_task(), SEEDS).random
     with pytest.raises(ValueError, match="guess: the expert gave up at all 7 seeds"):
         measure_reference(dataclasses.replace(task, make_expert=gives_up), SEEDS)
@@ -65,8 +67,10 @@ def test_the_table_stands_for_measuring_where_the_versions_are_the_same(monkeypa
     table = {"cartpole": known}
     monkeypatch.setattr(references, "_shipped", lambda: table)
     same, others = (tabled_reference(task, SEEDS[:n]) for n in (3, 2))
-    assert same and (same.expert, same.random, same.measured) == (500.0, 22.5, ON_AGENTS_SEEDS)
-    assert others and others.measured == "on seeds 3000000 to 3000002"
+    said = "mugato's table: expert and random actions, 3 episodes each, seeds 3000000 to 3000002"
+    assert same and (same.expert, same.random) == (500.0, 22.5)
+    assert same.measured == f"{said}, the agent's own"
+    assert others and others.measured == said
     assert tabled_reference(guess_task(), SEEDS) is None
     table["cartpole"] = other
     assert tabled_reference(task, SEEDS) is None
@@ -77,6 +81,10 @@ def test_without_an_expert_the_demonstrations_are_the_reference(tmp_path, monkey
     report = record(guess_task(), episodes=3, dataset="guesses-v0")
     found = measure_reference(guess_task(expert=False), SEEDS, demonstrations="guesses-v0")
     assert found.expert_is == "demonstrations"
+    assert found.measured == (
+        "expert: the mean of 3 demonstrations in guesses-v0; random actions, played for this "
+        "report: 7 episodes, the agent's seeds 3000000 to 3000006"
+    )
     assert report.returns == demonstrated_returns(guess_task(), "guesses-v0")
     assert found.expert == pytest.approx(sum(report.returns) / 3)
     assert len(open_minari("guesses-v0")) == 3
