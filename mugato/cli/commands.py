@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> None:
         else:
             tyro.cli(COMMANDS[name], args=rest, prog=f"mugato {name}")
     except (ValueError, ImportError, OSError) as error:
-        Console(stderr=True).print(
+        Console(stderr=True, emoji=False).print(
             f"[red]mugato {name}:[/red] {escape(str(error))}", highlight=False, soft_wrap=True
         )
         sys.exit(1)

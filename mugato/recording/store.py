@@ -7,7 +7,8 @@ in it as they will lie in the data set, compressed. Nothing here knows environme
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import groupby, islice
@@ -20,11 +21,14 @@ from mugato.data.formats.minari.layout import StoredArray
 from mugato.data.formats.minari.read import dataset_folder
 from mugato.data.formats.minari.write import beside, write_dataset
 from mugato.recording.demonstrate import Demonstration, RejectedEpisode
+from mugato.system.typed_json import from_json
 
+# SQLite keeps no checksum: each outcome has one, of its text and its parts.
 # One row for each compressed part of an array, so that no value of a row gets too large.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS settings (json TEXT);
-CREATE TABLE IF NOT EXISTS outcomes (seed INTEGER PRIMARY KEY, kept INTEGER, json TEXT);
+CREATE TABLE IF NOT EXISTS outcomes
+    (seed INTEGER PRIMARY KEY, kept INTEGER, json TEXT, crc32 INTEGER);
 CREATE TABLE IF NOT EXISTS parts
     (seed INTEGER, path TEXT, dtype TEXT, shape TEXT, chunk_rows INTEGER, part BLOB);
 CREATE INDEX IF NOT EXISTS parts_by_seed ON parts (seed);
@@ -86,7 +90,8 @@ class RecordingStore:
         kept, text = isinstance(outcome, Demonstration), json.dumps(asdict(header))
         with self._errors_named(), self._connection:
             self._connection.execute(
-                "INSERT INTO outcomes VALUES (?, ?, ?)", (outcome.seed, kept, text)
+                "INSERT INTO outcomes VALUES (?, ?, ?, ?)",
+                (outcome.seed, kept, text, _crc32(text, [part[1:] for part in parts])),
             )
             self._connection.executemany("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?)", parts)
         self.outcomes.append(header)
@@ -142,8 +147,10 @@ class RecordingStore:
                 found = (json.dumps(settings),)
                 connection.execute("INSERT INTO settings VALUES (?)", found)
             rows = connection.execute("SELECT kept, json FROM outcomes ORDER BY seed").fetchall()
-        kinds = (RejectedEpisode, DemonstrationHeader)
-        return json.loads(found[0]), [kinds[kept](**json.loads(text)) for kept, text in rows]
+            settings = from_json(dict[str, Any], json.loads(found[0]), "settings")
+            kinds = {0: RejectedEpisode, 1: DemonstrationHeader}
+            outcomes = [from_json(kinds[k], json.loads(text), "outcomes") for k, text in rows]
+        return settings, outcomes
 
     def _arrays(self, seed: int) -> dict[str, StoredArray]:
         with self._errors_named():
@@ -152,6 +159,11 @@ class RecordingStore:
                 "ORDER BY rowid",
                 (seed,),
             ).fetchall()
+            text, crc32 = self._connection.execute(
+                "SELECT json, crc32 FROM outcomes WHERE seed = ?", (seed,)
+            ).fetchone()
+            if _crc32(text, rows) != crc32:
+                raise ValueError(f"seed {seed} is not what was written")
         return {
             path: StoredArray(
                 dtype=dtype,
@@ -166,15 +178,27 @@ class RecordingStore:
     def _errors_named(self) -> Iterator[None]:
         try:
             yield
+        except (ValueError, LookupError, TypeError) as error:  # what is in it makes no sense
+            raise self._damaged(error) from error
         except sqlite3.DatabaseError as error:
-            match error.sqlite_errorcode & 0xFF:  # the rest says more about the same
+            # The rest of the code says more about the same. Texts that are none have no code.
+            match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF:
                 case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
                     raise ValueError(f"another process is writing {self.path}") from error
-                case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
-                    raise ValueError(
-                        f"{self.path} is damaged ({error}); overwriting begins anew"
-                    ) from error
+                case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_ERROR:
+                    raise self._damaged(error) from error
             raise OSError(f"cannot write {self.path}: {error}") from error
+
+    def _damaged(self, error: Exception) -> ValueError:
+        return ValueError(f"{self.path} is damaged ({error}); overwriting begins anew")
+
+
+def _crc32(text: str, parts: Iterable[tuple]) -> int:
+    """Return the checksum of an outcome; of each part path, dtype, shape, rows and bytes."""
+    found = zlib.crc32(text.encode())
+    for *about, part in parts:
+        found = zlib.crc32(part, zlib.crc32(repr(about).encode(), found))
+    return found
 
 
 @contextmanager

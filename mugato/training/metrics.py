@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mugato.system.files import write_whole
-from mugato.training.run_info import METRICS, read_metrics
+from mugato.system.typed_json import from_json
+
+METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,30 @@ class MetricsWriter:
     def close(self) -> None:
         with _named(self._events):
             self._board.close()
+
+
+def read_metrics(run: Path) -> list[dict]:
+    """Read all reports of a run, oldest first; a line cut off by a crash is left out.
+
+    Raises:
+        ValueError: a file that cannot be read, or a line in it that is no report; names both.
+    """
+    path = run / METRICS
+    if not path.exists():
+        return []
+    try:
+        lines = path.read_text("utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    return [_report(line, f"{path} line {n}") for n, line in enumerate(lines[:-1], start=1)]
+
+
+def _report(line: str, where: str) -> dict:
+    try:
+        report = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"{where} is not JSON: {error}") from None
+    return asdict(from_json(StepReport, report, where))
 
 
 @contextmanager

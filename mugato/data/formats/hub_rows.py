@@ -13,6 +13,7 @@ passed on in one line that begins with the data set. It knows nothing of episode
 import hashlib
 import logging
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -334,7 +335,8 @@ def _faults_named(datasets: Any, place: Place, *, in_files: bool = False) -> Ite
         "name a folder of this machine, or try again with a network"
     )
     try:
-        yield
+        with _quiet(datasets):
+            yield
     except ConnectionError as error:
         raise ValueError(unreachable) from error
     except StopIteration as error:
@@ -349,6 +351,21 @@ def _faults_named(datasets: Any, place: Place, *, in_files: bool = False) -> Ite
             raise ValueError(unreachable) from e
         damaged = _damaged_file(place) if in_files else ""
         raise ValueError(f"{place.name} cannot be read: {damaged}{one_line(root)}") from e
+
+
+@contextmanager
+def _quiet(datasets: Any) -> Iterator[None]:
+    """Keep to ourselves what `datasets` says of damaged files, and bars where nobody watches."""
+    level, bars = datasets.logging.get_verbosity(), not datasets.are_progress_bars_disabled()
+    datasets.logging.set_verbosity(logging.CRITICAL)
+    if bars and not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        datasets.logging.set_verbosity(level)
+        if bars:
+            datasets.enable_progress_bars()
 
 
 def _damaged_file(place: Place) -> str:
