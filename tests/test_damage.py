@@ -124,6 +124,8 @@ def another(value: Any, rng: random.Random) -> Any:
 
 DAMAGES = {f.__name__: f for f in (half, empty, text, noise, flip, one_bit, folder, gone, renamed)}
 JSON_DAMAGES = {**DAMAGES, "other_json": other_json, "other_value": other_value}
+# The rest costs more than it finds where tests are to be quick.
+QUICK = ("half", "empty", "text", "flip", "folder", "gone", "other_json", "other_value")
 RANDOM = ("half", "flip", "one_bit", "other_json", "other_value")
 
 
@@ -375,6 +377,12 @@ CASES = [
 ]
 
 
+def is_quick(name: str, file: str, damage: str) -> bool:
+    """Leave out what is sought more widely by the slow test, and what other commands read too."""
+    files = SAMPLES[name].files
+    return damage in QUICK and file in files[: {"resume": 5, "evaluate": 1}.get(name, len(files))]
+
+
 @pytest.fixture(autouse=True)
 def nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in a folder of the test's own, with no hub."""
@@ -431,7 +439,10 @@ def check(case: tuple[str, str, str], seed: int, intact: Callable, capfd: Any) -
     except SystemExit as ended:
         lines = capfd.readouterr().err.strip().splitlines()
         assert (ended.code, len(lines)) == (1, 1), lines
-        assert snapshot() == before, lines
+        after = snapshot()
+        if name == "record" and STORE in after:  # it goes on until it comes to what is damaged
+            after[STORE] = before[STORE]
+        assert after == before, lines
         beside = {Path(path).name for path in before} if damage in AMBIGUOUS else set()
         assert any(part in lines[0] for part in {Path(file).name, *beside}), lines
         return True
@@ -440,15 +451,15 @@ def check(case: tuple[str, str, str], seed: int, intact: Callable, capfd: Any) -
     return False
 
 
-@pytest.mark.parametrize("case", CASES, ids="-".join)
+@pytest.mark.parametrize("case", [c for c in CASES if is_quick(*c)], ids="-".join)
 def test_a_damaged_file_is_named_in_one_line_and_nothing_is_lost(case, intact, capfd):
     check(case, 0, intact, capfd)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [c for c in CASES if c[2] in RANDOM], ids="-".join)
+@pytest.mark.parametrize("case", CASES, ids="-".join)
 def test_many_random_damages(case, intact, capfd, tmp_path, monkeypatch):
-    for seed in range(1, WIDE):
+    for seed in range(1, WIDE if case[2] in RANDOM else 2):
         (tmp_path / str(seed)).mkdir()
         monkeypatch.chdir(tmp_path / str(seed))
         check(case, seed, intact, capfd)

@@ -147,6 +147,7 @@ class RecordingStore:
                 found = (json.dumps(settings),)
                 connection.execute("INSERT INTO settings VALUES (?)", found)
             rows = connection.execute("SELECT kept, json FROM outcomes ORDER BY seed").fetchall()
+        with self._nonsense_named():
             settings = from_json(dict[str, Any], json.loads(found[0]), "settings")
             kinds = {0: RejectedEpisode, 1: DemonstrationHeader}
             outcomes = [from_json(kinds[k], json.loads(text), "outcomes") for k, text in rows]
@@ -162,8 +163,8 @@ class RecordingStore:
             text, crc32 = self._connection.execute(
                 "SELECT json, crc32 FROM outcomes WHERE seed = ?", (seed,)
             ).fetchone()
-            if _crc32(text, rows) != crc32:
-                raise ValueError(f"seed {seed} is not what was written")
+        if _crc32(text, rows) != crc32:
+            raise self._damaged(ValueError(f"seed {seed} is not what was written"))
         return {
             path: StoredArray(
                 dtype=dtype,
@@ -178,8 +179,6 @@ class RecordingStore:
     def _errors_named(self) -> Iterator[None]:
         try:
             yield
-        except (ValueError, LookupError, TypeError) as error:  # what is in it makes no sense
-            raise self._damaged(error) from error
         except sqlite3.DatabaseError as error:
             # The rest of the code says more about the same. Texts that are none have no code.
             match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF:
@@ -188,6 +187,13 @@ class RecordingStore:
                 case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_ERROR:
                     raise self._damaged(error) from error
             raise OSError(f"cannot write {self.path}: {error}") from error
+
+    @contextmanager
+    def _nonsense_named(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, LookupError, TypeError) as error:
+            raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> ValueError:
         return ValueError(f"{self.path} is damaged ({error}); overwriting begins anew")
