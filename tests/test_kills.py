@@ -35,13 +35,12 @@ SMALL_DEMO = """
 import dataclasses, sys
 from mugato.cli import main
 from mugato.data.config import DatasetConfig
-from mugato.model.config import GatoConfig
 from mugato.tasks.registry import TASKS
 from mugato.training import presets
 
 def small():
-    model = GatoConfig(width=32, num_layers=1, num_heads=1, head_size=32, hidden_size=32,
-                       context_length=128, patch_width=32)
+    model = dataclasses.replace(demo().model, width=32, num_layers=1, num_heads=1, head_size=32,
+                                hidden_size=32, context_length=128, patch_width=32)
     datasets = DatasetConfig(name="cartpole", history=1), DatasetConfig(name="paragraphs:play.txt")
     return dataclasses.replace(demo(), datasets=datasets, model=model, steps=80, save_every=10,
                                batch_rows=2, max_seconds=None, precision="fp32", processes=1)

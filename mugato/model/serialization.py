@@ -82,7 +82,7 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 def _checksum(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
     found = zlib.crc32(json.dumps(metadata, sort_keys=True).encode())
     for name in sorted(tensors):
-        values = tensors[name].cpu().reshape(-1).view(torch.uint8).numpy()
+        values = tensors[name].cpu().reshape(-1).view(torch.uint8).numpy().data
         found = zlib.crc32(values, zlib.crc32(name.encode(), found))
     return f"{found:08x}"
 

@@ -44,6 +44,10 @@ class DemonstrationHeader:
     episode_return: float
 
 
+class DamagedStoreError(ValueError):
+    """A store that makes no sense, or is not what was written."""
+
+
 class RecordingStore:
     """The outcomes of consecutive seeds.
 
@@ -69,8 +73,17 @@ class RecordingStore:
         with self._errors_named():
             self._connection = sqlite3.connect(path, timeout=0)
         try:
-            self._lock(anew=anew)
-            self.settings, self.outcomes = self._begin(settings, anew=anew)
+            try:
+                self._lock()
+                self.settings, self.outcomes = self._begin(settings, anew=anew)
+            except DamagedStoreError:
+                if not anew:
+                    raise
+                self.close()
+                self.remove()
+                self._connection = sqlite3.connect(path, timeout=0)
+                self._lock()
+                self.settings, self.outcomes = self._begin(settings, anew=False)
         except BaseException:
             self.close()
             raise
@@ -114,21 +127,13 @@ class RecordingStore:
     def close(self) -> None:
         self._connection.close()
 
-    def _lock(self, *, anew: bool) -> None:
+    def _lock(self) -> None:
         """Keep all others out until the connection is closed."""
         with self._errors_named():
-            try:
-                # With a write-ahead log a commit need not wait for the disk to be safe.
-                for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = 1"):
-                    self._connection.execute(f"PRAGMA {pragma}")
-                self._connection.execute("BEGIN EXCLUSIVE")
-            except sqlite3.DatabaseError as error:
-                if not anew or error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
-                    raise
-                self.close()
-                self.remove()
-                self._connection = sqlite3.connect(self.path, timeout=0)
-                self._lock(anew=False)
+            # With a write-ahead log a commit need not wait for the disk to be safe.
+            for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = 1"):
+                self._connection.execute(f"PRAGMA {pragma}")
+            self._connection.execute("BEGIN EXCLUSIVE")
         if not self.path.exists():  # removed by whoever had it open
             raise ValueError(f"another process is writing {self.path}")
 
@@ -137,21 +142,20 @@ class RecordingStore:
     ) -> tuple[dict[str, Any], list[DemonstrationHeader | RejectedEpisode]]:
         """Return settings and outcomes, after making what tables are missing."""
         with self._errors_named(), self._connection as connection:
+            for table in ("settings", "outcomes", "parts") if anew else ():
+                connection.execute(f"DROP TABLE IF EXISTS {table}")
             for statement in _TABLES.split(";"):
                 connection.execute(statement)
-            if anew:
-                for table in ("settings", "outcomes", "parts"):
-                    connection.execute(f"DELETE FROM {table}")
             found = connection.execute("SELECT json FROM settings").fetchone()
             if found is None:
                 found = (json.dumps(settings),)
                 connection.execute("INSERT INTO settings VALUES (?)", found)
             rows = connection.execute("SELECT kept, json FROM outcomes ORDER BY seed").fetchall()
         with self._nonsense_named():
-            settings = from_json(dict[str, Any], json.loads(found[0]), "settings")
+            kept = from_json(dict[str, Any], json.loads(found[0]), "settings")
             kinds = {0: RejectedEpisode, 1: DemonstrationHeader}
             outcomes = [from_json(kinds[k], json.loads(text), "outcomes") for k, text in rows]
-        return settings, outcomes
+        return dict(kept), outcomes
 
     def _arrays(self, seed: int) -> dict[str, StoredArray]:
         with self._errors_named():
@@ -195,8 +199,8 @@ class RecordingStore:
         except (ValueError, LookupError, TypeError) as error:
             raise self._damaged(error) from error
 
-    def _damaged(self, error: Exception) -> ValueError:
-        return ValueError(f"{self.path} is damaged ({error}); overwriting begins anew")
+    def _damaged(self, error: Exception) -> DamagedStoreError:
+        return DamagedStoreError(f"{self.path} is damaged ({error}); overwriting begins anew")
 
 
 def _crc32(text: str, parts: Iterable[tuple]) -> int:

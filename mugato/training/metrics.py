@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, get_type_hints
 
 from mugato.system.files import write_whole
-from mugato.system.typed_json import from_json
+from mugato.system.typed_json import from_json, within
 
 METRICS = "metrics.jsonl"
 
@@ -92,7 +93,11 @@ def _report(line: str, where: str) -> dict:
         report = json.loads(line)
     except ValueError as error:
         raise ValueError(f"{where} is not JSON: {error}") from None
-    return asdict(from_json(StepReport, report, where))
+    data = from_json(dict[str, Any], report, where)
+    known = get_type_hints(StepReport)
+    if "step" not in data:
+        raise ValueError(f"{where} has no 'step'")
+    return {key: from_json(known.get(key, Any), data[key], within(where, key)) for key in data}
 
 
 @contextmanager

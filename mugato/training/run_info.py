@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mugato.data.config import DatasetConfig
-from mugato.data.registry import is_source
+from mugato.data.registry import ENVIRONMENT_VERSION, is_source
 from mugato.system.files import write_whole
 from mugato.system.typed_json import from_json, read_json
 from mugato.tasks.gymnasium_task import gymnasium_task
@@ -62,7 +62,8 @@ def is_task(dataset: DatasetConfig) -> bool:
 
 def is_played(dataset: DatasetConfig) -> bool:
     """Tell whether a data set is of an environment, also where only its name is known."""
-    return is_task(dataset) or not is_source(dataset.name)
+    is_id = ENVIRONMENT_VERSION.search(dataset.name) and not is_source(dataset.name)
+    return is_task(dataset) or bool(is_id)
 
 
 def task_of(dataset: DatasetConfig) -> Task:

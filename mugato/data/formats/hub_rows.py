@@ -11,6 +11,7 @@ passed on in one line that begins with the data set. It knows nothing of episode
 """
 
 import hashlib
+import json
 import logging
 import re
 import sys
@@ -257,9 +258,25 @@ def _builder(datasets: Any, place: Place, split: str) -> Any:
 
 
 def _whole(datasets: Any, place: Place, split: str, builder: Any) -> Any:
+    if place.local and not Path(builder.cache_dir).exists():
+        _check_lines(place)
     with _faults_named(datasets, place, in_files=True):
         builder.download_and_prepare()
         return builder.as_dataset(split=split)
+
+
+def _check_lines(place: Place) -> None:
+    """Refuse damaged lines of JSON, at which Arrow's threads at times crash the whole process."""
+    root = Path(place.path)
+    for path in [root] if root.is_file() else sorted(root.rglob("*.jsonl")):
+        if path.suffix != ".jsonl":
+            continue
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    json.loads(line if line.strip() else "null")
+                except ValueError as error:
+                    raise ValueError(f"{path} line {number} is not JSON: {error}") from None
 
 
 def _first(datasets: Any, place: Place, split: str, rows: int) -> Any:
