@@ -24,7 +24,8 @@ ROWS = [
     ["", "", "model"],
     ["tokens"],
     ["episode"],
-    ["system", "spec", ""],
+    ["spec"],
+    ["system"],
 ]
 # Doors that import rooms for the user and are imported by nobody.
 DOORS = ["__init__", "__main__", "multinet"]

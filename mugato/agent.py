@@ -7,6 +7,7 @@ no data and no training code.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,6 +15,7 @@ from mugato.model import serialization as files
 from mugato.model.gato import Gato
 from mugato.spec import Spec
 from mugato.system.errors import did_you_mean
+from mugato.system.typed_json import from_json, within
 from mugato.tokens.tokenizer import Tokenizer
 
 
@@ -39,8 +41,15 @@ class AgentTask:
         return {"spec": self.spec.to_json(), "history": self.history}
 
     @staticmethod
-    def from_json(data: Mapping) -> "AgentTask":
-        return AgentTask(spec=Spec.from_json(data["spec"]), history=data["history"])
+    def from_json(data: Any, where: str = "task") -> "AgentTask":
+        """Read what `to_json` gave; raises ValueError, naming `where`, for anything else."""
+        task = from_json(dict[str, Any], data, where)
+        spec = Spec.from_json(task.get("spec"), within(where, "spec"))
+        history = from_json(int | None, task.get("history"), within(where, "history"))
+        try:
+            return AgentTask(spec=spec, history=history)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,5 +113,11 @@ def read_tokenizer_and_tasks(folder: Path) -> tuple[Tokenizer, dict[str, AgentTa
     config = files.read_config(folder)
     if missing := sorted({"tokenizer", "tasks"} - set(config)):
         raise ValueError(f"{folder} holds a model but no agent: its config has no {missing}")
-    tasks = {name: AgentTask.from_json(task) for name, task in config["tasks"].items()}
-    return Tokenizer.load(folder, config["tokenizer"]), tasks
+    path = folder / files.CONFIG
+    tasks = {
+        name: AgentTask.from_json(task, f"{path}: tasks.{name}")
+        for name, task in from_json(dict[str, Any], config["tasks"], f"{path}: tasks").items()
+    }
+    where = f"{path}: tokenizer"
+    tokenizer = Tokenizer.load(folder, from_json(dict[str, Any], config["tokenizer"], where), where)
+    return tokenizer, tasks

@@ -14,6 +14,8 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Float
 
+from mugato.system.typed_json import from_json, within
+
 Kind = Literal["text", "image", "discrete", "continuous"]
 Role = Literal["observation", "action"]
 Tree = Any  # Leaf | dict[str, Tree] | tuple[Tree, ...]
@@ -128,11 +130,16 @@ class Spec:
         }
 
     @staticmethod
-    def from_json(data: Mapping) -> "Spec":
-        return Spec(
-            observation=_tree_from_json(data["observation"]),
-            action=_tree_from_json(data["action"]),
-        )
+    def from_json(data: Any, where: str = "spec") -> "Spec":
+        """Read what `to_json` gave.
+
+        Raises:
+            ValueError: if it is something else; `where` begins the message.
+        """
+        trees = from_json(dict[str, Any], data, where)
+        if sorted(trees) != ["action", "observation"]:
+            raise ValueError(f"{where} must have an observation and an action, got {sorted(trees)}")
+        return Spec(**{role: _tree_from_json(t, within(where, role)) for role, t in trees.items()})
 
 
 def spec_of(observation_space: spaces.Space, action_space: spaces.Space) -> Spec:
@@ -404,13 +411,30 @@ def _tree_to_json(node: Tree) -> Any:
     raise ValueError(f"not a spec: {node!r}")
 
 
-def _tree_from_json(data: Mapping) -> Tree:
+def _tree_from_json(data: Any, where: str) -> Tree:
     match data:
-        case {"leaf": fields}:
-            numbers = {name: tuple(map(float, fields[name])) for name in _PER_ELEMENT}
-            return Leaf(**{**fields, **numbers, "shape": tuple(fields["shape"])})
-        case {"dict": children}:
-            return {key: _tree_from_json(child) for key, child in children.items()}
-        case {"tuple": children}:
-            return tuple(_tree_from_json(child) for child in children)
-    raise ValueError(f"not a spec in JSON: {data!r}")
+        case {"leaf": dict() as fields}:
+            return _leaf_from_json(fields, where)
+        case {"dict": dict() as children}:
+            return {k: _tree_from_json(child, within(where, k)) for k, child in children.items()}
+        case {"tuple": list() as children}:
+            found = enumerate(children)
+            return tuple(_tree_from_json(child, within(where, str(i))) for i, child in found)
+    raise ValueError(f"{where} is not a spec in JSON: {str(data)[:60]!r}")
+
+
+def _leaf_from_json(fields: Mapping[str, Any], where: str) -> Leaf:
+    numbers = {}
+    for name in _PER_ELEMENT:
+        texts = from_json(tuple[str, ...], fields.get(name), within(where, name))
+        try:
+            numbers[name] = [float(text) for text in texts]
+        except ValueError as error:
+            raise ValueError(f"{within(where, name)}: {error}") from None
+    leaf = from_json(Leaf, {**fields, **numbers}, where)
+    if leaf.kind in ("discrete", "continuous") and not len(leaf.low) == len(leaf.high) == leaf.size:
+        raise ValueError(
+            f"{where} must have bounds for {leaf.size} elements, got {len(leaf.low)} low and "
+            f"{len(leaf.high)} high ones"
+        )
+    return leaf

@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (ValueError, ImportError, OSError) as error:
-        Console(stderr=True).print(
+        Console(stderr=True, emoji=False).print(
             f"[red]mugato {name}:[/red] {escape(str(error))}", highlight=False, soft_wrap=True
         )
         sys.exit(1)

@@ -58,19 +58,6 @@ class MicrobatchState:
         shards = (*self.shards[: self.next_shard], shard, *self.shards[self.next_shard + 1 :])
         return MicrobatchState(shards=shards, next_shard=(self.next_shard + 1) % len(shards))
 
-    @staticmethod
-    def from_json(data: Mapping[str, Any]) -> "MicrobatchState":
-        """Read what `asdict` and JSON made of a state."""
-        shards = tuple(
-            ShardState(
-                taken=tuple(shard["taken"]),
-                tokens=tuple(shard["tokens"]),
-                waiting=tuple(tuple(window) for window in shard["waiting"]),
-            )
-            for shard in data["shards"]
-        )
-        return MicrobatchState(shards=shards, next_shard=data["next_shard"])
-
 
 class Mixture:
     """The batches of one run. `batch` depends on nothing but its arguments.

@@ -29,7 +29,7 @@ from mugato.data.sources.shakespeare import open_shakespeare
 # The splits that scores are measured on: the first one that a source has.
 HELD_OUT = ("test", "validation")
 # Ids of Gymnasium's environments end with a version.
-_VERSION = re.compile(r"-v\d+$")
+ENVIRONMENT_VERSION = re.compile(r"-v\d+$")
 _DEMONSTRATIONS_HINT = (
     "; an environment that is not one of our tasks needs its demonstrations named, a Minari data "
     "set: DatasetConfig(name=..., demonstrations=...), or --env and --demonstrations"
@@ -99,7 +99,7 @@ def open_source(
     named = {**SOURCES, **DOWNLOADED}
     if name not in named:
         formats = ", ".join(f"{kind}:WHERE" for kind in FORMATS)
-        hint = _DEMONSTRATIONS_HINT if _VERSION.search(name) else ""
+        hint = _DEMONSTRATIONS_HINT if ENVIRONMENT_VERSION.search(name) else ""
         raise ValueError(f"no source {name!r}; there are {', '.join(named)}; or {formats}{hint}")
     _check_options(name, named[name], options)
     return named[name](split, **options)

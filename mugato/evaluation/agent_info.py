@@ -14,7 +14,7 @@ from typing import Any
 from mugato.evaluation.config import Plan
 from mugato.model.serialization import WEIGHTS
 from mugato.training.checkpoint import STATE, TrainingProgress, read_progress
-from mugato.training.run_info import RunInfo, is_task
+from mugato.training.run_info import RunInfo, is_played
 
 # What ended a training. Nothing in a run's folder tells an interrupted run from one that was given
 # up, or from one that is still at work.
@@ -60,8 +60,8 @@ def agent_info(plan: Plan) -> AgentInfo:
         **_training(plan.run),
         parameters=model.num_parameters,
         context_length=model.config.context_length,
-        tasks=[dataset.name for dataset in plan.datasets if is_task(dataset)],
-        sources=[dataset.name for dataset in plan.datasets if not is_task(dataset)],
+        tasks=[dataset.name for dataset in plan.datasets if is_played(dataset)],
+        sources=[dataset.name for dataset in plan.datasets if not is_played(dataset)],
         fingerprint=fingerprint(path),
         weights_date=written.isoformat(timespec="seconds"),
     )

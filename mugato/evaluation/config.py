@@ -18,7 +18,7 @@ from mugato.data.registry import named_like
 from mugato.model.serialization import CONFIG, WEIGHTS
 from mugato.system.errors import did_you_mean
 from mugato.tasks.task import DEMONSTRATION_SEEDS, EVALUATION_SEEDS, Task
-from mugato.training.run_info import RunInfo, is_task, task_of
+from mugato.training.run_info import RunInfo, is_played, task_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +120,8 @@ def make_plan(run: str | Path, config: EvaluationConfig) -> Plan:
         run=run,
         config=config,
         datasets=datasets,
-        tasks=tuple(d.name for d in datasets if d.name in wanted and is_task(d)),
-        sources=tuple(d.name for d in datasets if d.name in wanted and not is_task(d)),
+        tasks=tuple(d.name for d in datasets if d.name in wanted and is_played(d)),
+        sources=tuple(d.name for d in datasets if d.name in wanted and not is_played(d)),
         inference=inference,
     )
 

@@ -41,7 +41,7 @@ from mugato.evaluation.video import film_episode, rendering_variables, video_nam
 from mugato.system.jobs import Job, Outcome
 from mugato.system.workers import JobProgress
 from mugato.tasks.task import Task
-from mugato.training.run_info import is_task
+from mugato.training.run_info import is_played
 
 # Episodes of 50 that take about as long as the job, for the order and for the progress bar.
 VIDEO_COST, REFERENCE_COST, PICTURES_COST, TEXT_COST = 1.0, 3.0, 25.0, 15.0
@@ -208,7 +208,7 @@ def _evaluation_info(plan: Plan, outcomes: Sequence[Outcome], seconds: float) ->
 def _missing(plan: Plan) -> list[str]:
     """List what the agent was trained on but has no score, and what to know of its sources."""
     agent = plan.agent()
-    sources = [dataset for dataset in plan.datasets if not is_task(dataset)]
+    sources = [dataset for dataset in plan.datasets if not is_played(dataset)]
     metrics = {dataset.name: metric_of(agent.spec(dataset.name)) for dataset in sources}
     missing = []
     for dataset in sources:

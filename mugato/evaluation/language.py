@@ -23,7 +23,6 @@ from mugato.data.metrics import (
     CaptionMetric,
     CaptionScores,
     TextMetric,
-    TypeScores,
 )
 from mugato.data.registry import open_held_out, open_source
 from mugato.data.source import Source
@@ -31,6 +30,7 @@ from mugato.episode import Episode
 from mugato.evaluation.config import load_agent
 from mugato.evaluation.text import TextScores, score_text
 from mugato.model.precision import Precision
+from mugato.system.typed_json import from_json
 from mugato.system.workers import JobProgress
 
 ROWS = 256
@@ -67,11 +67,10 @@ class AnswerResults:
 
     @staticmethod
     def from_json(row: Mapping[str, Any]) -> "AnswerResults":
-        """Read what `to_json` gave."""
+        """Read what `to_json` gave; raises ValueError for anything else."""
         scores = dict(row)
-        split, per_type = scores.pop("split"), scores.pop("per_type")
-        types = {kind: TypeScores(**entry) for kind, entry in per_type.items()}
-        return AnswerResults(split=split, scores=AnswerScores(**scores, per_type=types))
+        split = from_json(str, scores.pop("split", None), "split")
+        return AnswerResults(split=split, scores=from_json(AnswerScores, scores, "scores"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +89,12 @@ class CaptionResults:
 
     @staticmethod
     def from_json(row: Mapping[str, Any]) -> "CaptionResults":
-        """Read what `to_json` gave."""
+        """Read what `to_json` gave; raises ValueError for anything else."""
         seen = dict(row)
-        split, held_out = seen.pop("split"), CaptionScores(**seen.pop("held_out"))
-        return CaptionResults(split=split, seen=CaptionScores(**seen), held_out=held_out)
+        split = from_json(str, seen.pop("split", None), "split")
+        held_out = from_json(CaptionScores, seen.pop("held_out", None), "held_out")
+        seen = from_json(CaptionScores, seen, "seen")
+        return CaptionResults(split=split, seen=seen, held_out=held_out)
 
 
 SourceResults = AnswerResults | CaptionResults | TextScores

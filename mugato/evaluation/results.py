@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mugato.acting.sampling import Sampling
 from mugato.evaluation.agent_info import AgentInfo, staleness
@@ -18,6 +18,7 @@ from mugato.evaluation.scores import Summary, TaskScores, summary
 from mugato.evaluation.text import TextScores
 from mugato.system.files import write_whole
 from mugato.system.machine import describe_machine, git_commit, package_versions
+from mugato.system.typed_json import from_json, read_json
 
 REPORT = "report.json"
 _KINDS = {results.kind: results for results in (AnswerResults, CaptionResults, TextScores)}
@@ -45,14 +46,10 @@ class Video:
 
     @staticmethod
     def from_json(row: Mapping[str, Any]) -> "Video":
-        """Read a report's entry."""
-        return Video(
-            path=Path(row["path"]),
-            seed=row["seed"],
-            episode_return=row["return"],
-            length=row["length"],
-            texts=tuple(row["texts"]),
-        )
+        """Read a report's entry; raises ValueError for anything else."""
+        data = from_json(dict[str, Any], row, "video")
+        renamed = {"episode_return" if key == "return" else key: data[key] for key in data}
+        return from_json(Video, renamed, "video")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,29 +194,23 @@ class EvaluationResults:
         """Read what `to_json` gave; aggregates are worked out anew.
 
         Raises:
-            ValueError, KeyError, TypeError: if it is something else.
+            ValueError, KeyError: if it is something else.
         """
-        tasks = {name: TaskScores.from_json(name, row) for name, row in data["tasks"].items()}
-        how = {**data["evaluation"], "sampling": Sampling(**data["evaluation"]["sampling"])}
         keys = ("machine", "versions", "commit", "command", "date")
+        tasks, sources = (
+            from_json(dict[str, dict[str, Any]], data[key], key) for key in ("tasks", "sources")
+        )
         return EvaluationResults(
             run=run,
-            tasks=tasks,
-            sources={
-                name: _KINDS[row["kind"]].from_json({k: v for k, v in row.items() if k != "kind"})
-                for name, row in data["sources"].items()
-            },
-            videos={
-                name: Video.from_json(row["video"])
-                for name, row in data["tasks"].items()
-                if "video" in row
-            },
-            agent=AgentInfo(**data["train"]),
-            missing=data["missing"],
-            problems=data["problems"],
-            evaluation=EvaluationInfo(**how),
-            provenance=Provenance(**{key: data[key] for key in keys}),
-            total_seconds=data["total_seconds"],
+            tasks={name: TaskScores.from_json(name, row) for name, row in tasks.items()},
+            sources={name: _source_results(row, name) for name, row in sources.items()},
+            videos={n: Video.from_json(row["video"]) for n, row in tasks.items() if "video" in row},
+            agent=from_json(AgentInfo, data["train"], "train"),
+            missing=from_json(list[str], data["missing"], "missing"),
+            problems=from_json(dict[str, str], data["problems"], "problems"),
+            evaluation=from_json(EvaluationInfo, data["evaluation"], "evaluation"),
+            provenance=from_json(Provenance, {key: data[key] for key in keys}, "provenance"),
+            total_seconds=from_json(float, data["total_seconds"], "total_seconds"),
         )
 
     def save(self) -> None:
@@ -235,18 +226,22 @@ def read_results(run: str | Path) -> EvaluationResults:
     """
     run = Path(run)
     path = run if run.suffix == ".json" else run / REPORT
-    if not path.is_file():
+    if not path.exists():
         raise ValueError(f"{path} is not there: run mugato evaluate {run} first")
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not a report: {error}") from None
+    data = read_json(path)
     if not isinstance(data, dict) or not isinstance(data.get("tasks"), dict):
         raise ValueError(f"{path} is not a report: it has no tasks")
     try:
         return EvaluationResults.from_json(data, path.parent)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path} is of another version of mugato: {error!r}") from None
+    except KeyError as error:
+        raise ValueError(f"{path} is of another version of mugato: it has no {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is of another version of mugato: {error}") from None
+
+
+def _source_results(row: Mapping[str, Any], name: str) -> SourceResults:
+    kind = from_json(Literal["questions", "captions", "text"], row.get("kind"), f"{name}: kind")
+    return _KINDS[kind].from_json({key: row[key] for key in row if key != "kind"})
 
 
 def save_json(path: Path, data: Mapping[str, Any]) -> None:

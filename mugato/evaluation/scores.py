@@ -5,12 +5,14 @@ the agent's episodes; the references count as known. It knows nothing of environ
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+
+from mugato.system.typed_json import from_json
 
 NUM_RESAMPLES = 9999
 CONFIDENCE = 0.95
@@ -23,6 +25,7 @@ ROW_KEYS = (
     "domain", "success", "expert", "expert_is", "random", "references", "jat", "seeds", "failed",
     "length_mean", "max_episode_steps", "returns",
 )  # fmt: skip
+OWN_KEYS = ("domain", "success", "length_mean", "max_episode_steps", "returns")
 
 Interval = tuple[float, float]
 
@@ -159,30 +162,34 @@ class TaskScores:
         """
         if missing := [key for key in ROW_KEYS if key not in row]:
             raise ValueError(f"its task {name} has no {', '.join(missing)}")
-        failed = {int(seed): reason for seed, reason in row["failed"].items()}
-        first, last = row["seeds"]
-        jat = row["jat"] or {}
-        published = {key: jat[key] for key in ("expert", "random") if jat}
-        return TaskScores(
-            name=name,
-            domain=row["domain"],
-            seeds=[seed for seed in range(first, last + 1) if seed not in failed],
-            returns=row["returns"],
-            reference=None
-            if row["references"] is None
-            else Reference(
-                expert=row["expert"],
-                random=row["random"],
-                expert_is=row["expert_is"],
-                measured=row["references"],
-            ),
-            length_mean=row["length_mean"],
-            max_episode_steps=row["max_episode_steps"],
-            success=row["success"],
-            failed=failed,
-            jat_name=jat.get("name"),
-            jat=Reference(**published, measured=PUBLISHED) if jat else None,
-        )
+        reference, jat = None, from_json(dict[str, Any] | None, row["jat"], "jat") or {}
+        if row["references"] is not None:
+            keys = ("expert", "random", "expert_is")
+            reference = {**{key: row[key] for key in keys}, "measured": row["references"]}
+        published = {key: jat.get(key) for key in ("expert", "random")}
+        failed = from_json(dict[str, str], row["failed"], "failed")
+        found = {
+            **{key: row[key] for key in OWN_KEYS},
+            "name": name,
+            "seeds": _seeds(row, failed),
+            "reference": reference,
+            "jat_name": jat.get("name"),
+            "jat": {**published, "measured": PUBLISHED} if jat else None,
+        }
+        scores = from_json(TaskScores, found, f"its task {name}")
+        return replace(scores, failed={int(seed): reason for seed, reason in failed.items()})
+
+
+def _seeds(row: Mapping[str, Any], failed: Mapping[str, str]) -> list[int]:
+    """Return the seeds of a report's row that have a return."""
+    first, last = from_json(tuple[int, int], row["seeds"], "seeds")
+    returns = from_json(list[float], row["returns"], "returns")
+    if last - first + 1 > len(returns) + len(failed):
+        raise ValueError(f"seeds {first} to {last}, but {len(returns)} returns")
+    seeds = [seed for seed in range(first, last + 1) if str(seed) not in failed]
+    if len(seeds) != len(returns):
+        raise ValueError(f"{len(seeds)} seeds, but {len(returns)} returns")
+    return seeds
 
 
 @dataclass(frozen=True, kw_only=True)

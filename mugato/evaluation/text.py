@@ -23,6 +23,7 @@ from mugato.acting.text import continue_text
 from mugato.agent import Agent
 from mugato.data.source import Source
 from mugato.model.precision import Precision, autocast
+from mugato.system.typed_json import from_json
 from mugato.tokens.packing import pack
 from mugato.tokens.sequence import TokenSequence, sequence
 from mugato.tokens.text import TextTokenizer
@@ -71,9 +72,8 @@ class TextScores:
 
     @staticmethod
     def from_json(row: Mapping[str, Any]) -> "TextScores":
-        """Read what `to_json` gave."""
-        continuations = tuple(Continuation(**entry) for entry in row["continuations"])
-        return TextScores(**{**row, "continuations": continuations})
+        """Read what `to_json` gave; raises ValueError for anything else."""
+        return from_json(TextScores, row, "scores")
 
 
 def score_text(

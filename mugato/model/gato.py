@@ -29,6 +29,7 @@ from mugato.model.loss import LossConfig, TargetLosses, target_losses
 from mugato.model.recurrent import Recurrent
 from mugato.model.sequence_model import SequenceModel
 from mugato.model.transformer import Transformer
+from mugato.system.typed_json import from_json
 from mugato.tokens.batch import Batch, ModelInput
 
 SEQUENCE_MODELS: dict[str, Callable[[GatoConfig], SequenceModel]] = {
@@ -140,7 +141,7 @@ class Gato(nn.Module):
         folder = Path(folder)
         config = serialization.read_config(folder)["model"]
         where = f"{folder / serialization.CONFIG}: model"
-        model = Gato(serialization.from_json(GatoConfig, config, where))
+        model = Gato(from_json(GatoConfig, config, where))
         serialization.load_weights(model, folder)
         return model.to(device).eval()
 

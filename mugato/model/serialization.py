@@ -1,20 +1,23 @@
 """Checkpoints on disk: safetensors and JSON, whole or not at all, never a pickle."""
 
 import json
+import zlib
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import nn
 
+from mugato.system.errors import one_line
 from mugato.system.files import write_whole
+from mugato.system.typed_json import read_json
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+CHECKSUM = "crc32"  # the key of a file's metadata
 
 
 def save_model(model: nn.Module, folder: Path, config: Mapping[str, Any]) -> None:
@@ -25,8 +28,7 @@ def save_model(model: nn.Module, folder: Path, config: Mapping[str, Any]) -> Non
     """
     check_finite(model, folder / WEIGHTS)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    write_whole(folder / WEIGHTS, lambda path: safetensors.torch.save_file(weights, path))
+    write_tensors(folder / WEIGHTS, model.state_dict())
     text = json.dumps(config, indent=2) + "\n"
     write_whole(folder / CONFIG, lambda path: path.write_text(text))
 
@@ -38,18 +40,51 @@ def load_weights(model: nn.Module, folder: Path) -> None:
         ValueError: if the file is missing, truncated, made for another model, or not finite.
     """
     path = folder / WEIGHTS
-    if not path.is_file():
+    if not path.exists():
         raise ValueError(f"{folder} holds no {WEIGHTS}")
-    try:
-        weights = safetensors.torch.load_file(path)
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is corrupt: {error}") from None
+    weights, _ = read_tensors(path)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip()
         raise ValueError(f"{path} does not fit its {CONFIG}: {reason}") from None
     check_finite(model, path)
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a safetensors file, with a checksum, which that format lacks."""
+    kept = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    about = dict(metadata or {})
+    about[CHECKSUM] = _checksum(kept, about)
+    write_whole(path, lambda beside: safetensors.torch.save_file(kept, beside, metadata=about))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Read a safetensors file and what is said beside the tensors, ours or another program's.
+
+    Raises:
+        ValueError: it cannot be read, or is not what was written; names the file.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is corrupt: {one_line(error)}") from None
+    written = metadata.pop(CHECKSUM, None)  # other programs write none
+    if written is not None and written != _checksum(tensors, metadata):
+        raise ValueError(f"{path} is corrupt: what is in it is not what was written")
+    return tensors, metadata
+
+
+def _checksum(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
+    found = zlib.crc32(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(tensors):
+        values = tensors[name].cpu().reshape(-1).view(torch.uint8).numpy().data
+        found = zlib.crc32(values, zlib.crc32(name.encode(), found))
+    return f"{found:08x}"
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -59,12 +94,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         ValueError: if it is missing or not one of ours.
     """
     path = folder / CONFIG
-    if not path.is_file():
+    if not path.exists():
         raise ValueError(f"{folder} holds no mugato checkpoint: there is no {CONFIG} in it")
-    try:
-        config = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
+    config = read_json(path)
     if not isinstance(config, dict) or "model" not in config:
         raise ValueError(f"{path} is not a mugato config: it has no 'model'")
     return config
@@ -79,30 +111,3 @@ def check_finite(model: nn.Module, where: Path) -> None:
     for name, weight in model.named_parameters():
         if not bool(torch.isfinite(weight).all()):
             raise ValueError(f"{where}: the weights {name} are not finite (NaN or infinite)")
-
-
-def from_json(cls: type, data: Mapping[str, Any], where: str) -> Any:
-    """Build a dataclass, and those within it, from what `dataclasses.asdict` gave.
-
-    Raises:
-        ValueError: for an unknown key, naming `where` it stands.
-    """
-    known = {f.name for f in fields(cls)}
-    if unknown := sorted(set(data) - known):
-        raise ValueError(f"{where}: unknown keys {unknown}; known are {sorted(known)}")
-    hints = get_type_hints(cls)
-    return cls(
-        **{name: _value(hints[name], value, f"{where}.{name}") for name, value in data.items()}
-    )
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    """Give a value back the type that JSON has no word for."""
-    if is_dataclass(hint) and isinstance(hint, type):
-        return from_json(hint, value, where)
-    if hint is Path:
-        return Path(value)
-    if get_origin(hint) is tuple:
-        first = get_args(hint)[0]  # all are of one type
-        return tuple(_value(first, item, f"{where}[{i}]") for i, item in enumerate(value))
-    return value

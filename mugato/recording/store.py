@@ -8,7 +8,8 @@ in it as they will lie in the data set, compressed. Nothing here knows environme
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import groupby, islice
@@ -21,11 +22,14 @@ from mugato.data.formats.minari.layout import StoredArray
 from mugato.data.formats.minari.read import dataset_folder
 from mugato.data.formats.minari.write import beside, write_dataset
 from mugato.recording.demonstrate import Demonstration, RejectedEpisode
+from mugato.system.typed_json import from_json
 
+# SQLite keeps no checksum: each outcome has one, of its text and its parts.
 # One row for each compressed part of an array, so that no value of a row gets too large.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS settings (json TEXT);
-CREATE TABLE IF NOT EXISTS outcomes (seed INTEGER PRIMARY KEY, kept INTEGER, json TEXT);
+CREATE TABLE IF NOT EXISTS outcomes
+    (seed INTEGER PRIMARY KEY, kept INTEGER, json TEXT, crc32 INTEGER);
 CREATE TABLE IF NOT EXISTS parts
     (seed INTEGER, path TEXT, dtype TEXT, shape TEXT, chunk_rows INTEGER, part BLOB);
 CREATE INDEX IF NOT EXISTS parts_by_seed ON parts (seed);
@@ -39,6 +43,10 @@ class DemonstrationHeader:
     seed: int
     timesteps: int
     episode_return: float
+
+
+class DamagedStoreError(ValueError):
+    """A store that makes no sense, or is not what was written."""
 
 
 class RecordingStore:
@@ -66,8 +74,17 @@ class RecordingStore:
         with self._errors_named():
             self._connection = sqlite3.connect(path, timeout=0)
         try:
-            self._lock(anew=anew)
-            self.settings, self.outcomes = self._begin(settings, anew=anew)
+            try:
+                self._lock()
+                self.settings, self.outcomes = self._begin(settings, anew=anew)
+            except DamagedStoreError:
+                if not anew:
+                    raise
+                self.close()
+                self.remove()
+                self._connection = sqlite3.connect(path, timeout=0)
+                self._lock()
+                self.settings, self.outcomes = self._begin(settings, anew=False)
         except BaseException:
             self.close()
             raise
@@ -87,7 +104,8 @@ class RecordingStore:
         kept, text = isinstance(outcome, Demonstration), json.dumps(asdict(header))
         with self._errors_named(), self._connection:
             self._connection.execute(
-                "INSERT INTO outcomes VALUES (?, ?, ?)", (outcome.seed, kept, text)
+                "INSERT INTO outcomes VALUES (?, ?, ?, ?)",
+                (outcome.seed, kept, text, _crc32(text, [part[1:] for part in parts])),
             )
             self._connection.executemany("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?)", parts)
         self.outcomes.append(header)
@@ -110,21 +128,13 @@ class RecordingStore:
     def close(self) -> None:
         self._connection.close()
 
-    def _lock(self, *, anew: bool) -> None:
+    def _lock(self) -> None:
         """Keep all others out until the connection is closed."""
         with self._errors_named():
-            try:
-                # With a write-ahead log a commit need not wait for the disk to be safe.
-                for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = 1"):
-                    self._connection.execute(f"PRAGMA {pragma}")
-                self._connection.execute("BEGIN EXCLUSIVE")
-            except sqlite3.DatabaseError as error:
-                if not anew or error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
-                    raise
-                self.close()
-                self.remove()
-                self._connection = sqlite3.connect(self.path, timeout=0)
-                self._lock(anew=False)
+            # With a write-ahead log a commit need not wait for the disk to be safe.
+            for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = 1"):
+                self._connection.execute(f"PRAGMA {pragma}")
+            self._connection.execute("BEGIN EXCLUSIVE")
         if not self.path.exists():  # removed by whoever had it open
             raise ValueError(f"another process is writing {self.path}")
 
@@ -133,18 +143,20 @@ class RecordingStore:
     ) -> tuple[dict[str, Any], list[DemonstrationHeader | RejectedEpisode]]:
         """Return settings and outcomes, after making what tables are missing."""
         with self._errors_named(), self._connection as connection:
+            for table in ("settings", "outcomes", "parts") if anew else ():
+                connection.execute(f"DROP TABLE IF EXISTS {table}")
             for statement in _TABLES.split(";"):
                 connection.execute(statement)
-            if anew:
-                for table in ("settings", "outcomes", "parts"):
-                    connection.execute(f"DELETE FROM {table}")
             found = connection.execute("SELECT json FROM settings").fetchone()
             if found is None:
                 found = (json.dumps(settings),)
                 connection.execute("INSERT INTO settings VALUES (?)", found)
             rows = connection.execute("SELECT kept, json FROM outcomes ORDER BY seed").fetchall()
-        kinds = (RejectedEpisode, DemonstrationHeader)
-        return json.loads(found[0]), [kinds[kept](**json.loads(text)) for kept, text in rows]
+        with self._nonsense_named():
+            kept = from_json(dict[str, Any], json.loads(found[0]), "settings")
+            kinds = {0: RejectedEpisode, 1: DemonstrationHeader}
+            outcomes = [from_json(kinds[k], json.loads(text), "outcomes") for k, text in rows]
+        return dict(kept), outcomes
 
     def _arrays(self, seed: int) -> dict[str, StoredArray]:
         with self._errors_named():
@@ -153,6 +165,11 @@ class RecordingStore:
                 "ORDER BY rowid",
                 (seed,),
             ).fetchall()
+            text, crc32 = self._connection.execute(
+                "SELECT json, crc32 FROM outcomes WHERE seed = ?", (seed,)
+            ).fetchone()
+        if _crc32(text, rows) != crc32:
+            raise self._damaged(ValueError(f"seed {seed} is not what was written"))
         return {
             path: StoredArray(
                 dtype=dtype,
@@ -168,17 +185,34 @@ class RecordingStore:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            match error.sqlite_errorcode & 0xFF:  # the rest says more about the same
+            # The rest of the code says more about the same. Texts that are none have no code.
+            match getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF:
                 case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
                     raise ValueError(f"another process is writing {self.path}") from error
-                case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
-                    raise ValueError(
-                        f"{self.path} is damaged ({error}); overwriting begins anew"
-                    ) from error
+                case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_ERROR:
+                    raise self._damaged(error) from error
             free = shutil.disk_usage(self.path.parent).free / 1e6
             raise OSError(
                 f"cannot write {self.path}: {error}, with {free:,.1f} MB free on its disk"
             ) from error
+
+    @contextmanager
+    def _nonsense_named(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, LookupError, TypeError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> DamagedStoreError:
+        return DamagedStoreError(f"{self.path} is damaged ({error}); overwriting begins anew")
+
+
+def _crc32(text: str, parts: Iterable[tuple]) -> int:
+    """Return the checksum of an outcome; of each part path, dtype, shape, rows and bytes."""
+    found = zlib.crc32(text.encode())
+    for *about, part in parts:
+        found = zlib.crc32(part, zlib.crc32(repr(about).encode(), found))
+    return found
 
 
 @contextmanager

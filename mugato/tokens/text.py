@@ -121,7 +121,10 @@ class TextTokenizer:
         Raises:
             ValueError: the file is not a SentencePiece model, or one that changes text.
         """
-        model = Path(path).read_bytes()
+        try:
+            model = Path(path).read_bytes()
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read: {error.strerror}") from None
         try:
             return TextTokenizer(model=model)
         except ValueError as error:

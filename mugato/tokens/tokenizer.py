@@ -4,6 +4,7 @@ This is the only way from values to tokens, in training and in acting (Reed et a
 It travels inside each checkpoint.
 """
 
+import zlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from einops import rearrange
 from jaxtyping import Int
 
 from mugato.spec import Leaf
+from mugato.system.typed_json import from_json, within
 from mugato.tokens.images import ImageTokenizer, image_size, num_pictures, to_pixels
 from mugato.tokens.text import TextTokenizer
 from mugato.tokens.values import (
@@ -139,16 +141,22 @@ class Tokenizer:
     def save(self, folder: Path) -> dict:
         """Write the text model into `folder`; return the rest as JSON for the config."""
         self.text.save(folder / "tokenizer.model")
-        return {"vocab": vars(self.vocab), "image": vars(self.image)}
+        parts = {"vocab": vars(self.vocab), "image": vars(self.image)}
+        return {**parts, "text_crc32": zlib.crc32(self.text.model)}
 
     @staticmethod
-    def load(folder: Path, config: dict) -> "Tokenizer":
-        """Read what `save` wrote."""
-        return Tokenizer(
-            text=TextTokenizer.load(folder / "tokenizer.model"),
-            vocab=Vocab(**config["vocab"]),
-            image=ImageTokenizer(**config["image"]),
-        )
+    def load(folder: Path, config: dict, where: str = "tokenizer") -> "Tokenizer":
+        """Read what `save` wrote; raises ValueError for anything else, naming file and place."""
+        path = folder / "tokenizer.model"
+        text = TextTokenizer.load(path)
+        if config.get("text_crc32", crc32 := zlib.crc32(text.model)) != crc32:
+            raise ValueError(f"{path} is not the file that {where} was written with")
+        vocab = from_json(Vocab, config.get("vocab"), within(where, "vocab"))
+        image = from_json(ImageTokenizer, config.get("image"), within(where, "image"))
+        try:
+            return Tokenizer(text=text, vocab=vocab, image=image)
+        except ValueError as error:
+            raise ValueError(f"{path} does not fit {where}: {error}") from None
 
     def _continuous(
         self, leaf: Leaf, *, is_action: bool

@@ -4,20 +4,22 @@ One file, written whole, so that a run stopped at any moment resumes from one co
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import safetensors
-import safetensors.torch
 import torch
 from torch import nn
 
 from mugato.data.mixture import MicrobatchState
-from mugato.model.serialization import check_finite
-from mugato.system.files import write_whole
+from mugato.model.serialization import check_finite, read_tensors, write_tensors
+from mugato.system.errors import one_line
+from mugato.system.typed_json import from_json
 from mugato.training.config import TrainConfig
 
 STATE = "training_state.safetensors"
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # AdamW's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +55,7 @@ def save_state(
         for name, value in moments.items():
             tensors[f"optimizer.{index}.{name}"] = value
     metadata = {"progress": json.dumps(asdict(progress))}
-    tensors = {name: value.detach().contiguous() for name, value in tensors.items()}
-    write_whole(
-        run / STATE, lambda path: safetensors.torch.save_file(tensors, path, metadata=metadata)
-    )
+    write_tensors(run / STATE, tensors, metadata)
 
 
 def load_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingProgress:
@@ -65,8 +64,10 @@ def load_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
     Raises:
         ValueError: if there is nothing to resume, or it is corrupt, not finite or of another model.
     """
-    path, tensors = run / STATE, dict[str, torch.Tensor]()
-    progress = read_progress(run, tensors)
+    path = run / STATE
+    _check_there(run)
+    tensors, metadata = read_tensors(path)
+    progress = _progress(path, metadata)
     try:
         model.load_state_dict(
             {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
@@ -75,33 +76,53 @@ def load_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
         reason = str(error).splitlines()[1].strip()
         raise ValueError(f"{path} is of another model: {reason}") from None
     check_finite(model, path)
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, moment = name.split(".")
-            moments.setdefault(int(index), {})[moment] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    state = {n.removeprefix("optimizer."): t for n, t in tensors.items() if n[0] == "o"}
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": _moments(state, optimizer, path)})
     return progress
 
 
-def read_progress(run: Path, tensors: dict[str, torch.Tensor] | None = None) -> TrainingProgress:
-    """Read how far a run has come, and its tensors into `tensors` if that is given.
+def _moments(
+    tensors: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer, path: Path
+) -> dict[int, dict[str, torch.Tensor]]:
+    """Sort moments by the number of their parameter, all or none of each."""
+    shapes = [p.shape for group in optimizer.param_groups for p in group["params"]]
+    found: dict[int, dict[str, torch.Tensor]] = {}
+    for i, shape in enumerate(shapes):
+        for name in MOMENTS:
+            tensor = tensors.get(f"{i}.{name}")
+            if tensor is None or tensor.shape != (() if name == "step" else shape):
+                raise ValueError(f"{path} is corrupt: no {name} of {shape} for parameter {i}")
+            found.setdefault(i, {})[name] = tensor
+    return found
+
+
+def read_progress(run: Path) -> TrainingProgress:
+    """Read how far a run has come.
 
     Raises:
         ValueError: if there is nothing to resume, or it is corrupt or of another version.
     """
     path = run / STATE
-    if not path.is_file():
-        raise ValueError(f"nothing to resume: {run} has no {STATE}")
+    _check_there(run)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            progress = json.loads(file.metadata()["progress"])
-            if tensors is not None:
-                tensors |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is corrupt: {error}") from None
+            metadata = file.metadata()
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"{path} is corrupt: {one_line(error)}") from None
+    return _progress(path, metadata)
+
+
+def _check_there(run: Path) -> None:
+    if not (run / STATE).exists():
+        raise ValueError(f"nothing to resume: {run} has no {STATE}")
+
+
+def _progress(path: Path, metadata: Mapping[str, str] | None) -> TrainingProgress:
     try:
-        microbatches = tuple(map(MicrobatchState.from_json, progress["microbatches"]))
-        return TrainingProgress(**{**progress, "microbatches": microbatches})
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is of another version of mugato: {error!r}") from None
+        progress = json.loads((metadata or {})["progress"])
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} is corrupt: it tells no progress: {error}") from None
+    try:
+        return from_json(TrainingProgress, progress, "progress")
+    except ValueError as error:
+        raise ValueError(f"{path} is of another version of mugato: {error}") from None

@@ -1,6 +1,5 @@
 """Everything that a training run is asked to do. Complete configurations are in `presets.py`."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +10,7 @@ from mugato.data.config import DatasetConfig
 from mugato.model.config import GatoConfig
 from mugato.model.loss import LossConfig
 from mugato.model.precision import Precision
-from mugato.model.serialization import from_json
+from mugato.system.typed_json import from_json
 from mugato.training.optimizer import OptimizerConfig
 
 
@@ -94,7 +93,7 @@ class TrainConfig:
             raise ValueError(f"prompt_share must be between 0 and 1, got {self.prompt_share}")
 
     @staticmethod
-    def from_json(data: Mapping[str, Any], where: str) -> "TrainConfig":
+    def from_json(data: Any, where: str) -> "TrainConfig":
         """Build a configuration from what `dataclasses.asdict` gave, after its way through JSON.
 
         Raises:

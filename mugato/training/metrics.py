@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, get_type_hints
 
 from mugato.system.files import write_whole
-from mugato.training.run_info import METRICS, read_metrics
+from mugato.system.typed_json import from_json, within
+
+METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,34 @@ def _report_thread(args: threading.ExceptHookArgs) -> None:
     """Report what ended a thread; TensorBoard's own raises it again in who writes or closes."""
     if type(args.thread).__name__ != "_AsyncWriterThread":
         threading.__excepthook__(args)
+
+
+def read_metrics(run: Path) -> list[dict]:
+    """Read all reports of a run, oldest first; a line cut off by a crash is left out.
+
+    Raises:
+        ValueError: a file that cannot be read, or a line in it that is no report; names both.
+    """
+    path = run / METRICS
+    if not path.exists():
+        return []
+    try:
+        lines = path.read_text("utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    return [_report(line, f"{path} line {n}") for n, line in enumerate(lines[:-1], start=1)]
+
+
+def _report(line: str, where: str) -> dict:
+    try:
+        report = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"{where} is not JSON: {error}") from None
+    data = from_json(dict[str, Any], report, where)
+    known = get_type_hints(StepReport)
+    if "step" not in data:
+        raise ValueError(f"{where} has no 'step'")
+    return {key: from_json(known.get(key, Any), data[key], within(where, key)) for key in data}
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from mugato.model.serialization import CONFIG, WEIGHTS
 from mugato.system.files import locked, remove_unfinished
 from mugato.training.checkpoint import STATE, TrainingProgress, read_progress
 from mugato.training.config import TrainConfig
+from mugato.training.metrics import read_metrics
 from mugato.training.run_info import read_config, save_config
 
 MAY_CHANGE = (
@@ -91,6 +92,10 @@ def changes(saved: TrainConfig, config: TrainConfig) -> list[str]:
 
 
 def _going_on(config: TrainConfig) -> list[str]:
+    for name in (STATE, WEIGHTS, CONFIG):
+        if (config.run / name).is_dir():
+            raise ValueError(f"{config.run / name} is a folder, but must be a file")
+    read_metrics(config.run)  # will be written anew
     progress = read_progress(config.run)
     changed = changes(read_config(config.run), config)
     if reason := used_up(progress, config):

@@ -1,7 +1,6 @@
 """What a run's folder tells of it: data sets, steps, tokens, losses; the public side of training.
 
-Evaluation and reports read a run through this. The configuration is kept as JSON beside the agent,
-one line of metrics for each logged step.
+Evaluation and reports read a run through this. The configuration is kept as JSON beside the agent.
 """
 
 import dataclasses
@@ -12,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from mugato.data.config import DatasetConfig
-from mugato.model.serialization import from_json
-from mugato.system.errors import one_line
+from mugato.data.registry import ENVIRONMENT_VERSION, is_source
 from mugato.system.files import write_whole
+from mugato.system.typed_json import from_json, read_json
 from mugato.tasks.gymnasium_task import gymnasium_task
 from mugato.tasks.registry import TASKS
 from mugato.tasks.task import Task
 from mugato.training.config import TrainConfig
+from mugato.training.metrics import read_metrics
 
-TRAIN_CONFIG, METRICS = "train_config.json", "metrics.jsonl"
+TRAIN_CONFIG = "train_config.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +46,13 @@ class RunInfo:
             ValueError: if its configuration is not one of ours.
         """
         path = run / TRAIN_CONFIG
-        if not path.is_file():
+        if not path.exists():
             return RunInfo(datasets=None, metrics=read_metrics(run))
-        try:
-            config = json.loads(path.read_text("utf-8"))
-            datasets = tuple(from_json(DatasetConfig, d, "datasets") for d in config["datasets"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is not a run's configuration: {error!r}") from None
+        config = from_json(dict[str, Any], read_json(path), str(path))
         return RunInfo(
-            datasets=datasets,
+            datasets=from_json(
+                tuple[DatasetConfig, ...], config.get("datasets"), f"{path}: datasets"
+            ),
             metrics=read_metrics(run),
             max_steps=config.get("steps"),
             max_seconds=config.get("max_seconds"),
@@ -69,6 +67,12 @@ class RunInfo:
 def is_task(dataset: DatasetConfig) -> bool:
     """Tell whether a data set is the demonstrations of a control task."""
     return dataset.name in TASKS or dataset.demonstrations is not None
+
+
+def is_played(dataset: DatasetConfig) -> bool:
+    """Tell whether a data set is of an environment, also where only its name is known."""
+    is_id = ENVIRONMENT_VERSION.search(dataset.name) and not is_source(dataset.name)
+    return is_task(dataset) or bool(is_id)
 
 
 def task_of(dataset: DatasetConfig) -> Task:
@@ -97,17 +101,6 @@ def read_config(run: Path) -> TrainConfig:
         ValueError: if there is none, or it is not one of ours.
     """
     path = run / TRAIN_CONFIG
-    if not path.is_file():
+    if not path.exists():
         raise ValueError(f"{run} holds no run: there is no {TRAIN_CONFIG} in it")
-    try:
-        data = json.loads(path.read_text("utf-8"))
-        return dataclasses.replace(TrainConfig.from_json(data, "it"), run=run)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is not a run's configuration: {one_line(error)}") from None
-
-
-def read_metrics(run: Path) -> list[dict]:
-    """Read all reports of a run, oldest first; a line cut off by a crash is left out."""
-    path = run / METRICS
-    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    return dataclasses.replace(TrainConfig.from_json(read_json(path), str(path)), run=run)

@@ -31,14 +31,16 @@ def folder(tmp_path) -> Iterator[Path]:
         process.communicate()
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """Return the variables of a user whose data sets lie in a folder."""
+    path = os.pathsep.join([os.getcwd(), *sys.path])
+    return {**os.environ, "PYTHONPATH": path, "MINARI_DATASETS_PATH": str(folder / "minari")}
+
+
 def start(folder: Path, *arguments: str) -> subprocess.Popen:
     """Start a command as a terminal does: in a process group of its own."""
-    environment = {
-        **os.environ, "PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path]),
-        "MINARI_DATASETS_PATH": str(folder / "minari"),
-    }  # fmt: skip
     process = subprocess.Popen(
-        [sys.executable, "-m", "mugato", *arguments], cwd=folder, env=environment,
+        [sys.executable, "-m", "mugato", *arguments], cwd=folder, env=environment(folder),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     STARTED.append(process)

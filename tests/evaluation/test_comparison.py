@@ -119,10 +119,13 @@ def test_the_command_shows_and_writes_both(tmp_path, capsys):
     ("content", "message"),
     [
         (None, "run mugato evaluate"),
-        ("{", "is not a report: "),
+        ("{", "report.json is not JSON: "),
         ("{}", "it has no tasks"),
         ('{"tasks": {}}', "is of another version of mugato"),
-        ('{"tasks": {"walk": {"domain": "d"}}}', "its task walk has no success, expert, "),
+        (
+            '{"tasks": {"walk": {"domain": "d"}}, "sources": {}}',
+            "its task walk has no success, expert, ",
+        ),
     ],
 )
 def test_what_is_not_a_report_is_refused(tmp_path, content, message):

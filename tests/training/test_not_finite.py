@@ -119,7 +119,7 @@ def test_a_state_that_is_not_finite_is_not_gone_on_with(tmp_path):
     train(tmp_path, range(0))
     path = tmp_path / "training_state.safetensors"
     with safetensors.safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
+        metadata = {"progress": file.metadata()["progress"]}  # without the checksum
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     name = next(key for key in tensors if key.startswith("model."))
     tensors[name].fill_(math.nan)

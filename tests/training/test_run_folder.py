@@ -75,8 +75,9 @@ def test_every_number_and_name_survives_json(lr, betas, max_seconds, names, step
 def test_a_configuration_that_is_not_ours_is_one_line(tmp_path):
     for text in ("", "[]", "{", '{"datasets": [{"name": "a"}], "colour": 3}', '{"datasets": 3}'):
         (tmp_path / TRAIN_CONFIG).write_text(text)
-        with pytest.raises(ValueError, match=f"{TRAIN_CONFIG} is not a run's configuration: "):
+        with pytest.raises(ValueError, match=TRAIN_CONFIG) as caught:
             read_config(tmp_path)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_folder_that_holds_a_run_is_left_alone_unless_one_says_what_to_do(config):

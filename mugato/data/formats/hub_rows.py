@@ -11,8 +11,10 @@ passed on in one line that begins with the data set. It knows nothing of episode
 """
 
 import hashlib
+import json
 import logging
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -256,9 +258,25 @@ def _builder(datasets: Any, place: Place, split: str) -> Any:
 
 
 def _whole(datasets: Any, place: Place, split: str, builder: Any) -> Any:
+    if place.local and not Path(builder.cache_dir).exists():
+        _check_lines(place)
     with _faults_named(datasets, place, in_files=True):
         builder.download_and_prepare()
         return builder.as_dataset(split=split)
+
+
+def _check_lines(place: Place) -> None:
+    """Refuse damaged lines of JSON, at which Arrow's threads at times crash the whole process."""
+    root = Path(place.path)
+    for path in [root] if root.is_file() else sorted(root.rglob("*.jsonl")):
+        if path.suffix != ".jsonl":
+            continue
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    json.loads(line if line.strip() else "null")
+                except ValueError as error:
+                    raise ValueError(f"{path} line {number} is not JSON: {error}") from None
 
 
 def _first(datasets: Any, place: Place, split: str, rows: int) -> Any:
@@ -334,7 +352,8 @@ def _faults_named(datasets: Any, place: Place, *, in_files: bool = False) -> Ite
         "name a folder of this machine, or try again with a network"
     )
     try:
-        yield
+        with _quiet(datasets):
+            yield
     except ConnectionError as error:
         raise ValueError(unreachable) from error
     except StopIteration as error:
@@ -349,6 +368,21 @@ def _faults_named(datasets: Any, place: Place, *, in_files: bool = False) -> Ite
             raise ValueError(unreachable) from e
         damaged = _damaged_file(place) if in_files else ""
         raise ValueError(f"{place.name} cannot be read: {damaged}{one_line(root)}") from e
+
+
+@contextmanager
+def _quiet(datasets: Any) -> Iterator[None]:
+    """Keep to ourselves what `datasets` says of damaged files, and bars where nobody watches."""
+    level, bars = datasets.logging.get_verbosity(), not datasets.are_progress_bars_disabled()
+    datasets.logging.set_verbosity(logging.CRITICAL)
+    if bars and not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        datasets.logging.set_verbosity(level)
+        if bars:
+            datasets.enable_progress_bars()
 
 
 def _damaged_file(place: Place) -> str:

@@ -3,9 +3,8 @@
 Everything is checked here, once, so that reading an episode need only look at its own rows.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from mugato.data.formats.parquet import column_names, read_rows, to_array
 from mugato.spec import MAX_DISCRETE, TEXT_LEAF, Leaf, Role, Spec, Tree
+from mugato.system.typed_json import from_json, read_json, within
 
 INSTRUCTION = "instruction"
 # How far a frame may be from where its number puts it, in frames.
@@ -67,8 +67,8 @@ class LeRobotMeta:
         chunk, file = chunks[episode], files[episode]
         starts = self.episodes["dataset_from_index"]
         first = starts[(chunks == chunk) & (files == file)].min()
-        path = self.data_path.format(chunk_index=chunk, file_index=file)
-        return self.folder / path, int(starts[episode] - first)
+        path = self._path(self.data_path, chunk_index=chunk, file_index=file)
+        return path, int(starts[episode] - first)
 
     def video_file(self, episode: int, key: str) -> tuple[Path, float]:
         """Return the video that holds an episode, and when in it the episode begins, in seconds."""
@@ -76,8 +76,15 @@ class LeRobotMeta:
             self.episodes[f"videos/{key}/{column}"][episode]
             for column in ("chunk_index", "file_index", "from_timestamp")
         )
-        path = self.video_path.format(video_key=key, chunk_index=chunk, file_index=file)
-        return self.folder / path, float(start)
+        path = self._path(self.video_path, video_key=key, chunk_index=chunk, file_index=file)
+        return path, float(start)
+
+    def _path(self, template: str, **values: Any) -> Path:
+        try:
+            return self.folder / template.format(**values)
+        except (LookupError, ValueError) as error:
+            place = self.folder / "meta" / "info.json"
+            raise ValueError(f"{place}: no path can be made of {template!r}: {error!r}") from None
 
 
 def read_meta(
@@ -98,7 +105,10 @@ def read_meta(
     _check_info(info, path)
     stats = folder / "meta" / "stats.json"
     features = _chosen(info["features"], without, path)
-    spec, keys = _spec(features, _json(stats) if stats.exists() else {}, size_px, path)
+    extremes = (
+        from_json(dict[str, dict[str, Any]], _json(stats), str(stats)) if stats.exists() else {}
+    )
+    spec, keys = _spec(features, extremes, size_px, path)
     dtypes = {key: feature["dtype"] for key, feature in features.items()}
     videos = [key for key in keys.values() if dtypes[key] == "video"]
     episodes = _episodes(folder, videos, float(info["fps"]))
@@ -117,6 +127,16 @@ def read_meta(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Feature:
+    """What `info.json` says of a feature, as far as it matters here."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    info: dict[str, Any] | None = None
+    video_info: dict[str, Any] | None = None
+
+
 def _check_info(info: Mapping[str, Any], path: Path) -> None:
     version = str(info.get("codebase_version"))
     if not version.startswith("v3."):
@@ -127,13 +147,17 @@ def _check_info(info: Mapping[str, Any], path: Path) -> None:
     for name in ("features", "fps", "data_path"):
         if name not in info:
             raise ValueError(f"{path} has no {name!r}")
+    where = f"{path}: features"
+    for key, feature in from_json(dict[str, dict[str, Any]], info["features"], where).items():
+        known = {f.name: feature[f.name] for f in fields(_Feature) if f.name in feature}
+        from_json(_Feature, known, within(where, key))
+    kinds = {"fps": float, "data_path": str, "video_path": str | None}
+    for name, kind in {**kinds, "splits": dict[str, Any] | None}.items():
+        from_json(kind, info.get(name), f"{path}: {name}")
 
 
 def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+    return from_json(dict[str, Any], read_json(path), str(path))
 
 
 def _chosen(features: Mapping, without: tuple[str, ...], path: Path) -> dict[str, Mapping]:
@@ -205,7 +229,10 @@ def _picture_shape(shape: tuple[int, ...], size_px: int | None, where: str) -> t
 def _bounds(stats: Mapping | None, size: int, where: str) -> tuple[np.ndarray, np.ndarray]:
     if stats is None:
         return np.full(size, -np.inf), np.full(size, np.inf)
-    low, high = (np.asarray(stats[name], np.float64).reshape(-1) for name in ("min", "max"))
+    try:
+        low, high = (np.asarray(stats[name], np.float64).reshape(-1) for name in ("min", "max"))
+    except (KeyError, IndexError, TypeError, ValueError):
+        low = high = np.zeros(0)
     if low.size != size or high.size != size or not np.isfinite([low, high]).all():
         raise ValueError(f"{where}: min and max in stats.json must be {size} finite numbers each")
     return low, high

@@ -4,7 +4,6 @@ Any Minari data set on this machine, recorded by `mugato record`, by another pro
 with `minari download`. It knows nothing of tasks or tokens.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from mugato.data.source import check_split, similar
 from mugato.episode import Episode, validate
 from mugato.spec import Spec, flatten, spec_of
 from mugato.system.errors import one_line
+from mugato.system.typed_json import from_json, read_json
 
 DATA_FOLDER = "data"
 METADATA = "metadata.json"
@@ -33,7 +33,6 @@ _DATASET_ID = re.compile(r"(?!\w/[^/]*$)([-\w]+/)*[-\w]+-v\d+")
 # Reading neighbors with an episode saves opening the file again for each.
 MAX_BLOCK_EPISODES = 32
 MAX_BLOCK_BYTES = 2**26
-_DAMAGE = (OSError, KeyError, ValueError, TypeError, AssertionError, NotImplementedError)
 
 
 class MinariSource(CachedSource):
@@ -56,7 +55,7 @@ class MinariSource(CachedSource):
         return self._cache.get(block, partial(self._read_block, block))[place]
 
     def read(self, index: int, start: int, stop: int) -> Episode:
-        with _damage_named(self.name):
+        with _damage_named(self.name, self._reader.path, episode=index):
             (episode,) = self._reader(range(index, index + 1), range(start, stop))
         return episode
 
@@ -71,9 +70,9 @@ class MinariSource(CachedSource):
         indices = range(block * size, min((block + 1) * size, len(self)))
         try:
             episodes = list(self._reader(indices))
-        except _DAMAGE:
+        except Exception:
             for i in indices:  # which of them is it?
-                with _damage_named(self.name, episode=i):
+                with _damage_named(self.name, self._reader.path, episode=i):
                     list(self._reader(range(i, i + 1)))
             raise
         return [validate(episode, self.spec) for episode in episodes]
@@ -98,8 +97,9 @@ def open_minari(
         raise ValueError(
             f"no Minari data set {dataset_id!r} in {get_dataset_path()}{_similar(dataset_id)}"
         )
-    _check_metadata(dataset_id, folder / DATA_FOLDER / METADATA)
-    with _damage_named(dataset_id):
+    metadata = folder / DATA_FOLDER / METADATA
+    _check_files(dataset_id, metadata)
+    with _damage_named(dataset_id, metadata):
         dataset = minari.load_dataset(dataset_id)
     try:
         spec = spec_of(dataset.observation_space, dataset.action_space)
@@ -108,8 +108,8 @@ def open_minari(
     has_images = any(leaf.kind == "image" for _, _, leaf in spec.leaves())
     has_jpeg = dataset.storage.jpeg_encoding and has_images
     hdf5 = dataset.storage.FORMAT == "hdf5" and not has_jpeg
-    with _damage_named(dataset_id):
-        reader = (_Hdf5Reader if hdf5 else Reader)(dataset=dataset, spec=spec)
+    reader = (_Hdf5Reader if hdf5 else Reader)(dataset=dataset, spec=spec)
+    with _damage_named(dataset_id, reader.path):
         source = MinariSource(dataset_id, reader, budget or MemoryBudget())
     if not source.lengths:
         raise ValueError(f"Minari data set {dataset_id!r} in {folder} has no episodes")
@@ -164,6 +164,13 @@ class Reader:
     dataset: minari.MinariDataset
     spec: Spec
 
+    @property
+    def path(self) -> Path:
+        """What is read: a file, or a folder of several."""
+        storage = self.dataset.storage
+        folder = Path(storage.data_path)
+        return folder / HDF5_FILE if storage.FORMAT == "hdf5" else folder
+
     def __call__(self, block: range, rows: range | None = None) -> Iterator[Episode]:
         """Read neighboring episodes, or some timesteps of each."""
         ids = self.dataset.episode_indices[block.start : block.stop]
@@ -204,31 +211,36 @@ class _Hdf5Reader(Reader):
                 )
 
     def lengths(self) -> tuple[int, ...]:
+        indices = self.dataset.episode_indices
         with self._open() as file:
-            return tuple(read_length(file, int(i)) for i in self.dataset.episode_indices)
+            if len(file) != len(indices):
+                raise ValueError(f"it has {len(file)} episodes, {METADATA} says {len(indices)}")
+            return tuple(read_length(file, int(i)) for i in indices)
 
     def _open(self) -> h5py.File:
-        return h5py.File(self.dataset.storage.data_path / HDF5_FILE, "r")
+        return h5py.File(self.path, "r")
 
 
-def _check_metadata(dataset_id: str, path: Path) -> None:
-    """Refuse a data set whose description is gone or broken, which Minari does not name."""
-    with _damage_named(dataset_id, path=path):
-        json.loads(path.read_text("utf-8"))
+def _check_files(dataset_id: str, path: Path) -> None:
+    """Refuse a data set whose files are gone or broken, which Minari does not name."""
+    with _damage_named(dataset_id, path):
+        metadata = from_json(dict[str, Any], read_json(path), METADATA)
+    if metadata.get("data_format") == "hdf5":
+        with _damage_named(dataset_id, path.with_name(HDF5_FILE)):
+            path.with_name(HDF5_FILE).open("rb").close()
 
 
 @contextmanager
-def _damage_named(
-    dataset_id: str, *, episode: int | None = None, path: Path | None = None
-) -> Iterator[None]:
-    """Turn what Minari and HDF5 raise for damaged files into one line that names the data set."""
+def _damage_named(dataset_id: str, path: Path, *, episode: int | None = None) -> Iterator[None]:
+    """Turn what Minari and HDF5 raise for a damaged file into one line that names it."""
     try:
         yield
-    except _DAMAGE as error:
-        place = path or dataset_folder(dataset_id)
+    except ImportError:  # of a package that the format needs
+        raise
+    except Exception as error:  # both raise what they like
         which = "" if episode is None else f", episode {episode},"
         raise ValueError(
-            f"Minari data set {dataset_id!r}{which} in {place} cannot be read: {one_line(error)}"
+            f"Minari data set {dataset_id!r}{which} in {path} cannot be read: {one_line(error)}"
         ) from error
 
 
