@@ -463,3 +463,13 @@ def test_many_random_damages(case, intact, capfd, tmp_path, monkeypatch):
         (tmp_path / str(seed)).mkdir()
         monkeypatch.chdir(tmp_path / str(seed))
         check(case, seed, intact, capfd)
+
+
+@pytest.mark.parametrize("damage", ["half", "text", "flip"])
+def test_overwriting_begins_a_damaged_recording_anew(damage, intact):
+    place, right = intact("record")
+    shutil.copytree(place, ".", dirs_exist_ok=True)
+    JSON_DAMAGES[damage](Path(STORE), random.Random(0))
+    run(*RECORD, "--overwrite")
+    assert recorded("") == right
+    assert not Path(STORE).exists()
