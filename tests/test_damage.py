@@ -444,8 +444,10 @@ def check(case: tuple[str, str, str], seed: int, intact: Callable, capfd: Any) -
         if name == "record" and STORE in after:  # it goes on until it comes to what is damaged
             after[STORE] = before[STORE]
         assert after == before, lines
-        beside = {Path(path).name for path in before} if damage in AMBIGUOUS else set()
-        assert any(part in lines[0] for part in {Path(file).name, *beside}), lines
+        names = {Path(file).name}
+        if damage in AMBIGUOUS:
+            names |= {Path(file).stem.strip("."), *(Path(path).name for path in before)}
+        assert any(name in lines[0] for name in names), lines
         return True
     if SAMPLES[name].values(said) != right:
         assert damage in BLIND.get(Path(file).suffix, ()), "read as something else"
@@ -464,3 +466,13 @@ def test_many_random_damages(case, intact, capfd, tmp_path, monkeypatch):
         (tmp_path / str(seed)).mkdir()
         monkeypatch.chdir(tmp_path / str(seed))
         check(case, seed, intact, capfd)
+
+
+@pytest.mark.parametrize("damage", ["half", "text", "flip"])
+def test_overwriting_begins_a_damaged_recording_anew(damage, intact):
+    place, right = intact("record")
+    shutil.copytree(place, ".", dirs_exist_ok=True)
+    JSON_DAMAGES[damage](Path(STORE), random.Random(0))
+    run(*RECORD, "--overwrite")
+    assert recorded("") == right
+    assert not Path(STORE).exists()

@@ -1,4 +1,4 @@
-"""The machine beneath: worker processes, signals, whole files, optional packages, one-line errors.
+"""The machine beneath: worker processes, signals, whole files, typed JSON, one-line errors.
 
 Start at `workers.py`. This room knows nothing of agents, tasks or data.
 """

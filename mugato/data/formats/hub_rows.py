@@ -266,17 +266,26 @@ def _whole(datasets: Any, place: Place, split: str, builder: Any) -> Any:
 
 
 def _check_lines(place: Place) -> None:
-    """Refuse damaged lines of JSON, at which Arrow's threads at times crash the whole process."""
+    """Refuse lines that are no JSON objects: at a null Arrow's reader crashes the whole process."""
     root = Path(place.path)
-    for path in [root] if root.is_file() else sorted(root.rglob("*.jsonl")):
-        if path.suffix != ".jsonl":
-            continue
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    json.loads(line if line.strip() else "null")
-                except ValueError as error:
-                    raise ValueError(f"{path} line {number} is not JSON: {error}") from None
+    for path in [root] if root.is_file() else sorted(root.rglob("*.json*")):
+        if path.suffix in (".json", ".jsonl") and path.is_file():
+            _check_objects(path)
+
+
+def _check_objects(path: Path) -> None:
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line) if line.strip() else {}
+            except ValueError as error:
+                if number == 1 and path.suffix == ".json":
+                    return  # one document over several lines
+                raise ValueError(f"{path} line {number} is not JSON: {error}") from None
+            if number == 1 and isinstance(row, list):
+                return  # all rows in one list
+            if not isinstance(row, dict):
+                raise ValueError(f"{path} line {number} is no JSON object: {str(row)[:60]}")
 
 
 def _first(datasets: Any, place: Place, split: str, rows: int) -> Any:
