@@ -126,7 +126,8 @@ def test_a_batch_depends_on_its_state_alone():
 
 def test_a_state_survives_json():
     _, state = take(make_mixture(), 3)
-    assert MicrobatchState.from_json(json.loads(json.dumps(dataclasses.asdict(state)))) == state
+    read = json.loads(json.dumps(dataclasses.asdict(state)))
+    assert from_json(MicrobatchState, read, "state") == state
 
 
 def test_a_state_of_other_sources_is_refused():
