@@ -13,6 +13,7 @@ from mugato.data.source import EpisodeList
 from mugato.data.windows import Window, WindowConfig, Windows, windows_of
 from mugato.episode import Episode, text_leaf
 from mugato.spec import Leaf, Spec
+from mugato.system.typed_json import from_json
 from tests.agents import random_episode, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()
