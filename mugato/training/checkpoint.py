@@ -19,7 +19,7 @@ from mugato.system.typed_json import from_json
 from mugato.training.config import TrainConfig
 
 STATE = "training_state.safetensors"
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # AdamW's
+MOMENTS = {False: ("step", "exp_avg", "exp_avg_sq"), True: ("step", "momentum_buffer")}  # of Muon?
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +85,14 @@ def _moments(
     tensors: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer, path: Path
 ) -> dict[int, dict[str, torch.Tensor]]:
     """Sort moments by the number of their parameter, all or none of each."""
-    shapes = [p.shape for group in optimizer.param_groups for p in group["params"]]
+    expected = [
+        (p.shape, MOMENTS[group.get("muon", False)])
+        for group in optimizer.param_groups
+        for p in group["params"]
+    ]
     found: dict[int, dict[str, torch.Tensor]] = {}
-    for i, shape in enumerate(shapes):
-        for name in MOMENTS:
+    for i, (shape, names) in enumerate(expected):
+        for name in names:
             tensor = tensors.get(f"{i}.{name}")
             if tensor is None or tensor.shape != (() if name == "step" else shape):
                 raise ValueError(f"{path} is corrupt: no {name} of {shape} for parameter {i}")

@@ -62,7 +62,7 @@ def run_training(
         ValueError: after `MAX_SKIPPED` such steps in a row; the last good state is kept.
     """
     model = agent.model.to(context.device).train()
-    optimizer = make_optimizer(model, config.optimizer)
+    optimizer = make_optimizer(model, config.optimizer, context)
     progress = TrainingProgress(microbatches=mixture.start())
     if resume:
         progress = load_state(config.run, model, optimizer)

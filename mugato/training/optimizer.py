@@ -1,10 +1,14 @@
-"""AdamW and its schedule (Reed et al. 2022, App. D)."""
+"""The optimiser and its schedule: the paper's AdamW (Reed et al. 2022, App. D), or with Muon."""
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
+
+from mugato.model.gato import Gato
+from mugato.training.distributed import DistributedContext
+from mugato.training.muon import MuonAdamW, matrices_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +20,9 @@ class OptimizerConfig:
         warmup_steps: steps from `start_lr` to `lr`.
         final_fraction: the cosine ends at this share of `lr`.
         max_norm: gradients are clipped to this norm.
+        muon_lr_factor: update the sequence model's matrices by Muon, at so many times the rate;
+            0 leaves them to AdamW, as the paper does.
+        muon_momentum, muon_iterations: of Muon.
     """
 
     lr: float = 1e-4
@@ -26,17 +33,32 @@ class OptimizerConfig:
     eps: float = 1e-8
     weight_decay: float = 0.1
     max_norm: float = 1.0
+    muon_lr_factor: float = 0.0
+    muon_momentum: float = 0.95
+    muon_iterations: int = 5
 
 
-def make_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW; weight decay on matrices only, not on biases and norms."""
-    named = list(model.named_parameters())
-    matrices = {name for name, p in named if p.ndim >= 2 and not name.endswith("bias")}
-    groups = [
-        {"params": [p for n, p in named if n in matrices], "weight_decay": config.weight_decay},
-        {"params": [p for n, p in named if n not in matrices], "weight_decay": 0.0},
+def make_optimizer(
+    model: Gato, config: OptimizerConfig, context: DistributedContext = DistributedContext()
+) -> torch.optim.AdamW:
+    """AdamW, and Muon if asked for; weight decay on matrices only, not on biases and norms."""
+    blocks = matrices_of(model.sequence_model) if config.muon_lr_factor else {}
+    taken = {id(p) for parameters in blocks.values() for p in parameters}
+    rest = [(name, p) for name, p in model.named_parameters() if id(p) not in taken]
+    decayed = {name for name, p in rest if p.ndim >= 2 and not name.endswith("bias")}
+    groups: list[dict[str, Any]] = [
+        {"params": [p for n, p in rest if n in decayed], "weight_decay": config.weight_decay},
+        {"params": [p for n, p in rest if n not in decayed], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+    options = {"lr": config.lr, "betas": config.betas, "eps": config.eps, "fused": True}
+    if not blocks:
+        return torch.optim.AdamW(groups, **options)
+    muon = {
+        "muon": True, "weight_decay": config.weight_decay, "lr_factor": config.muon_lr_factor,
+        "momentum": config.muon_momentum, "iterations": config.muon_iterations,
+    }  # fmt: skip
+    groups += [{**muon, "params": ps, "parts": n} for n, ps in blocks.items()]
+    return MuonAdamW(groups, context, **options)
 
 
 def learning_rate(step: int, progress: float, config: OptimizerConfig) -> float:

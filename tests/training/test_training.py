@@ -69,14 +69,14 @@ def losses(run: Path) -> list[float]:
 def test_a_stopped_run_resumes_to_the_bit(workers, tmp_path):
     whole = run_training(make_config(tmp_path / "whole"))
     config = make_config(tmp_path / "stopped", save_every=3, workers=workers[0])
-    _stop_after(config, 3)
+    stop_after(config, 3)
     resumed = run_training(dataclasses.replace(config, workers=workers[1]), resume=True)
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
 
 
-def _stop_after(config: TrainConfig, steps: int) -> None:
+def stop_after(config: TrainConfig, steps: int) -> None:
     """Run, and interrupt as Ctrl-C does once `steps` are done."""
     import signal
 

@@ -1,0 +1,104 @@
+"""Muon for the matrices of the sequence model, AdamW for all else (not in the paper).
+
+Muon (Jordan et al. 2024) makes every direction of a matrix's momentum equally long: rare ones are
+learned as fast as common ones. `torch.optim.Muon` does the same in bf16 alone, which processors
+without units for it take twenty times as long for, knows no matrices that stand for several, and
+has every process do all of them.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mugato.training.distributed import DistributedContext
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the coefficients of Jordan et al.
+RMS = 0.2  # of an update's elements at a rate of 1, about AdamW's (Liu et al. 2025)
+
+
+class MuonAdamW(torch.optim.AdamW):
+    """AdamW, but for the groups that say `muon`: their rate is `lr * lr_factor`.
+
+    Each parameter of such a group stands for `parts` matrices of equal shape, one below the other.
+    """
+
+    def __init__(
+        self, groups: list[dict[str, Any]], context: DistributedContext, **options: Any
+    ) -> None:
+        defaults = {"muon": False, "parts": 1, "lr_factor": 1.0, "momentum": 0.0, "iterations": 0}
+        super().__init__([{**defaults, **group} for group in groups], **options)
+        self._context = context
+
+    @torch.no_grad()
+    def step(self, closure: Callable | None = None) -> Any:
+        """Update all weights that have a gradient; matrices give theirs up."""
+        for group in self.param_groups:
+            if group["muon"]:
+                self._step_matrices(group)
+        return super().step(closure)
+
+    def _step_matrices(self, group: dict[str, Any]) -> None:
+        """Update a group's matrices; each is worked out by one process for all."""
+        matrices = [p for p in group["params"] if p.grad is not None]
+        n, momentum = group["parts"], group["momentum"]
+        parts = [part for p in matrices for part in self._momentum(p, momentum).chunk(n)]
+        rank, world_size = self._context.rank, self._context.world_size
+        updates = [
+            orthogonal(part, group["iterations"]) if i % world_size == rank else part.new_zeros(())
+            for i, part in enumerate(parts)
+        ]
+        updates = [u.expand_as(part) for u, part in zip(updates, parts, strict=True)]
+        if world_size > 1:
+            flat = self._context.sum(torch.cat([u.flatten() for u in updates]))
+            pieces = flat.split([part.numel() for part in parts])
+            updates = [u.view_as(part) for u, part in zip(pieces, parts, strict=True)]
+        lr = group["lr"] * group["lr_factor"]
+        remaining = iter(updates)
+        for p in matrices:
+            p.mul_(1 - lr * group["weight_decay"])
+            for weights in p.chunk(n):
+                scale = RMS * math.sqrt(max(weights.shape))
+                weights.add_(next(remaining), alpha=-lr * scale)
+            p.grad = None
+
+    def _momentum(self, p: nn.Parameter, momentum: float) -> Tensor:
+        """Keep the gradient, and return what to follow (Nesterov)."""
+        assert p.grad is not None
+        state = self.state[p]
+        if not state:
+            state["step"] = torch.zeros(())  # AdamW looks for it in everyone's state
+            state["momentum_buffer"] = torch.zeros_like(p)
+        state["step"] += 1
+        buffer = state["momentum_buffer"].lerp_(p.grad, 1 - momentum)
+        return p.grad.lerp(buffer, momentum)
+
+
+def matrices_of(model: nn.Module) -> dict[int, list[Tensor]]:
+    """Return the linear layers' weights by how many matrices each is: three are one in `qkv`."""
+    found: dict[int, list[Tensor]] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            found.setdefault(3 if name.endswith("qkv") else 1, []).append(module.weight)
+    return found
+
+
+def orthogonal(matrix: Float[Tensor, "m n"], iterations: int) -> Float[Tensor, "m n"]:
+    """Bring all singular values near 1 by Newton and Schulz's iteration; bf16 on a GPU.
+
+    >>> values = torch.linalg.svdvals(orthogonal(torch.diag(torch.tensor([1.0, 0.1, 0.02])), 5))
+    >>> bool((values > 0.6).all()), bool((values < 1.3).all())
+    (True, True)
+    """
+    a, b, c = NEWTON_SCHULZ
+    x = matrix.bfloat16() if matrix.is_cuda else matrix.float()
+    is_tall = x.shape[0] > x.shape[1]
+    x = x.T if is_tall else x
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(iterations):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.T if is_tall else x).to(matrix.dtype)
