@@ -2,7 +2,7 @@
 
 Muon (Jordan et al. 2024) makes every direction of a matrix's momentum equally long: rare ones are
 learned as fast as common ones. `torch.optim.Muon` does the same in bf16 alone, which processors
-without units for it take twenty times as long for, knows no matrices that stand for several, and
+without units for it take 80 times as long for, knows no matrices that stand for several, and
 has every process do all of them.
 """
 
