@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from gymnasium import spaces
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from mugato.system.typed_json import from_json, within
 
@@ -352,8 +353,8 @@ def _scaling(low: np.ndarray, high: np.ndarray) -> tuple[tuple[float, ...], tupl
     return _row_major(low / 2 + high / 2), _row_major(np.where(half > 0, half, 1.0))
 
 
-def _row_major(values: np.ndarray) -> tuple[float, ...]:
-    return tuple(values.astype(np.float64).reshape(-1).tolist())
+def _row_major(values: ArrayLike) -> tuple[float, ...]:
+    return tuple(np.asarray(values, np.float64).reshape(-1).tolist())
 
 
 def _discrete(shape: tuple, dtype: Any, low: np.ndarray, high: np.ndarray, path: str) -> Leaf:

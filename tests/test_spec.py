@@ -129,3 +129,9 @@ def test_what_no_policy_can_serve_is_refused_where_the_spec_is_made():
     ):
         with pytest.raises(ValueError, match=message):
             spec_of(seen, act)
+
+
+def test_a_number_by_itself_is_scaled_by_its_bounds_too():
+    leaf = spec_of(spaces.Box(0, 4000, (), np.float32), spaces.Discrete(2)).observation_leaves
+    (found,) = leaf.values()
+    assert (found.center, found.scale) == ((2000.0,), (2000.0,))
