@@ -10,7 +10,6 @@ from importlib.metadata import version
 from typing import Any
 
 import tyro
-from rich.console import Console
 from rich.markup import escape
 
 from mugato.cli import display
@@ -62,7 +61,7 @@ def run(arguments: Sequence[str]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (ValueError, ImportError, OSError) as error:
-        Console(stderr=True, emoji=False).print(
+        display.progress_console.print(
             f"[red]mugato {name}:[/red] {escape(str(error))}", highlight=False, soft_wrap=True
         )
         sys.exit(1)

@@ -62,14 +62,13 @@ class Show:
 
         source, shown = open_by_id(self.id, self.split), self.timesteps
         tokenizer = _tokenizer(self.tokenizer, {self.id: source})
+        episode, spec = read_episode(source, self.episode), source.spec
         if self.json:
-            print_json(episode_json(source, self.episode, tokenizer, timesteps=shown))
+            print_json(episode_json(episode, spec, tokenizer, timesteps=shown))
         else:
-            show_episode(
-                source, self.episode, tokenizer, timesteps=shown, max_tokens=self.max_tokens
-            )
+            show_episode(episode, spec, tokenizer, timesteps=shown, max_tokens=self.max_tokens)
         if self.out is not None:
-            write_pictures(self.out, read_episode(source, self.episode), source.spec)
+            write_pictures(self.out, episode, spec)
             progress_console.print(f"pictures in [bold]{self.out}[/bold]")
 
 

@@ -114,10 +114,9 @@ def _row(entry: Entry) -> tuple[RenderableType, ...]:
 
 
 def show_episode(
-    source: Source, index: int, tokenizer: Tokenizer, *, timesteps: int, max_tokens: int
-) -> Episode:
-    """One episode: its first timesteps as pictures, tokens by modality and decoded values."""
-    episode, spec = read_episode(source, index), source.spec
+    episode: Episode, spec: Spec, tokenizer: Tokenizer, *, timesteps: int, max_tokens: int
+) -> None:
+    """Show an episode's first timesteps as pictures, tokens by modality and decoded values."""
     stream = encode(episode, spec, tokenizer)
     targets = int(stream.loss_mask.sum())
     parts = [f"{len(episode)} timesteps, {len(stream):,} tokens, {targets:,} of them targets"]
@@ -132,7 +131,6 @@ def show_episode(
     if timesteps < len(episode):
         left = len(episode) - timesteps
         console.print(f"{left} more timesteps (--timesteps {len(episode)})", style="dim")
-    return episode
 
 
 def read_episode(source: Source, index: int) -> Episode:
@@ -147,10 +145,9 @@ def read_episode(source: Source, index: int) -> Episode:
 
 
 def episode_json(
-    source: Source, index: int, tokenizer: Tokenizer, *, timesteps: int
+    episode: Episode, spec: Spec, tokenizer: Tokenizer, *, timesteps: int
 ) -> dict[str, Any]:
     """Return an episode's first timesteps for a program: every leaf's tokens and what they say."""
-    episode, spec = read_episode(source, index), source.spec
     stream = encode(episode, spec, tokenizer)
     return {
         "name": episode.name,

@@ -27,7 +27,7 @@ def _width() -> int | None:
 
 # Results go to the standard output, what is on the way to them to the standard error.
 console = Console(width=_width())
-progress_console = Console(stderr=True)
+progress_console = Console(stderr=True, emoji=False)
 
 
 def commands(known: Mapping[str, Callable]) -> None:
