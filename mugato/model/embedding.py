@@ -150,7 +150,7 @@ def smooth_rows(num_rows: int, width: int) -> Float[Tensor, "rows width"]:
 
     Frequencies are log-uniform from half a wave over the whole range to a wave of 16 rows.
     """
-    x = torch.linspace(-1, 1, num_rows)[:, None]
     low, high = math.log(0.25), math.log(num_rows / 32)
     frequency = torch.exp(low + (high - low) * torch.rand(width))
+    x = torch.linspace(-1, 1, num_rows, device=frequency.device)[:, None]
     return math.sqrt(2) * torch.sin(2 * math.pi * (frequency * x + torch.rand(width)))
