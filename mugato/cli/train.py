@@ -79,6 +79,15 @@ class Place:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How long to train: who names one budget is not held by another that was not named."""
+
+    steps: int | None = None
+    max_tokens: int | None = None
+    max_seconds: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainCommand:
     """Train an agent: `mugato train --preset demo [--steps 500 --model.width 128 ...]`.
 
@@ -93,10 +102,13 @@ class TrainCommand:
 def train(arguments: Sequence[str]) -> None:
     """Train an agent: `mugato train --preset demo [--steps 500 --model.width 128 ...]`."""
     chosen, where = _first_look(Selection, arguments), _first_look(Place, arguments)
+    config, budget = selected_config(chosen, where.run), _first_look(Budget, arguments)
+    if budget != Budget():
+        config = dataclasses.replace(config, **dataclasses.asdict(budget))
     command = tyro.cli(
         TrainCommand,
         args=list(arguments),
-        default=TrainCommand(selection=Selection(), config=selected_config(chosen, where.run)),
+        default=TrainCommand(selection=Selection(), config=config),
         prog="mugato train",
     )
     picked = command.selection
@@ -191,7 +203,7 @@ class _Display:
             self._live.update(Group(_losses(report), self._bar))
         elif report.step == 1 or report.progress >= 1 or self._pace.due():
             console.print(
-                f"step {report.step}/{self._config.steps} loss {report.loss:.3f} "
+                f"step {report.step} loss {report.loss:.3f} "
                 f"{report.tokens_per_s / 1000:.1f} k tokens/s {report.seconds:.0f} s "
                 f"({report.progress:.0%})",
                 highlight=False,

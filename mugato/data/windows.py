@@ -78,6 +78,9 @@ class WindowConfig:
         prompt_share: this share of the windows of episodes begins with a prompt. A source of one
             episode gives none, nor one whose history is limited: the agent would not see them.
         history: timesteps after which the agent forgets everything; None where it sees all.
+        history_dropout: this share of the tokens is of timesteps that stand alone, so that the
+            agent learns to act on what it observes, not only on what it did before. A source whose
+            history is limited has none.
     """
 
     context_length: int
@@ -85,6 +88,7 @@ class WindowConfig:
     name: str = ""
     prompt_share: float = 0.0
     history: int | None = None
+    history_dropout: float = 0.0
 
 
 class Windows(ABC):
@@ -93,9 +97,11 @@ class Windows(ABC):
     Attributes:
         name: what the run calls the source; what goes wrong with its data says so.
         num_tokens: about how many the whole source has.
+        target_density: share of its tokens that are targets, about.
     """
 
     num_tokens: int
+    target_density: float = 1.0
 
     def __init__(self, source: Source, tokenizer: Tokenizer, config: WindowConfig) -> None:
         self.name = config.name or source.name
@@ -168,12 +174,18 @@ class EpisodeWindows(Windows):
             np.array([self._per_observation]), np.array([self._per_action]), "every episode"
         )
         self._lengths = source.num_timesteps()
-        tokens = self._lengths * self._mean_tokens()
+        observed, acted = self._mean_tokens()
+        self.target_density = acted / (observed + acted)
+        tokens = self._lengths * (observed + acted)
         self.num_tokens = round(tokens.sum())
         of_length = (
             self._lengths / self._history if self._history else tokens / config.context_length
         )
         self._ends = np.cumsum(np.ceil(of_length).astype(np.int64))
+        # As windows, not tokens: of those that stand alone it takes more.
+        alone = 0.0 if self._history else config.history_dropout / (observed + acted)
+        whole = (1 - config.history_dropout) / np.minimum(tokens, config.context_length).mean()
+        self._alone_share = alone / (alone + whole)
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -185,9 +197,14 @@ class EpisodeWindows(Windows):
         """Draw a span of timesteps of an episode, as long as the context allows.
 
         Where the history is limited the span is one history long: more would be other segments, and
-        timesteps from many episodes teach more than neighbors from one.
+        timesteps from many episodes teach more than neighbors from one. Where it is dropped the
+        span is one timestep.
         """
         bounds = self._bounds(source_index)
+        if self._alone_share and generator.random() < self._alone_share:
+            start = int(generator.integers(len(bounds) - 1))
+            span = Span(episode=source_index, start=start, stop=start + 1)
+            return Window(spans=(span,), num_tokens=int(bounds[start + 1] - bounds[start]))
         prompt: tuple[Span, ...] = ()
         room = self._context_length
         if self._prompt_share and generator.random() < self._prompt_share:
@@ -278,11 +295,12 @@ class EpisodeWindows(Windows):
                 counts += [sizes[text] + closing for text in texts]
         return observed, acted
 
-    def _mean_tokens(self) -> float:
-        """Return the mean number of tokens of a timestep."""
+    def _mean_tokens(self) -> tuple[float, float]:
+        """Return the mean number of tokens of a timestep's observation, and of its action."""
         if not self._observed_texts and not self._acted_texts:
-            return float(self._per_timestep)
-        return float(np.concatenate([sum(self._counts(e)) for e in self._source.probes()]).mean())
+            return float(self._per_observation), float(self._per_action)
+        observed, acted = zip(*(self._counts(e) for e in self._source.probes()), strict=True)
+        return float(np.concatenate(observed).mean()), float(np.concatenate(acted).mean())
 
 
 class TextWindows(Windows):

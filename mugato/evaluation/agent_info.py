@@ -18,7 +18,7 @@ from mugato.training.run_info import RunInfo, is_played
 
 # What ended a training. Nothing in a run's folder tells an interrupted run from one that was given
 # up, or from one that is still at work.
-STEPS, TIME, STOPPED = "steps", "time", "stopped"
+STEPS, TOKENS, TIME, STOPPED = "steps", "tokens", "time", "stopped"
 SHOWN_DIGITS = 12  # of a fingerprint: enough to tell any two files apart
 
 
@@ -30,8 +30,8 @@ class AgentInfo:
         seconds, tokens, steps: of the training, as its state has them, or where there is none its
             last logged step; None if not known.
         skipped: steps among them whose loss or gradient was not finite.
-        max_steps, max_seconds: what the training was allowed.
-        ended: "steps", "time" or "stopped" (before either was used up); None if not known.
+        max_steps, max_tokens, max_seconds: what the training was allowed.
+        ended: "steps", "tokens", "time" or "stopped" (before any was used up); None if not known.
         fingerprint: SHA-256 of `model.safetensors` before it was scored, as `sha256sum` has it.
         weights_date: when that file was written, ISO 8601.
         tasks, sources: all that the agent was trained on.
@@ -46,6 +46,7 @@ class AgentInfo:
     sources: Sequence[str]
     skipped: int = 0
     max_steps: int | None = None
+    max_tokens: int | None = None
     max_seconds: float | None = None
     ended: str | None = None
     fingerprint: str | None = None
@@ -92,25 +93,29 @@ def staleness(agent: AgentInfo, run: Path) -> str | None:
 def _training(run: Path) -> dict[str, Any]:
     """Return how far the training came, what it was allowed, and which of it ended it."""
     info = RunInfo.read(run)
-    allowed = {"max_steps": info.max_steps, "max_seconds": info.max_seconds}
+    allowed = {
+        "max_steps": info.max_steps,
+        "max_tokens": info.max_tokens,
+        "max_seconds": info.max_seconds,
+    }
     progress = _progress(run)
     if progress is None:
         known = {"seconds": "seconds", "tokens": "tokens", "steps": "step"}
         found = {name: info.last.get(key) for name, key in known.items()}
         return {**found, "skipped": info.last.get("skipped", 0), **allowed}
-    if info.max_steps is not None and progress.step >= info.max_steps:
-        ended = STEPS
-    elif info.max_seconds is not None and progress.seconds >= info.max_seconds:
-        ended = TIME
-    else:
-        ended = STOPPED
+    budgets = (
+        (STEPS, progress.step, info.max_steps),
+        (TOKENS, progress.tokens, info.max_tokens),
+        (TIME, progress.seconds, info.max_seconds),
+    )
+    used_up = [name for name, done, most in budgets if most is not None and done >= most]
     return {
         "seconds": progress.seconds,
         "tokens": progress.tokens,
         "steps": progress.step,
         "skipped": progress.skipped,
         **allowed,
-        "ended": None if info.max_steps is None else ended,
+        "ended": (used_up or [STOPPED])[0] if any(b is not None for b in allowed.values()) else None,
     }
 
 

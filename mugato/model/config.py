@@ -28,6 +28,8 @@ class GatoConfig:
         memory_length: tokens beyond the context that are still seen when acting (§2.5); for
             "transformer-xl" only, and never in training.
         bias: whether the linear layers of the sequence model have biases.
+        output_projection: whether a linear layer, zero at first, lies between the last norm and
+            the tied head. Without one the fresh head favours the id that was just read.
         patch_px: side of an image patch.
         patch_width: channels inside the ResNet block.
         patch_reduced: channels that the block's output is reduced to at each place, before all
@@ -47,6 +49,7 @@ class GatoConfig:
     context_length: int = 1024
     memory_length: int = 0
     bias: bool = True
+    output_projection: bool = False
     patch_px: int = 16
     patch_width: int = 160
     patch_reduced: int | None = 16
@@ -93,6 +96,7 @@ class GatoConfig:
             hidden_size=1024,
             context_length=256,
             bias=False,
+            output_projection=True,
             patch_width=64,
             patch_reduced=None,
             dropout=0.0,
@@ -111,6 +115,7 @@ class GatoConfig:
             head_size=64,
             hidden_size=2048,
             bias=False,
+            output_projection=True,
             patch_width=64,
             patch_reduced=None,
             sequence_model="rotary",

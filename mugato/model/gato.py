@@ -70,11 +70,15 @@ class Gato(nn.Module):
         self.local_positions = LocalPositionEncoding(config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.sequence_model = build_sequence_model(config)
+        self.output = nn.Identity()
+        if config.output_projection:
+            self.output = nn.Linear(config.width, config.width, bias=False)
+            nn.init.zeros_(self.output.weight)
 
     def forward(self, batch: Batch, loss: LossConfig = LossConfig()) -> TargetLosses:
         """Score every target of the batch: the training pass (§2.3)."""
         hidden, _ = self.hidden(batch.inputs)
-        return target_losses(hidden, self.embedding.table.weight, batch.targets, loss)
+        return target_losses(self.output, hidden, self.embedding.table.weight, batch.targets, loss)
 
     def embed(self, inputs: ModelInput) -> Float[Tensor, "B L width"]:
         """Turn all tokens into vectors, positions within the observation included.
@@ -114,7 +118,7 @@ class Gato(nn.Module):
 
     def logits(self, hidden: Float[Tensor, "... width"], ids: range) -> Float[Tensor, "... ids"]:
         """Score some ids only: the head's other rows are never read."""
-        return F.linear(hidden, self.embedding.table.weight[ids.start : ids.stop])
+        return F.linear(self.output(hidden), self.embedding.table.weight[ids.start : ids.stop])
 
     @property
     def num_parameters(self) -> int:

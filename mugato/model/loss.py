@@ -7,6 +7,7 @@ Logits are computed only where the loss mask is set (on control data one token i
 kept of them for the backward pass is their gradient, in their own dtype.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,9 +61,14 @@ class TargetLosses:
     sources: Int[Tensor, " N"]
     observations: Float[Tensor, ""]
 
-    def sum(self) -> Float[Tensor, ""]:
-        """Add up all that is to be minimised; the trainer divides by the step's targets."""
-        return self.values.sum() + self.observations
+    def sum(self, weights: Float[Tensor, " sources"] | None = None) -> Float[Tensor, ""]:
+        """Add up all that is to be minimised; the trainer divides by the step's targets.
+
+        Args:
+            weights: how much a target of each source counts; 1 if not given.
+        """
+        values = self.values if weights is None else weights[self.sources] * self.values
+        return values.sum() + self.observations
 
     def mean(self) -> Float[Tensor, ""]:
         """Return the loss of this batch alone, in nats a target."""
@@ -70,18 +76,23 @@ class TargetLosses:
 
 
 def target_losses(
+    output: Callable[[Tensor], Tensor],
     hidden: Float[Tensor, "B L width"],
     table: Float[Tensor, "vocab width"],
     targets: Targets,
     config: LossConfig = LossConfig(),
 ) -> TargetLosses:
-    """Score each target that counts against the whole vocabulary, through the tied table."""
+    """Score each target that counts against the whole vocabulary, through the tied table.
+
+    Args:
+        output: what lies between the last hidden states and the table; it sees scored ones alone.
+    """
     is_target = scored = targets.loss_mask.flatten()
     if config.observation_weight:
         scored = scored | targets.observation_mask.flatten()
     rows = torch.nonzero(scored).squeeze(1)
     losses = linear_cross_entropy(
-        hidden.flatten(0, 1)[rows],
+        output(hidden.flatten(0, 1)[rows]),
         table,
         targets.ids.flatten()[rows],
         label_smoothing=config.label_smoothing,

@@ -285,13 +285,17 @@ def training(agent: AgentInfo) -> str:
     """
     allowed_s = "" if agent.max_seconds is None else f" of {agent.max_seconds:,.0f} s"
     allowed = "" if agent.max_steps is None else f" of {agent.max_steps:,}"
-    tokens = agent.tokens or 0
-    seen = f"{tokens / 1e6:.1f} M" if tokens >= 1e6 else f"{tokens:,}"
+    seen = _millions(agent.tokens or 0)
+    allowed_tokens = "" if agent.max_tokens is None else f" of {_millions(agent.max_tokens)}"
     skipped = f" ({agent.skipped:,} skipped, not finite)" if agent.skipped else ""
     return (
         f"{agent.seconds or 0:,.0f} s{allowed_s}, {agent.steps:,}{allowed} steps{skipped}, "
-        f"{seen} tokens seen"
+        f"{seen}{allowed_tokens} tokens seen"
     )
+
+
+def _millions(number: int) -> str:
+    return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number:,}"
 
 
 def _origin(found: Provenance) -> Iterator[tuple[str, str]]:

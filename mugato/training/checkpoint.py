@@ -41,9 +41,13 @@ class TrainingProgress:
     microbatches: tuple[MicrobatchState, ...]
 
     def fraction(self, config: TrainConfig) -> float:
-        """Return how much of the schedule is done, by steps or by time, whichever is further."""
-        done = self.step / config.steps
-        return done if config.max_seconds is None else max(done, self.seconds / config.max_seconds)
+        """Return how much of the budget is used up: of steps, tokens or time, which is furthest."""
+        used = (
+            (self.step, config.steps),
+            (self.tokens, config.max_tokens),
+            (self.seconds, config.max_seconds),
+        )
+        return max(done / allowed for done, allowed in used if allowed is not None)
 
 
 def save_state(

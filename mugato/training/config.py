@@ -39,10 +39,15 @@ class TrainConfig:
             ("uniform"), or how many tokens it has ("by_tokens").
         prompt_share: this share of the windows of control tasks begins with a prompt from another
             episode of the task (§2.3); never where the history is limited.
+        history_dropout: this share of the tokens of control tasks is of timesteps that stand alone;
+            the paper has none. An agent that always sees its own past learns to copy it.
         model: sizes; its vocabulary follows the tokenizer.
         loss: what counts beside the targets.
-        steps: optimiser updates.
-        max_seconds: the schedule ends at this training time if the steps are not done by then.
+        balance: 0 lets every target count the same, as in the paper: a text, all of whose tokens
+            are targets, then takes many times its share of what is learned. 1 lets each source
+            count as much as its share of the tokens; between them lies what is between.
+        steps, max_tokens, max_seconds: the budget: optimiser updates, tokens read, training time.
+            The schedule ends with whichever is used up first; None is no limit.
         batch_rows: rows of `model.context_length` tokens in the global batch.
         microbatches: the global batch is computed in this many equal parts, dealt to the processes;
             the result does not depend on how many processes there are.
@@ -61,11 +66,14 @@ class TrainConfig:
     datasets: Annotated[tuple[DatasetConfig, ...], tyro.conf.Suppress] = ()
     mixing: Literal["weights", "uniform", "by_tokens"] = "weights"
     prompt_share: float = 0.25
+    history_dropout: float = 0.0
     model: GatoConfig = field(default_factory=GatoConfig.micro)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
-    steps: int = 1000
+    balance: float = 0.0
+    steps: int | None = None
+    max_tokens: int | None = None
     max_seconds: float | None = None
     batch_rows: int = 32
     microbatches: int = 2
@@ -84,13 +92,16 @@ class TrainConfig:
             raise ValueError("nothing to train on: name some tasks or sources")
         if len(set(names)) < len(names):
             raise ValueError(f"two data sets have the same name: {sorted(names)}")
-        for name in ("steps", "batch_rows", "microbatches", "log_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.steps is None and self.max_tokens is None and self.max_seconds is None:
+            raise ValueError("no budget: give steps, max_tokens or max_seconds")
+        for name in ("steps", "max_tokens", "batch_rows", "microbatches", "log_every", "save_every"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
         if self.workers < 0:
             raise ValueError(f"workers must be at least 0, got {self.workers}")
-        if not 0 <= self.prompt_share <= 1:
-            raise ValueError(f"prompt_share must be between 0 and 1, got {self.prompt_share}")
+        for name in ("prompt_share", "history_dropout", "balance"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
 
     @staticmethod
     def from_json(data: Any, where: str) -> "TrainConfig":

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from jaxtyping import Float
+from torch import Tensor
 
 from mugato.agent import Agent
 from mugato.data.loader import BatchLoader
@@ -94,6 +96,7 @@ class _TrainingRun:
         self.context, self.optimizer = context, optimizer
         self.model = agent.model
         self.microbatches = context.own_microbatches(config.microbatches)
+        self.weights = target_weights(mixture, config.balance).to(context.device)
 
     def steps(
         self, progress: TrainingProgress, interrupted: Callable[[], bool], on_report: Callable
@@ -156,8 +159,9 @@ class _TrainingRun:
         """Update the weights once, from this process's microbatches."""
         num_sources = len(self.mixture.names)
         # Sum, then divide by the global target count: ranks hold different numbers of targets.
-        num_targets = torch.tensor(float(sum(int(b.targets.loss_mask.sum()) for b in batches)))
-        total = self.context.sum(num_targets.to(self.context.device)).clamp(min=1)
+        weights = self.weights.cpu()
+        counted = sum(weights[b.targets.sources[b.targets.loss_mask]].sum() for b in batches)
+        total = self.context.sum(torch.as_tensor(counted).to(self.context.device)).clamp(min=1)
         sums = torch.zeros(2, num_sources, dtype=torch.float64, device=self.context.device)
         tokens = torch.zeros((), dtype=torch.int64, device=self.context.device)
         self.optimizer.zero_grad(set_to_none=True)
@@ -167,7 +171,7 @@ class _TrainingRun:
             batch = batch.to(self.context.device)
             with autocast(self.context.device, self.config.precision):
                 losses = self.model(batch, self.config.loss)
-            (losses.sum() / total).backward()
+            (losses.sum(self.weights) / total).backward()
             sums[0].index_add_(0, losses.sources, losses.values.detach().double())
             sums[1] += torch.bincount(losses.sources, minlength=num_sources)
             tokens += (batch.inputs.segments > 0).sum()
@@ -199,7 +203,7 @@ class _TrainingRun:
         return tuple(gathered[i % self.context.world_size][i] for i in range(len(microbatches)))
 
     def _fraction(self, progress: TrainingProgress) -> float:
-        """Return how much of the schedule is done, by steps or by time, whichever is further."""
+        """Return how much of the budget is used up; the clock is the main process's."""
         if self.config.max_seconds is None:
             return progress.fraction(self.config)
         clock = torch.tensor(
@@ -213,6 +217,17 @@ class _TrainingRun:
         if not self.context.is_main:
             return nullcontext()
         return closing(MetricsWriter(self.config.run, from_step=progress.step))
+
+
+def target_weights(mixture: Mixture, balance: float) -> Float[Tensor, " sources"]:
+    """Return how much a target of each source counts; 1 on average over the stream.
+
+    With balance 1 it is the inverse of how many of the source's tokens are targets.
+    """
+    densities = torch.tensor([w.target_density for w in mixture.windows])
+    targets = torch.tensor(mixture.shares) * densities
+    weights = densities**-balance
+    return weights * targets.sum() / (weights * targets).sum()
 
 
 class _Sums:

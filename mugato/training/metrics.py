@@ -26,7 +26,8 @@ class StepReport:
         tokens, seconds: since the beginning of the run.
         tokens_per_s: since the last report.
         fill: share of the batch's places that are tokens, not padding.
-        progress: 0 to 1, by steps or by time, whichever is further.
+        progress: share of the budget that is used up, 0 to 1: of steps, tokens or time, whichever
+            is furthest.
         skipped: steps since the beginning whose loss or gradient was not finite.
     """
 

@@ -18,8 +18,8 @@ from mugato.training.metrics import read_metrics
 from mugato.training.run_info import read_config, save_config
 
 MAY_CHANGE = (
-    "optimizer", "loss", "steps", "max_seconds", "processes", "workers", "precision", "compile",
-    "checkpoint_activations", "log_every", "save_every",
+    "optimizer", "loss", "steps", "max_tokens", "max_seconds", "processes", "workers", "precision",
+    "compile", "checkpoint_activations", "log_every", "save_every",
 )  # fmt: skip
 
 
@@ -63,8 +63,12 @@ def begin(config: TrainConfig) -> None:
 
 def used_up(progress: TrainingProgress, config: TrainConfig) -> str | None:
     """Say which budget a run has used up; None while there is something left to do."""
-    if progress.step >= config.steps:
-        return f"steps reached ({progress.step:,} of {config.steps:,}); raise --steps"
+    for flag, done, allowed in (
+        ("steps", progress.step, config.steps),
+        ("max-tokens", progress.tokens, config.max_tokens),
+    ):
+        if allowed is not None and done >= allowed:
+            return f"{flag} reached ({done:,} of {allowed:,}); raise --{flag}"
     if config.max_seconds is not None and progress.seconds >= config.max_seconds:
         reached = f"{progress.seconds:,.0f} s of {config.max_seconds:,.0f} s"
         return f"max-seconds reached ({reached}); raise --max-seconds"

@@ -29,13 +29,15 @@ class RunInfo:
 
     Attributes:
         datasets: what the agent was trained on; None where the folder holds an agent alone.
-        max_steps, max_seconds: what the training was allowed; None where it is not said.
+        max_steps, max_tokens, max_seconds: what the training was allowed; None where no limit is
+            said.
         metrics: the reports so far, oldest first, see `StepReport`.
     """
 
     datasets: tuple[DatasetConfig, ...] | None
     metrics: Sequence[Mapping[str, Any]]
     max_steps: int | None = None
+    max_tokens: int | None = None
     max_seconds: float | None = None
 
     @staticmethod
@@ -55,6 +57,7 @@ class RunInfo:
             ),
             metrics=read_metrics(run),
             max_steps=config.get("steps"),
+            max_tokens=config.get("max_tokens"),
             max_seconds=config.get("max_seconds"),
         )
 

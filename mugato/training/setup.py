@@ -113,16 +113,17 @@ def make_mixture(
     length = config.model.context_length
     windows = []
     for number, dataset in enumerate(config.datasets):
-        source = sources[dataset.name]
-        share = config.prompt_share if is_task(dataset) or is_control(source) else 0.0
+        control = is_task(dataset) or is_control(sources[dataset.name])
+        share = config.prompt_share if control else 0.0
         window_config = WindowConfig(
             context_length=length,
             number=number,
             name=dataset.name,
             prompt_share=share if dataset.prompt_share is None else dataset.prompt_share,
             history=dataset.history,
+            history_dropout=config.history_dropout if control else 0.0,
         )
-        windows.append(windows_of(source, tokenizer, window_config))
+        windows.append(windows_of(sources[dataset.name], tokenizer, window_config))
     by_name = {dataset.name: dataset.weight for dataset in config.datasets}
     return Mixture(
         windows,
