@@ -45,7 +45,7 @@ def measure(precision: Literal["bf16", "fp32"], threads: int, chunked: bool) -> 
     demo = preset("demo")
     datasets = tuple(dataset for dataset in demo.datasets if not is_task(dataset))
     config = TrainConfig(
-        datasets=datasets, tokenizer=demo.tokenizer, batch_rows=ROWS, microbatches=1
+        datasets=datasets, tokenizer=demo.tokenizer, batch_rows=ROWS, microbatches=1, steps=STEPS
     )
     sources = setup.open_sources(config.datasets)
     tokenizer = setup.make_tokenizer(config.tokenizer, config.model, sources)

@@ -16,6 +16,7 @@ from mugato.data.mixture import MicrobatchState
 from mugato.model.serialization import check_finite, read_tensors, write_tensors
 from mugato.system.errors import one_line
 from mugato.system.typed_json import from_json
+from mugato.training.averaging import AveragedWeights
 from mugato.training.config import TrainConfig
 
 STATE = "training_state.safetensors"
@@ -50,20 +51,39 @@ class TrainingProgress:
         return max(done / allowed for done, allowed in used if allowed is not None)
 
 
-def save_state(
-    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: TrainingProgress
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Learner:
+    """What changes with every step.
+
+    Attributes:
+        averaged: of the weights, if the run keeps them.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    averaged: AveragedWeights | None = None
+
+    @property
+    def acting(self) -> nn.Module:
+        """The model that the agent gets."""
+        return self.averaged.model if self.averaged else self.model
+
+
+def save_state(run: Path, learner: Learner, progress: TrainingProgress) -> None:
     """Write the run's state; the previous one stays until the new one is whole."""
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    for index, moments in optimizer.state_dict()["state"].items():
+    tensors = {f"model.{name}": value for name, value in learner.model.state_dict().items()}
+    if learner.averaged:
+        averaged = learner.averaged.model.state_dict()
+        tensors |= {f"averaged.{name}": value for name, value in averaged.items()}
+    for index, moments in learner.optimizer.state_dict()["state"].items():
         for name, value in moments.items():
             tensors[f"optimizer.{index}.{name}"] = value
     metadata = {"progress": json.dumps(asdict(progress))}
     write_tensors(run / STATE, tensors, metadata)
 
 
-def load_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingProgress:
-    """Bring model and optimiser to where the run stopped.
+def load_state(run: Path, learner: Learner) -> TrainingProgress:
+    """Bring all that learns to where the run stopped; averages begin where there were none.
 
     Raises:
         ValueError: if there is nothing to resume, or it is corrupt, not finite or of another model.
@@ -72,17 +92,26 @@ def load_state(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
     _check_there(run)
     tensors, metadata = read_tensors(path)
     progress = _progress(path, metadata)
+    parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "averaged": {}, "optimizer": {}}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        parts.setdefault(part, {})[rest] = tensor
+    _load_weights(learner.model, parts["model"], path)
+    if learner.averaged:
+        _load_weights(learner.averaged.model, parts["averaged"] or parts["model"], path)
+    optimizer = learner.optimizer
+    moments = _moments(parts["optimizer"], optimizer, path)
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    return progress
+
+
+def _load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], path: Path) -> None:
     try:
-        model.load_state_dict(
-            {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
-        )
+        model.load_state_dict(weights)
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip()
         raise ValueError(f"{path} is of another model: {reason}") from None
     check_finite(model, path)
-    state = {n.removeprefix("optimizer."): t for n, t in tensors.items() if n[0] == "o"}
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": _moments(state, optimizer, path)})
-    return progress
 
 
 def _moments(

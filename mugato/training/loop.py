@@ -19,7 +19,8 @@ from mugato.data.mixture import MicrobatchState, Mixture
 from mugato.model.precision import autocast
 from mugato.system.signals import handled
 from mugato.tokens.batch import Batch
-from mugato.training.checkpoint import TrainingProgress, load_state, save_state
+from mugato.training.averaging import AveragedWeights
+from mugato.training.checkpoint import Learner, TrainingProgress, load_state, save_state
 from mugato.training.config import TrainConfig
 from mugato.training.distributed import DistributedContext
 from mugato.training.metrics import MetricsWriter, StepReport
@@ -64,19 +65,26 @@ def run_training(
         ValueError: after `MAX_SKIPPED` such steps in a row; the last good state is kept.
     """
     model = agent.model.to(context.device).train()
-    optimizer = make_optimizer(model, config.optimizer, context)
+    share = config.optimizer.average_share
+    learner = Learner(
+        model=model,
+        optimizer=make_optimizer(model, config.optimizer, context),
+        averaged=AveragedWeights(model, share) if share else None,
+    )
     progress = TrainingProgress(microbatches=mixture.start())
     if resume:
-        progress = load_state(config.run, model, optimizer)
+        progress = load_state(config.run, learner)
     if context.is_main:
         (save_config if resume else begin)(config)
     model.sequence_model.checkpoint_activations = config.checkpoint_activations
     if config.compile:
         model.sequence_model.compile()
-    run = _TrainingRun(config, agent, mixture, context, optimizer)
+    run = _TrainingRun(config, agent, mixture, context, learner)
     with interruptible() as interrupted:
         progress = run.steps(progress, interrupted, on_report)
         run.save(progress)
+    if learner.averaged:
+        model.load_state_dict(learner.acting.state_dict())
     model.eval()
     return progress
 
@@ -90,11 +98,11 @@ class _TrainingRun:
         agent: Agent,
         mixture: Mixture,
         context: DistributedContext,
-        optimizer: torch.optim.AdamW,
+        learner: Learner,
     ) -> None:
         self.config, self.agent, self.mixture = config, agent, mixture
-        self.context, self.optimizer = context, optimizer
-        self.model = agent.model
+        self.context, self.learner = context, learner
+        self.model, self.optimizer = learner.model, learner.optimizer
         self.microbatches = context.own_microbatches(config.microbatches)
         self.weights = target_weights(mixture, config.balance).to(context.device)
 
@@ -151,8 +159,9 @@ class _TrainingRun:
         if self.context.is_main:
             progress = dataclasses.replace(progress, microbatches=microbatches)
             # The state last: to go on from it takes the agent's tokenizer.
-            self.agent.save_pretrained(self.config.run)
-            save_state(self.config.run, self.model, self.optimizer, progress)
+            acting: Any = self.learner.acting
+            dataclasses.replace(self.agent, model=acting).save_pretrained(self.config.run)
+            save_state(self.config.run, self.learner, progress)
         self.context.any(False)  # nobody leaves before all is on disk
 
     def _step(self, batches: list[Batch], step: int, lr: float) -> StepResult:
@@ -190,6 +199,8 @@ class _TrainingRun:
         )
         if result.is_finite:
             self.optimizer.step()
+            if self.learner.averaged:
+                self.learner.averaged.update(self.model, step + 1)
         return result
 
     def _all_microbatches(

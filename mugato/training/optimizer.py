@@ -23,6 +23,8 @@ class OptimizerConfig:
         muon_lr_factor: update the sequence model's matrices by Muon, at so many times the rate;
             0 leaves them to AdamW, as the paper does.
         muon_momentum, muon_iterations: of Muon.
+        average_share: the agent has the mean of the weights over the last so much of its training;
+            0 gives it the weights of the last step.
     """
 
     lr: float = 1e-4
@@ -36,6 +38,11 @@ class OptimizerConfig:
     muon_lr_factor: float = 0.0
     muon_momentum: float = 0.95
     muon_iterations: int = 5
+    average_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.average_share < 1:
+            raise ValueError(f"average_share must be in [0, 1), got {self.average_share}")
 
 
 def make_optimizer(

@@ -12,7 +12,7 @@ from mugato.evaluation.agent_info import agent_info, fingerprint, staleness
 from mugato.evaluation.config import EvaluationConfig, make_plan
 from mugato.model.serialization import WEIGHTS
 from mugato.reports.tables import training
-from mugato.training.checkpoint import STATE, TrainingProgress, save_state
+from mugato.training.checkpoint import Learner, STATE, TrainingProgress, save_state
 from tests.agents import tiny_agent
 
 
@@ -34,7 +34,8 @@ def write(run, *, progress=None, **allowed):
     if progress is not None:
         model = torch.nn.Linear(1, 1)
         progress = TrainingProgress(microbatches=(), **progress)
-        save_state(run, model, torch.optim.AdamW(model.parameters()), progress)
+        learner = Learner(model=model, optimizer=torch.optim.AdamW(model.parameters()))
+        save_state(run, learner, progress)
 
 
 @pytest.mark.parametrize(

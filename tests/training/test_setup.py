@@ -45,7 +45,7 @@ def mixture(tmp_path, *, weights=None, **changes):
         "text": text_source(),
     }
     config = TrainConfig(
-        run=tmp_path, datasets=tuple(datasets), batch_rows=2,
+        run=tmp_path, datasets=tuple(datasets), batch_rows=2, steps=1,
         model=tiny_config(TOKENIZER.vocab, context_length=128), **changes,
     )  # fmt: skip
     return make_mixture(config, sources, TOKENIZER)
@@ -85,7 +85,7 @@ def test_data_sets_weigh_one(changes, tmp_path):
 
 def test_a_run_whose_source_looks_otherwise_is_not_resumed(tmp_path):
     config, walk = (
-        TrainConfig(run=tmp_path, datasets=(DatasetConfig(name="walk"),)),
+        TrainConfig(run=tmp_path, datasets=(DatasetConfig(name="walk"),), steps=1),
         control_source("walk", 2, 5),
     )
     agent = tiny_agent({"walk": walk.spec})
@@ -138,6 +138,7 @@ def test_sources_keep_the_names_they_were_asked_for_by(tmp_path):
     config = TrainConfig(
         datasets=(DatasetConfig(name=text, weight=3.0), DatasetConfig(name=questions)),
         tokenizer=TokenizerConfig(text_pieces=400, max_patches=16),
+        steps=1,
     )
     sources = open_sources(config.datasets)
     assert sources[questions].spec.observation_leaves["image"].shape == (32, 32, 3)
