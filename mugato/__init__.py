@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
     from mugato.acting.policy import Policy, VectorPolicy
-    from mugato.acting.sampling import Sampling
-    from mugato.agent import Agent, AgentTask
+    from mugato.agent import Agent, AgentTask, Sampling
     from mugato.data.config import DatasetConfig
     from mugato.episode import Episode
     from mugato.evaluation.comparison import Comparison, compare
@@ -39,8 +38,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "acting.batch_policy": ("BatchPolicy", "InferenceConfig"),
     "acting.policy": ("Policy", "VectorPolicy"),
-    "acting.sampling": ("Sampling",),
-    "agent": ("Agent", "AgentTask"),
+    "agent": ("Agent", "AgentTask", "Sampling"),
     "data.config": ("DatasetConfig",),
     "episode": ("Episode",),
     "evaluation.comparison": ("Comparison", "compare"),

@@ -4,10 +4,12 @@
 no data and no training code.
 """
 
+import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -17,6 +19,36 @@ from mugato.spec import Spec
 from mugato.system.errors import did_you_mean
 from mugato.system.typed_json import from_json, within
 from mugato.tokens.tokenizer import Tokenizer
+
+# Logits divided by less may overflow.
+VANISHING = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How ids are chosen: by default as often as the agent was taught to (§2.5).
+
+    Attributes:
+        temperature: logits are divided by it; 0, or next to it, takes the likeliest id. Of a
+            continuous action the likeliest bin is a poor choice: neighboring bins share their
+            probability, and the bin at the bound, which has many values to itself, wins.
+        top_p: sample among the likeliest ids that together hold this much probability.
+        continuous: what is taken of a continuous action's distribution: a sample, as in the paper,
+            its mean, or its median, which stray less from an expert that has one way to act.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    continuous: Literal["sample", "mean", "median"] = "sample"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < math.inf:
+            raise ValueError(f"temperature must be a number from 0 on, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
+
+
+GREEDY = Sampling(temperature=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +60,23 @@ class AgentTask:
         history: the agent forgets everything after each so many timesteps, in training and in
             acting; None lets it see as far back as its context reaches. Where the observation tells
             all, an agent that sees its own past actions learns to copy them instead.
+        sampling: how its actions are chosen, unless it is told otherwise.
     """
 
     spec: Spec
     history: int | None = None
+    sampling: Sampling = Sampling()
 
     def __post_init__(self) -> None:
         if self.history is not None and self.history < 1:
             raise ValueError(f"history must be at least 1 timestep, got {self.history}")
 
     def to_json(self) -> dict:
-        return {"spec": self.spec.to_json(), "history": self.history}
+        return {
+            "spec": self.spec.to_json(),
+            "history": self.history,
+            "sampling": dataclasses.asdict(self.sampling),
+        }
 
     @staticmethod
     def from_json(data: Any, where: str = "task") -> "AgentTask":
@@ -46,8 +84,10 @@ class AgentTask:
         task = from_json(dict[str, Any], data, where)
         spec = Spec.from_json(task.get("spec"), within(where, "spec"))
         history = from_json(int | None, task.get("history"), within(where, "history"))
+        chosen = task.get("sampling", {})  # agents of earlier versions have none
+        sampling = from_json(Sampling, chosen, within(where, "sampling"))
         try:
-            return AgentTask(spec=spec, history=history)
+            return AgentTask(spec=spec, history=history, sampling=sampling)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
 
@@ -87,9 +127,24 @@ class Agent:
         """Write the agent; each file is written whole or not at all."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        tokenizer = self.tokenizer.save(folder)
+        self.model.save_pretrained(folder, extra=self._described(self.tokenizer.save(folder)))
+
+    def save_tasks(self, folder: str | Path) -> None:
+        """Write what the agent in a folder knows of its tasks anew; its weights stay untouched.
+
+        Raises:
+            ValueError: as `from_pretrained`, or an agent that knows other tasks.
+        """
+        folder = Path(folder)
+        _, saved = read_tokenizer_and_tasks(folder)
+        if list(saved) != list(self.tasks):
+            raise ValueError(f"the agent in {folder} knows {list(saved)}, not {list(self.tasks)}")
+        config = files.read_config(folder)
+        files.write_config(folder, {**config, **self._described(config["tokenizer"])})
+
+    def _described(self, tokenizer: Any) -> dict[str, Any]:
         tasks = {name: task.to_json() for name, task in self.tasks.items()}
-        self.model.save_pretrained(folder, extra={"tokenizer": tokenizer, "tasks": tasks})
+        return {"tokenizer": tokenizer, "tasks": tasks}
 
     @staticmethod
     def from_pretrained(folder: str | Path, *, device: torch.device | str = "cpu") -> "Agent":

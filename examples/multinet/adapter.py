@@ -18,9 +18,8 @@ import torch
 from examples.multinet.posing import ModelRequest, pose
 from examples.multinet.requests import DATASETS, Request, extract_calls
 from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
-from mugato.acting.sampling import GREEDY, Sampling
 from mugato.acting.text import log_likelihoods
-from mugato.agent import Agent
+from mugato.agent import GREEDY, Agent, Sampling
 from mugato.episode import Episode, stack_values, text_leaf
 from mugato.spec import unflatten
 from mugato.tokens.sequence import TokenSequence, encode

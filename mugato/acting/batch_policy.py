@@ -6,7 +6,7 @@ to those legal for each element of the action, so every action lies in its space
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Bool
 
 from mugato.acting.prompt import Prompt, PromptPart, prompt_tokens
-from mugato.acting.sampling import Sampling, row_generator
+from mugato.acting.sampling import row_generator
 from mugato.acting.stream import TokenStream
-from mugato.agent import Agent
+from mugato.agent import Agent, Sampling
 from mugato.episode import Episode, check_leaf, stack_values
 from mugato.model.precision import Precision
 from mugato.spec import Leaf, Spec, flatten, unflatten
@@ -32,7 +32,7 @@ class InferenceConfig:
     """How an agent acts.
 
     Attributes:
-        sampling: how ids are chosen.
+        sampling: how ids are chosen; as the agent keeps it for the task if None.
         seed: of the sampling; environments have seeds of their own.
         prompt: read at every reset: a demonstration of the task, or a text.
         prompt_part: what of a demonstration is read where the context cannot hold it all.
@@ -41,7 +41,7 @@ class InferenceConfig:
         device: where an agent is loaded to.
     """
 
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: Sampling | None = None
     seed: int | np.integer = 0
     prompt: Prompt | None = None
     prompt_part: PromptPart = "start"
@@ -74,7 +74,8 @@ class BatchPolicy:
         """
         if num_rows < 1:
             raise ValueError(f"num_rows must be at least 1, got {num_rows}")
-        self.agent, self.task, self.sampling = agent, task, inference.sampling
+        self.agent, self.task = agent, task
+        self.sampling = inference.sampling or agent.task(task).sampling
         self.spec: Spec = agent.spec(task)
         self._history = agent.history(task)
         if not self.spec.observation_leaves:
@@ -186,15 +187,17 @@ class BatchPolicy:
 
     def _decode(self, leaf: Leaf) -> Sequence[Any] | np.ndarray:
         """Decode one leaf of each row's action by its elements: texts, or (rows, *shape)."""
-        tokenizer = self.agent.tokenizer
+        tokenizer, sampling = self.agent.tokenizer, self.sampling
+        if leaf.kind != "continuous":
+            sampling = replace(sampling, continuous="sample")
         if leaf.kind == "text":
             end = tokenizer.text.end_of_text
             texts = self._stream.decode_text(
-                tokenizer.text_ids, end, self.sampling, self._generators, max_tokens=MAX_TEXT_TOKENS
+                tokenizer.text_ids, end, sampling, self._generators, max_tokens=MAX_TEXT_TOKENS
             )
             return tuple(tokenizer.decode(leaf, np.array(ids), is_action=True) for ids in texts)
         chosen = [
-            self._stream.decode(tokenizer.legal_ids(leaf, i), self.sampling, self._generators)
+            self._stream.decode(tokenizer.legal_ids(leaf, i), sampling, self._generators)
             for i in range(leaf.size)
         ]
         ids = torch.stack(chosen, dim=1).cpu().numpy()

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from mugato.acting.sampling import Sampling, sample
+from mugato.acting.sampling import sample
+from mugato.agent import Sampling
 from mugato.model.gato import Gato
 from mugato.model.precision import Precision, inference_weights
 from mugato.tokens.batch import Layout, ModelInput

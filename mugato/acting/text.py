@@ -14,9 +14,9 @@ from mugato.acting.batch_policy import (
     InferenceConfig,
     observation_columns,
 )
-from mugato.acting.sampling import GREEDY, Sampling, row_generator
+from mugato.acting.sampling import row_generator
 from mugato.acting.stream import TokenStream
-from mugato.agent import Agent
+from mugato.agent import GREEDY, Agent, Sampling
 from mugato.episode import Episode, text_leaf, validate
 from mugato.spec import Spec
 from mugato.tokens.packing import pack

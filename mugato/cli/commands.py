@@ -23,11 +23,13 @@ from mugato.cli.play import play
 from mugato.cli.record import record
 from mugato.cli.reference import reference
 from mugato.cli.train import train
+from mugato.cli.tune import tune
 from mugato.system.errors import did_you_mean
 
 COMMANDS: Mapping[str, Callable[..., Any]] = {
     "record": record,
     "train": train,
+    "tune": tune,
     "evaluate": evaluate,
     "play": play,
     "generate": generate,

@@ -7,7 +7,7 @@ from pathlib import Path
 from mugato.cli import display
 from mugato.cli.evaluate import evaluate
 from mugato.cli.record import preset_tasks, record_and_show, unrecorded
-from mugato.cli.train import run_and_show
+from mugato.cli.train import run_and_show, tune_if_played
 from mugato.recording.recorder import RecordConfig
 from mugato.training.config import TrainConfig
 from mugato.training.presets import preset
@@ -27,7 +27,9 @@ def demo(
     """
     started = started or time.time()
     record_and_show(unrecorded(preset_tasks("demo")), RecordConfig(workers=2))
-    train_what_is_missing(dataclasses.replace(preset("demo"), run=run), overwrite=overwrite)
+    config = dataclasses.replace(preset("demo"), run=run)
+    train_what_is_missing(config, overwrite=overwrite)
+    tune_if_played(config)
     evaluate((run,), started=started)
 
 

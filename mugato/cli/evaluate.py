@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mugato.cli import display
+from mugato.cli.sampling_flags import SamplingFlags
 from mugato.evaluation.config import EvaluationConfig
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def evaluate(
     run: Annotated[tuple[Path, ...], tyro.conf.Positional],
     *,
     config: Annotated[EvaluationConfig, tyro.conf.arg(name="")] = EvaluationConfig(),
-    greedy: bool = False,
+    flags: Annotated[SamplingFlags, tyro.conf.arg(name="")] = SamplingFlags(),
     json: bool = False,
     started: float | None = None,
 ) -> None:
@@ -35,22 +36,20 @@ def evaluate(
     Args:
         run: folder of the run, or of several.
         config: what to score, and how.
-        greedy: take the likeliest id every time, as --temperature 0 does.
+        flags: how actions are chosen.
         json: for a program.
         started: when the whole undertaking began, in seconds since 1970, for `total_seconds`.
 
     Raises:
         ValueError: where nothing could be scored; a report that is there stays.
     """
-    from mugato.acting.sampling import GREEDY
     from mugato.evaluation.trainings import score_together
 
     if not run:
         raise ValueError("name the folder of a run")
     if twice := next((folder for folder in run if run.count(folder) > 1), None):
         raise ValueError(f"{twice} is named more than once")
-    if greedy:
-        config = replace(config, sampling=GREEDY)
+    config = replace(config, sampling=flags.sampling())
     results = [_evaluate(folder, config, started, quiet=json) for folder in run]
     together = score_together(results) if len(run) > 1 else None
     if json and together is not None:

@@ -9,8 +9,7 @@ import tyro
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from mugato.acting.sampling import Sampling
-    from mugato.agent import Agent
+    from mugato.agent import Agent, Sampling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +40,7 @@ class GenerateConfig:
 
     def sampling(self) -> "Sampling":
         """Return how tokens are chosen."""
-        from mugato.acting.sampling import Sampling
+        from mugato.agent import Sampling
 
         default = 0.8 if self.image is None else 0.0
         temperature = default if self.temperature is None else self.temperature

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from mugato.cli.display import Pace, console
 from mugato.cli.record import parsed_env_kwargs
+from mugato.cli.tune import tune_and_show
 from mugato.data.config import DatasetConfig
 from mugato.data.registry import DOWNLOADED, SOURCES, is_source
 from mugato.system.errors import did_you_mean
@@ -21,7 +22,7 @@ from mugato.tasks.registry import TASKS
 from mugato.training.config import TrainConfig
 from mugato.training.metrics import StepReport
 from mugato.training.presets import own, preset
-from mugato.training.run_info import is_task, read_config
+from mugato.training.run_info import is_played, is_task, read_config
 
 Chosen = TypeVar("Chosen")
 
@@ -48,6 +49,7 @@ class Selection:
         resume: go on where the run in the folder stopped, with its own configuration in the place
             of the preset's; the flags change it as far as that can be.
         overwrite: begin anew where the folder holds a run, which is lost.
+        tune: then find by playing how the agent acts best in each task, see `mugato tune`.
     """
 
     preset: str | None = None
@@ -65,6 +67,7 @@ class Selection:
     fit_scale: tuple[str, ...] = ()
     resume: bool = False
     overwrite: bool = False
+    tune: bool = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,6 +116,9 @@ def train(arguments: Sequence[str]) -> None:
     )
     picked = command.selection
     run_and_show(command.config, resume=picked.resume, overwrite=picked.overwrite)
+    if picked.tune:
+        tune_if_played(command.config)
+    console.print(f"Next: mugato evaluate {command.config.run}")
 
 
 def selected_config(chosen: Selection, run: Path | None = None) -> TrainConfig:
@@ -163,9 +169,16 @@ def run_and_show(config: TrainConfig, *, resume: bool = False, overwrite: bool =
     skipped = f", of which {progress.skipped} skipped" if progress.skipped else ""
     console.print(
         f"Trained {progress.step} steps{skipped}, {progress.tokens / 1e6:.1f} M tokens in "
-        f"{progress.seconds:.0f} s. The agent is in [bold]{config.run}[/bold]; "
-        f"next: mugato evaluate {config.run}"
+        f"{progress.seconds:.0f} s. The agent is in [bold]{config.run}[/bold]"
     )
+
+
+def tune_if_played(config: TrainConfig) -> None:
+    """Find out how the agent acts best, where it was trained on what can be played here."""
+    if any(is_played(dataset) for dataset in config.datasets):
+        from mugato.evaluation.tuning import TuningConfig
+
+        tune_and_show(config.run, TuningConfig())
 
 
 class _Display:

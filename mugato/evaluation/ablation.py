@@ -60,6 +60,10 @@ class Ablation:
         """Demonstrations for each prompt condition."""
         return min(NUM_PROMPTS, self.plan.config.episodes)
 
+    def _samplings(self) -> dict[str, Any]:
+        asked, agent = self.plan.inference.sampling, self.plan.agent()
+        return {name: asdict(asked or agent.task(name).sampling) for name in self.scores}
+
     def to_json(self) -> dict[str, Any]:
         """Return all numbers."""
         tasks = {
@@ -80,7 +84,7 @@ class Ablation:
             "episodes": self.plan.config.episodes,
             "seeds": [self.plan.seeds[0], self.plan.seeds[-1]],
             "prompts": self.num_prompts,
-            "sampling": asdict(self.plan.inference.sampling),
+            "sampling": self._samplings(),
             "precision": self.plan.inference.precision,
             "workers": self.plan.config.workers,
             **asdict(self.provenance),

@@ -115,7 +115,7 @@ def _training(run: Path) -> dict[str, Any]:
         "steps": progress.step,
         "skipped": progress.skipped,
         **allowed,
-        "ended": (used_up or [STOPPED])[0] if any(b is not None for b in allowed.values()) else None,
+        "ended": (used_up or [STOPPED])[0] if any(allowed.values()) else None,
     }
 
 

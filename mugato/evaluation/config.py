@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +11,7 @@ import torch
 import tyro
 
 from mugato.acting.batch_policy import InferenceConfig
-from mugato.acting.sampling import Sampling
-from mugato.agent import Agent
+from mugato.agent import Agent, Sampling
 from mugato.data.config import DatasetConfig
 from mugato.data.registry import named_like
 from mugato.model.serialization import CONFIG, WEIGHTS
@@ -29,7 +28,7 @@ class EvaluationConfig:
         tasks: only these tasks and sources; all that the agent was trained on where None.
         episodes: episodes of each task.
         first_seed: seed of each task's first episode; demonstrations use those below 1,000,000.
-        sampling: how ids are chosen.
+        sampling: how actions are chosen; as the agent keeps it for each task if None.
         seed: seed of the sampling.
         workers: processes of one thread each; the results are the same for any number.
         videos: whether to film an episode of each task, at the seed after the scored ones.
@@ -38,7 +37,7 @@ class EvaluationConfig:
     tasks: Sequence[str] | None = None
     episodes: int = 50
     first_seed: int = EVALUATION_SEEDS.start
-    sampling: Annotated[Sampling, tyro.conf.arg(name="")] = field(default_factory=Sampling)
+    sampling: Annotated[Sampling | None, tyro.conf.Suppress] = None
     seed: int = 0
     workers: int = 2
     videos: bool = True
@@ -92,6 +91,10 @@ class Plan:
     def left_out(self) -> list[str]:
         """Names of what the agent was trained on but is not asked for."""
         return [d.name for d in self.datasets if d.name not in (*self.tasks, *self.sources)]
+
+    def trained_history(self, task: str) -> int | None:
+        """Return the limit of a task's history, if it was trained with one."""
+        return next((d.history for d in self.datasets if d.name == task), None)
 
     def demonstrations(self, task: str) -> str | None:
         """Return the Minari data set that a task was learned from, if it is not the task's own."""

@@ -190,8 +190,10 @@ def _results(
 
 
 def _evaluation_info(plan: Plan, outcomes: Sequence[Outcome], seconds: float) -> EvaluationInfo:
-    inference = plan.inference
+    inference, agent = plan.inference, plan.agent()
     return EvaluationInfo(
+        samplings={n: inference.sampling or agent.task(n).sampling for n in plan.tasks},
+        histories={n: agent.history(n) for n in plan.tasks},
         seconds=seconds,
         episodes=plan.config.episodes,
         seeds=[plan.seeds[0], plan.seeds[-1]],

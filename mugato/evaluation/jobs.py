@@ -7,12 +7,12 @@ together depends on the plan alone, never on the number of workers, and so does 
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from mugato.acting.batch_policy import InferenceConfig
-from mugato.agent import Agent
+from mugato.agent import Agent, AgentTask
 from mugato.evaluation.config import load_agent
 from mugato.evaluation.episodes import (
     MAX_ENVS,
@@ -52,14 +52,20 @@ class JobKey:
 
 @dataclass(frozen=True, kw_only=True)
 class PlayEpisodes:
-    """A job's work: episodes that step together, by the agent in a folder."""
+    """A job's work: episodes that step together, by the agent in a folder.
+
+    Attributes:
+        ways: how it acts in some tasks, in the place of how it does by itself.
+    """
 
     folder: Path
     requests: tuple[EpisodeRequest, ...]
     inference: InferenceConfig
+    ways: Mapping[str, AgentTask] = field(default_factory=dict)
 
     def __call__(self, progress: JobProgress) -> list[EpisodeResult]:
         agent = load_agent(self.folder, self.inference.device)
+        agent = replace(agent, tasks={**agent.tasks, **self.ways})
         return play_episodes(agent, self.requests, inference=self.inference, progress=progress)
 
 
@@ -69,8 +75,14 @@ def episode_jobs(
     tasks: Sequence[Task],
     seeds: Sequence[int],
     inference: InferenceConfig,
+    ways: Mapping[str, AgentTask] | None = None,
 ) -> list[Job]:
-    """Make jobs of all episodes of all tasks, those with one spec side by side."""
+    """Make jobs of all episodes of all tasks, those with one spec side by side.
+
+    Args:
+        ways: how the agent acts in some tasks, in the place of how it does by itself.
+    """
+    agent = replace(agent, tasks={**agent.tasks, **(ways or {})})
     groups: dict[str, list[EpisodeRequest]] = defaultdict(list)
     for task in tasks:
         alike = json.dumps(agent.task(task.name).to_json(), sort_keys=True)
@@ -80,7 +92,7 @@ def episode_jobs(
         size = -(-len(requests) // max(1, round(len(requests) / wanted)))
         for start in range(0, len(requests), size):
             part = tuple(requests[start : start + size])
-            work = PlayEpisodes(folder=folder, requests=part, inference=inference)
+            work = PlayEpisodes(folder=folder, requests=part, inference=inference, ways=ways or {})
             jobs.append(_job(agent, work))
     return jobs
 

@@ -14,9 +14,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from mugato.acting.batch_policy import InferenceConfig
-from mugato.acting.sampling import GREEDY
 from mugato.acting.text import reply
-from mugato.agent import Agent
+from mugato.agent import GREEDY, Agent
 from mugato.data.metrics import (
     AnswerMetric,
     AnswerScores,

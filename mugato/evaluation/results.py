@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from mugato.acting.sampling import Sampling
+from mugato.agent import Sampling
 from mugato.evaluation.agent_info import AgentInfo, staleness
 from mugato.evaluation.language import AnswerResults, CaptionResults, SourceResults
 from mugato.evaluation.scores import Summary, TaskScores, summary
@@ -59,19 +59,24 @@ class EvaluationInfo:
     Attributes:
         episodes: of each task.
         seeds: the first and the last one.
+        sampling: that was asked for; None where each task has its own.
+        samplings, histories: how actions were chosen in each task, and after how many timesteps the
+            agent forgot everything.
         job_seconds: how long each job took.
     """
 
     seconds: float
     episodes: int
     seeds: Sequence[int]
-    sampling: Sampling
+    sampling: Sampling | None
     sampling_seed: int
     precision: str
     language_precision: str
     device: str
     workers: int
     job_seconds: Mapping[str, float]
+    samplings: Mapping[str, Sampling] = field(default_factory=dict)
+    histories: Mapping[str, int | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,9 +18,8 @@ import torch
 from jaxtyping import Int
 
 from mugato.acting.batch_policy import InferenceConfig
-from mugato.acting.sampling import Sampling
 from mugato.acting.text import continue_text
-from mugato.agent import Agent
+from mugato.agent import Agent, Sampling
 from mugato.data.source import Source
 from mugato.model.precision import Precision, autocast
 from mugato.system.typed_json import from_json

@@ -29,6 +29,11 @@ def save_model(model: nn.Module, folder: Path, config: Mapping[str, Any]) -> Non
     check_finite(model, folder / WEIGHTS)
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, model.state_dict())
+    write_config(folder, config)
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write `config.json`."""
     text = json.dumps(config, indent=2) + "\n"
     write_whole(folder / CONFIG, lambda path: path.write_text(text))
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from mugato.agent import Sampling
 from mugato.evaluation.ablation import COMPARED, CONDITIONS, Ablation
-from mugato.evaluation.agent_info import SHOWN_DIGITS, STEPS, STOPPED, TIME, AgentInfo
+from mugato.evaluation.agent_info import SHOWN_DIGITS, STEPS, STOPPED, TIME, TOKENS, AgentInfo
 from mugato.evaluation.comparison import Comparison, Difference
 from mugato.evaluation.language import AnswerResults, CaptionResults
-from mugato.evaluation.results import EvaluationResults, Provenance
+from mugato.evaluation.results import EvaluationInfo, EvaluationResults, Provenance
 from mugato.evaluation.scores import Interval, Summary, TaskScores
 from mugato.evaluation.text import TextScores
 from mugato.reports.scales import MARK, caution, cautions
@@ -20,8 +21,9 @@ T = TypeVar("T")
 
 ENDED = {
     STEPS: "all steps were done",
+    TOKENS: "all tokens were read",
     TIME: "the time was used up",
-    STOPPED: "before its steps or its time were used up: interrupted, given up or still training",
+    STOPPED: "before its budget was used up: interrupted, given up or still training",
 }
 AGGREGATE_NAMES = {"mean": "mean", "median": "median", "iqm": "inter-quartile mean"}
 # What must be known of both sides of a comparison to judge what differs.
@@ -248,11 +250,11 @@ def facts(results: EvaluationResults) -> Iterator[tuple[str, str]]:
         yield "training", training(agent)
     if agent.ended is not None:
         yield "ended", ENDED[agent.ended]
-    heat = how.sampling.temperature
-    choice = "greedy" if heat == 0 else f"temperature {heat:g}"
     first, last = how.seeds
     seeds = f"seeds {first} to {last}"
-    yield "episodes", f"{how.episodes} per task, {seeds}, {choice}, {how.precision}"
+    yield "episodes", f"{how.episodes} per task, {seeds}, {how.precision}"
+    if how.samplings:
+        yield "acting", acting(how)
     if measured := [row[1] for row in reference_table(results).rows]:
         yield "references", "; ".join(measured)
     for _, _, captions in of_kind(results, CaptionResults)[:1]:
@@ -261,6 +263,29 @@ def facts(results: EvaluationResults) -> Iterator[tuple[str, str]]:
     yield "evaluation", f"{duration(how.seconds)}, {how.workers} workers"
     yield "all told", duration(results.total_seconds)
     yield from _origin(results.provenance)
+
+
+def acting(how: EvaluationInfo) -> str:
+    """Say how actions were chosen, each way with its tasks where there are several."""
+    tasks: dict[str, list[str]] = {}
+    for name, sampling in how.samplings.items():
+        tasks.setdefault(way(sampling, how.histories.get(name)), []).append(name)
+    if len(tasks) == 1:
+        return next(iter(tasks))
+    return "; ".join(f"{chosen}: {', '.join(names)}" for chosen, names in tasks.items())
+
+
+def way(sampling: Sampling, history: int | None) -> str:
+    """Say how actions are chosen, and from how much of the past where it is limited.
+
+    >>> way(Sampling(temperature=0.5), None), way(Sampling(continuous="mean"), 1)
+    ('temperature 0.5', 'temperature 1, mean of the values, history 1')
+    """
+    heat = f"temperature {sampling.temperature:g}" if sampling.temperature else "greedy"
+    nucleus = f", top-p {sampling.top_p:g}" if sampling.top_p < 1 else ""
+    taken = "" if sampling.continuous == "sample" else f", {sampling.continuous} of the values"
+    seen = "" if history is None else f", history {history}"
+    return heat + nucleus + taken + seen
 
 
 def weights(agent: AgentInfo) -> str:

@@ -3,7 +3,7 @@
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class AveragedWeights:
@@ -24,5 +24,6 @@ class AveragedWeights:
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the weights after so many steps, from 1 on."""
         newest = min(1.0, 1 / (self._share * step))
-        averaged, now = list(self.model.parameters()), list(model.parameters())
+        averaged: list[Tensor] = list(self.model.parameters())
+        now: list[Tensor] = list(model.parameters())
         torch._foreach_lerp_(averaged, now, newest)

@@ -94,7 +94,14 @@ class TrainConfig:
             raise ValueError(f"two data sets have the same name: {sorted(names)}")
         if self.steps is None and self.max_tokens is None and self.max_seconds is None:
             raise ValueError("no budget: give steps, max_tokens or max_seconds")
-        for name in ("steps", "max_tokens", "batch_rows", "microbatches", "log_every", "save_every"):
+        for name in (
+            "steps",
+            "max_tokens",
+            "batch_rows",
+            "microbatches",
+            "log_every",
+            "save_every",
+        ):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if self.workers < 0:

@@ -70,8 +70,9 @@ class TrainingInterrupt(KeyboardInterrupt):
 
     def __init__(self, progress: TrainingProgress, config: TrainConfig) -> None:
         super().__init__(
-            f"interrupted at step {progress.step:,}, {progress.fraction(config):.0%} of the budget; "
-            f"what was learned is saved in {config.run}: go on with --resume --run {config.run}"
+            f"interrupted at step {progress.step:,}, after {progress.fraction(config):.0%} of the "
+            f"budget; what was learned is saved in {config.run}: go on with --resume --run "
+            f"{config.run}"
         )
         self.progress = progress
 

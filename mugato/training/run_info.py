@@ -31,6 +31,7 @@ class RunInfo:
         datasets: what the agent was trained on; None where the folder holds an agent alone.
         max_steps, max_tokens, max_seconds: what the training was allowed; None where no limit is
             said.
+        history_dropout: of its tasks, see `TrainConfig`.
         metrics: the reports so far, oldest first, see `StepReport`.
     """
 
@@ -39,6 +40,7 @@ class RunInfo:
     max_steps: int | None = None
     max_tokens: int | None = None
     max_seconds: float | None = None
+    history_dropout: float = 0.0
 
     @staticmethod
     def read(run: Path) -> "RunInfo":
@@ -59,6 +61,7 @@ class RunInfo:
             max_steps=config.get("steps"),
             max_tokens=config.get("max_tokens"),
             max_seconds=config.get("max_seconds"),
+            history_dropout=config.get("history_dropout", 0.0),
         )
 
     @property

@@ -98,10 +98,10 @@ def saved_tokenizer(config: TrainConfig, sources: Mapping[str, Source]) -> Token
             f"cannot resume {config.run}: it was trained on {list(saved)}, not on {list(sources)}"
         )
     for name, task in agent_tasks(config, sources).items():
-        if task != saved[name]:
+        if task.spec != saved[name].spec:
             raise ValueError(
-                f"cannot resume {config.run}: the spec of {name!r} was {saved[name]}, but is now "
-                f"{task}"
+                f"cannot resume {config.run}: the spec of {name!r} was {saved[name].spec}, but is "
+                f"now {task.spec}"
             )
     return tokenizer
 

@@ -1,5 +1,7 @@
 """Acting: legal whatever the weights, equal to a full pass, clear about wrong observations."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,9 @@ from gymnasium import spaces
 
 from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
 from mugato.acting.policy import Policy
-from mugato.acting.sampling import GREEDY, Sampling, sample
+from mugato.acting.sampling import sample
 from mugato.acting.text import continue_text
+from mugato.agent import GREEDY, AgentTask, Sampling
 from mugato.episode import Episode
 from mugato.spec import Leaf, Spec, spec_of
 from mugato.tokens.packing import pack
@@ -226,3 +229,28 @@ def test_a_vanishing_temperature_is_greedy():
 def test_numpys_integers_are_seeds():
     one, two = (InferenceConfig(seed=seed) for seed in (7, np.int64(7)))
     assert one == two and type(two.seed) is int
+
+
+def test_mean_and_median_are_those_of_the_distribution():
+    probabilities = torch.tensor([[0.1, 0.1, 0.2, 0.1, 0.5, 0.0], [0.9, 0.0, 0.0, 0.0, 0.0, 0.1]])
+    logits = probabilities.log()
+    numbers = torch.arange(6.0)
+    mean = sample(logits.clamp(min=-99), Sampling(continuous="mean"))
+    assert mean.tolist() == (probabilities @ numbers).round().tolist() == [3, 0]
+    assert sample(logits.clamp(min=-99), Sampling(continuous="median")).tolist() == [3, 0]
+    colder = sample(logits.clamp(min=-99), Sampling(continuous="mean", temperature=0.1))
+    assert colder.tolist() == [4, 0]
+
+
+def test_an_agent_acts_as_it_keeps_it_for_the_task_unless_told_otherwise():
+    spec = spec_of(spaces.Discrete(3), spaces.Box(-1, 1, (1,)))
+    agent = tiny_agent({"move": spec})
+    task = AgentTask(spec=spec, sampling=Sampling(continuous="mean"))
+    agent = dataclasses.replace(agent, tasks={"move": task})
+
+    def acts(sampling, seed):
+        inference = InferenceConfig(sampling=sampling, seed=seed, precision="fp32")
+        return float(Policy(agent, task="move", inference=inference).select_action(1)[0])
+
+    assert len({acts(None, seed) for seed in range(9)}) == 1
+    assert len({acts(Sampling(), seed) for seed in range(9)}) > 1

@@ -7,8 +7,8 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, iterate
 
 from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
-from mugato.acting.sampling import GREEDY, Sampling
 from mugato.acting.stream import CHUNK, TokenStream
+from mugato.agent import GREEDY, Sampling
 from mugato.spec import spec_of
 from mugato.tokens.sequence import sequence
 from mugato.tokens.timesteps import text_timesteps

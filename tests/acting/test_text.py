@@ -5,9 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mugato.acting.sampling import Sampling
 from mugato.acting.text import answer, caption, continue_text, score_options, stream
-from mugato.agent import Agent
+from mugato.agent import Agent, Sampling
 from mugato.cli.generate import GenerateConfig, generate
 from mugato.episode import Episode
 from mugato.spec import Leaf, Spec

@@ -15,8 +15,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
 from mugato.acting.policy import Policy, VectorPolicy
 from mugato.acting.prompt import prompt_tokens
-from mugato.acting.sampling import GREEDY, row_generator
+from mugato.acting.sampling import row_generator
 from mugato.acting.stream import TokenStream
+from mugato.agent import GREEDY
 from mugato.model.precision import inference_weights
 from mugato.spec import spec_of
 from mugato.tokens.packing import pack

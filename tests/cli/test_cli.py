@@ -21,7 +21,7 @@ from mugato.training.run_info import read_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 FAST = [
-    "--steps", "3", "--batch-rows", "2", "--microbatches", "1", "--log-every", "1",
+    "--steps", "3", "--batch-rows", "2", "--microbatches", "1", "--log-every", "1", "--no-tune",
     "--model.width", "32", "--model.num-layers", "1", "--model.num-heads", "1",
     "--model.head-size", "32", "--model.hidden-size", "32",
 ]  # fmt: skip
@@ -119,7 +119,7 @@ def test_version_and_a_command_that_there_is_not(capsys):
         run("trian")
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("mugato: no command 'trian'; there are record, train, evaluate")
+    assert line.startswith("mugato: no command 'trian'; there are record, train, tune")
     assert line.endswith("; did you mean train?")
 
 

@@ -345,3 +345,22 @@ def test_a_byte_cache_forgets_what_was_not_asked_for_the_longest():
     assert made == [1, 2, 3, 4, 2] and cache.num_bytes == 24
     cache.get("large", lambda: np.zeros(100))
     assert cache.num_bytes == 800
+
+
+def test_a_share_of_the_tokens_is_of_timesteps_that_stand_alone():
+    source = control_source("long", 6, 50)
+    config = WindowConfig(context_length=64, history_dropout=0.5)
+    windows, generator = windows_of(source, TOKENIZER, config), np.random.default_rng(0)
+    lengths = [len(draw(windows, i % 6, generator)) for i in range(2000)]
+    alone = sum(n for n in lengths if n == 8)
+    assert set(lengths) == {8, 64}
+    assert alone / sum(lengths) == pytest.approx(0.5, abs=0.05)
+    starts = {windows.sample(0, generator).spans[0].start for _ in range(500)}
+    assert starts == set(range(50))
+
+
+def test_a_limited_history_is_not_dropped():
+    source = control_source("long", 6, 50)
+    config = WindowConfig(context_length=64, history_dropout=0.5, history=2)
+    windows, generator = windows_of(source, TOKENIZER, config), np.random.default_rng(0)
+    assert {len(draw(windows, 0, generator)) for _ in range(50)} == {16}

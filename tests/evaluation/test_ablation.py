@@ -7,8 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from mugato.acting.sampling import GREEDY
-from mugato.agent import AgentTask
+from mugato.agent import GREEDY, AgentTask
 from mugato.cli import main as cli
 from mugato.episode import validate
 from mugato.evaluation import ablation

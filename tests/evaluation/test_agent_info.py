@@ -12,7 +12,7 @@ from mugato.evaluation.agent_info import agent_info, fingerprint, staleness
 from mugato.evaluation.config import EvaluationConfig, make_plan
 from mugato.model.serialization import WEIGHTS
 from mugato.reports.tables import training
-from mugato.training.checkpoint import Learner, STATE, TrainingProgress, save_state
+from mugato.training.checkpoint import STATE, Learner, TrainingProgress, save_state
 from tests.agents import tiny_agent
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mugato.acting.sampling import Sampling
+from mugato.agent import Sampling
 from mugato.cli import main as cli
 from mugato.evaluation import scores
 from mugato.evaluation.agent_info import AgentInfo

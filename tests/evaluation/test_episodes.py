@@ -5,8 +5,7 @@ import dataclasses
 import pytest
 
 from mugato.acting.batch_policy import InferenceConfig
-from mugato.acting.sampling import Sampling
-from mugato.agent import AgentTask
+from mugato.agent import AgentTask, Sampling
 from mugato.evaluation.config import load_agent
 from mugato.evaluation.episodes import (
     EpisodeRequest,

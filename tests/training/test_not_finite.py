@@ -8,8 +8,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from mugato.acting.sampling import GREEDY, Sampling, row_generator, sample
-from mugato.agent import Agent
+from mugato.acting.sampling import row_generator, sample
+from mugato.agent import GREEDY, Agent, Sampling
 from mugato.training import loop
 from mugato.training.checkpoint import read_progress
 from mugato.training.distributed import DistributedContext, distributed_context
