@@ -232,7 +232,7 @@ def test_numpys_integers_are_seeds():
 
 
 def test_mean_and_median_are_those_of_the_distribution():
-    probabilities = torch.tensor([[0.1, 0.1, 0.2, 0.1, 0.5, 0.0], [0.9, 0.0, 0.0, 0.0, 0.0, 0.1]])
+    probabilities = torch.tensor([[0.1, 0.1, 0.2, 0.15, 0.45, 0.0], [0.9, 0.0, 0.0, 0.0, 0.0, 0.1]])
     logits = probabilities.log()
     numbers = torch.arange(6.0)
     mean = sample(logits.clamp(min=-99), Sampling(continuous="mean"))
