@@ -35,10 +35,7 @@ def sample(
         return logits.argmax(dim=-1)
     probabilities = torch.softmax(logits.float() / sampling.temperature, dim=-1)
     if sampling.top_p < 1:
-        ordered, order = probabilities.sort(dim=-1, descending=True)
-        # Keep an id if those before it do not fill top_p yet: the likeliest one always stays.
-        kept = ordered.cumsum(-1) - ordered < sampling.top_p
-        probabilities = torch.zeros_like(probabilities).scatter(-1, order, ordered * kept)
+        probabilities = _nucleus(probabilities, sampling.top_p)
     if sampling.continuous == "mean":
         numbers = torch.arange(probabilities.shape[-1], device=logits.device)
         mean = (probabilities * numbers).sum(-1) / probabilities.sum(-1)
@@ -52,6 +49,13 @@ def sample(
     # The first id whose share reaches above the height drawn; an id without a share never does.
     chosen = torch.searchsorted(cumulative, height, right=True).squeeze(1)
     return chosen.clamp(max=logits.shape[-1] - 1)
+
+
+def _nucleus(probabilities: Float[Tensor, "B ids"], top_p: float) -> Float[Tensor, "B ids"]:
+    """Keep an id if those before it do not fill `top_p` yet: the likeliest one always stays."""
+    ordered, order = probabilities.sort(dim=-1, descending=True)
+    kept = ordered.cumsum(-1) - ordered < top_p
+    return torch.zeros_like(probabilities).scatter(-1, order, ordered * kept)
 
 
 def _drawn(generators: Sequence[torch.Generator | None], num_rows: int) -> Float[Tensor, "B 1"]:
