@@ -4,6 +4,7 @@
 no data and no training code.
 """
 
+import copy
 import dataclasses
 import math
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from mugato.system.errors import did_you_mean
 from mugato.system.typed_json import from_json, within
 from mugato.tokens.tokenizer import Tokenizer
 
+# Agents that come with the package, by name.
+SHIPPED = Path(__file__).with_name("agents")
 # Logits divided by less may overflow.
 VANISHING = 1e-6
 
@@ -123,11 +126,20 @@ class Agent:
         """Return after how many timesteps of a task the agent forgets; raises as `task`."""
         return self.task(task).history
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write the agent; each file is written whole or not at all."""
+    def save_pretrained(
+        self, folder: str | Path, *, precision: Literal["fp32", "bf16"] = "fp32"
+    ) -> None:
+        """Write the agent; each file is written whole or not at all.
+
+        Args:
+            precision: bf16 takes half the space.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.model.save_pretrained(folder, extra=self._described(self.tokenizer.save(folder)))
+        model = self.model
+        if precision == "bf16":
+            model = copy.deepcopy(model).bfloat16()
+        model.save_pretrained(folder, extra=self._described(self.tokenizer.save(folder)))
 
     def save_tasks(self, folder: str | Path) -> None:
         """Write what the agent in a folder knows of its tasks anew; its weights stay untouched.
@@ -148,15 +160,22 @@ class Agent:
 
     @staticmethod
     def from_pretrained(folder: str | Path, *, device: torch.device | str = "cpu") -> "Agent":
-        """Read what `save_pretrained` wrote.
+        """Read what `save_pretrained` wrote, or an agent that comes with the package by its name.
 
         Raises:
             ValueError: if the folder holds no agent, or a corrupt or foreign one.
         """
-        folder = Path(folder)
+        folder = shipped_agent(folder) or Path(folder)
         tokenizer, tasks = read_tokenizer_and_tasks(folder)
         model = Gato.from_pretrained(folder, device=device)
         return Agent(model=model, tokenizer=tokenizer, tasks=tasks)
+
+
+def shipped_agent(name: str | Path) -> Path | None:
+    """Return where an agent lies that comes with the package; None where a folder is meant."""
+    folder = SHIPPED / name
+    is_name = len(Path(name).parts) == 1 and not Path(name).exists()
+    return folder if is_name and (folder / files.CONFIG).exists() else None
 
 
 def read_tokenizer_and_tasks(folder: Path) -> tuple[Tokenizer, dict[str, AgentTask]]:

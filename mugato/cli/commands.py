@@ -18,6 +18,7 @@ from mugato.cli.compare import compare
 from mugato.cli.data import data
 from mugato.cli.demo import demo
 from mugato.cli.evaluate import evaluate
+from mugato.cli.export import export
 from mugato.cli.generate import generate
 from mugato.cli.play import play
 from mugato.cli.record import record
@@ -37,6 +38,7 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     "ablate": ablate,
     "data": data,
     "reference": reference,
+    "export": export,
     "demo": demo,
 }
 

@@ -34,7 +34,7 @@ def evaluate(
     them together an interval over the trainings. `mugato compare` is for different recipes.
 
     Args:
-        run: folder of the run, or of several.
+        run: folder of the run, or of several; mugato-small comes with the package.
         config: what to score, and how.
         flags: how actions are chosen.
         json: for a program.
@@ -43,6 +43,7 @@ def evaluate(
     Raises:
         ValueError: where nothing could be scored; a report that is there stays.
     """
+    from mugato.cli.at_hand import at_hand
     from mugato.evaluation.trainings import score_together
 
     if not run:
@@ -50,6 +51,7 @@ def evaluate(
     if twice := next((folder for folder in run if run.count(folder) > 1), None):
         raise ValueError(f"{twice} is named more than once")
     config = replace(config, sampling=flags.sampling())
+    run = tuple(map(at_hand, run))
     results = [_evaluate(folder, config, started, quiet=json) for folder in run]
     together = score_together(results) if len(run) > 1 else None
     if json and together is not None:

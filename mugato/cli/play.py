@@ -22,13 +22,15 @@ def play(
 
     Args:
         task: a task that the agent was trained on.
-        agent: folder of the run.
+        agent: folder of the run, or mugato-small, which comes with the package.
         seed: of the episode, and of the sampling.
         flags: how actions are chosen.
         out: the video; `<agent>/videos/<task>-<seed>.mp4` if not given.
     """
+    from mugato.cli.at_hand import at_hand
     from mugato.evaluation.video import render_video, video_name
 
+    agent = at_hand(agent)
     path = out or agent / "videos" / video_name(f"{task}-{seed}")
     with display.status(f"Playing {task}"):
         inference = InferenceConfig(sampling=flags.sampling())

@@ -1,5 +1,6 @@
 """Complete, named configurations. To add an experiment: one function here and one line below."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -27,6 +28,30 @@ DEMO_DATASETS = (
 )
 
 
+# What the shipped agent plays beside the demo's: small rooms that are seen in part, and much else
+# that a demonstration or two hundred teach.
+SMALL_ROOMS = (
+    "babyai-go-to-red-ball-grey", "babyai-go-to-red-ball", "babyai-go-to-obj-s4",
+    "babyai-go-to-obj-s6", "babyai-go-to-local-s5n2", "babyai-go-to-local-s6n3",
+    "babyai-go-to-local-s7n4", "babyai-go-to-local-s8n4", "babyai-go-to-local-s8n7",
+    "babyai-go-to-red-blue-ball", "babyai-go-to-door", "babyai-go-to-obj-door",
+    "babyai-open-red-door", "babyai-open-door-color", "babyai-open-door-loc", "babyai-pickup-loc",
+    "babyai-pickup-dist", "babyai-action-obj-door", "babyai-one-room-s8", "minigrid-empty-5x5",
+    "minigrid-empty-8x8", "minigrid-empty-random-6x6", "minigrid-lava-gap-s5",
+    "minigrid-go-to-door-5x5", "minigrid-go-to-object-6x6-n2", "minigrid-dist-shift-1",
+)  # fmt: skip
+SEEN_WHOLE = (
+    "metaworld-handle-press", "metaworld-door-unlock", "metaworld-plate-slide",
+    "metaworld-button-press", "metaworld-reach", "metaworld-faucet-open", "mountain-car",
+    "mountain-car-continuous", "acrobot", "cliff-walking", "taxi",
+)  # fmt: skip
+SHIPPED_WEIGHTS = {
+    "babyai-go-to-local": 0.06, "babyai-open-door": 0.03, "minigrid-four-rooms": 0.08,
+    "lunar-lander-continuous": 0.08, "pointmaze-umaze": 0.04, "shakespeare": 0.045,
+    "emoji": 0.045, "easy-vqa": 0.17,
+}  # fmt: skip
+
+
 def demo() -> TrainConfig:
     """Train one micro agent on everything that installs with pip: minutes on two CPU cores."""
     return TrainConfig(
@@ -41,6 +66,20 @@ def demo() -> TrainConfig:
         max_seconds=690.0,
         batch_rows=16,
     )
+
+
+def shipped() -> TrainConfig:
+    """Train the agent that comes with the package: 47 control tasks, text, captions, questions."""
+    small = [DatasetConfig(name=name, weight=0.01) for name in SMALL_ROOMS]
+    small += [DatasetConfig(name=name, weight=0.01, history=1) for name in SEEN_WHOLE]
+    known = [
+        dataclasses.replace(one, weight=SHIPPED_WEIGHTS.get(one.name, min(one.weight, 0.02)))
+        for one in DEMO_DATASETS
+    ]
+    return dataclasses.replace(
+        demo(), run=Path("runs/mugato-small"), datasets=(*known, *small), steps=None,
+        max_seconds=None, max_tokens=20_000_000,
+    )  # fmt: skip
 
 
 def own(datasets: Sequence[DatasetConfig] = DEMO_DATASETS) -> TrainConfig:
@@ -89,6 +128,7 @@ def large() -> TrainConfig:
 
 PRESETS: Mapping[str, Callable[[], TrainConfig]] = {
     "demo": demo,
+    "mugato-small": shipped,
     "own": own,
     "mini": mini,
     "small": small,
