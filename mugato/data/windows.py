@@ -7,7 +7,9 @@ its place in a batch. The same generator gives the same.
 A share of the windows (the paper's is 25 %) begins with a *prompt*: timesteps of another episode of
 the same source, so of the same task and expert, in the same segment. Half of the prompts are the
 end of that episode, which shows the goal; half a span from anywhere. A prompt takes up to half of
-the context. Its timesteps are like any others: they count on, and their actions are targets.
+the context. A share of them (the paper has none such) is as in acting: what the context still holds
+of the other episode's beginning, then this one from its first timestep on. A prompt's timesteps are
+like any others: they count on, and their actions are targets.
 
 What grows with the data set: 8 bytes an episode for the windows that it has, 1 for whether it was
 checked, and what the source itself keeps. Nothing is read at the start but lengths and a few
@@ -75,6 +77,7 @@ class WindowConfig:
         context_length: tokens of the longest window.
         number: index of the source within the mixture.
         name: what the run calls the source; its own name where empty.
+        acting_prompt_share: this share of the prompts is as in acting.
         prompt_share: this share of the windows of episodes begins with a prompt. A source of one
             episode gives none, nor one whose history is limited: the agent would not see them.
         history: timesteps after which the agent forgets everything; None where it sees all.
@@ -87,6 +90,7 @@ class WindowConfig:
     number: int = 0
     name: str = ""
     prompt_share: float = 0.0
+    acting_prompt_share: float = 0.0
     history: int | None = None
     history_dropout: float = 0.0
 
@@ -159,6 +163,7 @@ class EpisodeWindows(Windows):
         super().__init__(source, tokenizer, config)
         self._spec, self._history = source.spec, config.history
         self._prompt_share = config.prompt_share if len(source) > 1 and not self._history else 0.0
+        self._acting_prompt_share = config.acting_prompt_share
         self._observed_texts, self._acted_texts = (
             [path for path, leaf in leaves.items() if leaf.kind == "text"]
             for leaves in (self._spec.observation_leaves, self._spec.action_leaves)
@@ -208,6 +213,8 @@ class EpisodeWindows(Windows):
         prompt: tuple[Span, ...] = ()
         room = self._context_length
         if self._prompt_share and generator.random() < self._prompt_share:
+            if self._acting_prompt_share and generator.random() < self._acting_prompt_share:
+                return self._as_acting(source_index, bounds, generator)
             prompt, taken = self._prompt(source_index, generator)
             if room - taken >= np.diff(bounds).max():
                 room -= taken
@@ -232,14 +239,39 @@ class EpisodeWindows(Windows):
         self, source_index: int, generator: np.random.Generator
     ) -> tuple[tuple[Span, ...], int]:
         """Draw a span of another episode; none where no timestep fits half the context."""
-        other = int(generator.integers(len(self._source) - 1))
-        other += other >= source_index
+        other = self._other(source_index, generator)
         bounds, room = self._bounds(other), self._context_length // 2
         at_end = generator.random() < GOAL_SHARE
         span = self._span(other, bounds, room, generator, at_end=at_end)
         if span.stop <= span.start:
             return (), 0
         return (span,), int(bounds[span.stop] - bounds[span.start])
+
+    def _as_acting(
+        self, source_index: int, bounds: np.ndarray, generator: np.random.Generator
+    ) -> Window:
+        """Draw how far an agent has come that was shown the beginning of another episode.
+
+        It read as much of that as the context holds; the oldest of it is forgotten by now.
+        """
+        length = self._context_length
+        fits = int(np.searchsorted(bounds, length, side="right")) - 1
+        stop = 1 + int(generator.integers(fits))
+        taken = int(bounds[stop])
+        other = self._other(source_index, generator)
+        shown = self._bounds(other)
+        end = int(np.searchsorted(shown, length, side="right")) - 1
+        start = int(np.searchsorted(shown, shown[end] - (length - taken)))
+        spans = [Span(episode=source_index, start=0, stop=stop)]
+        if start < end:
+            spans.insert(0, Span(episode=other, start=start, stop=end))
+            taken += int(shown[end] - shown[start])
+        return Window(spans=tuple(spans), num_tokens=taken)
+
+    def _other(self, source_index: int, generator: np.random.Generator) -> int:
+        """Draw another episode."""
+        other = int(generator.integers(len(self._source) - 1))
+        return other + (other >= source_index)
 
     def _span(
         self,

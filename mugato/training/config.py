@@ -39,6 +39,8 @@ class TrainConfig:
             ("uniform"), or how many tokens it has ("by_tokens").
         prompt_share: this share of the windows of control tasks begins with a prompt from another
             episode of the task (§2.3); never where the history is limited.
+        acting_prompt_share: this share of the prompts is as in acting, of the beginning of another
+            episode before the beginning of this one; the paper has none such.
         history_dropout: this share of the tokens of control tasks is of timesteps that stand alone;
             the paper has none. An agent that always sees its own past learns to copy it.
         model: sizes; its vocabulary follows the tokenizer.
@@ -66,6 +68,7 @@ class TrainConfig:
     datasets: Annotated[tuple[DatasetConfig, ...], tyro.conf.Suppress] = ()
     mixing: Literal["weights", "uniform", "by_tokens"] = "weights"
     prompt_share: float = 0.25
+    acting_prompt_share: float = 0.0
     history_dropout: float = 0.0
     model: GatoConfig = field(default_factory=GatoConfig.micro)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
@@ -106,7 +109,7 @@ class TrainConfig:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if self.workers < 0:
             raise ValueError(f"workers must be at least 0, got {self.workers}")
-        for name in ("prompt_share", "history_dropout", "balance"):
+        for name in ("prompt_share", "acting_prompt_share", "history_dropout", "balance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
 

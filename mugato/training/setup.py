@@ -120,6 +120,7 @@ def make_mixture(
             number=number,
             name=dataset.name,
             prompt_share=share if dataset.prompt_share is None else dataset.prompt_share,
+            acting_prompt_share=config.acting_prompt_share,
             history=dataset.history,
             history_dropout=config.history_dropout if control else 0.0,
         )

@@ -364,3 +364,30 @@ def test_a_limited_history_is_not_dropped():
     config = WindowConfig(context_length=64, history_dropout=0.5, history=2)
     windows, generator = windows_of(source, TOKENIZER, config), np.random.default_rng(0)
     assert {len(draw(windows, 0, generator)) for _ in range(50)} == {16}
+
+
+def test_prompts_as_in_acting_are_beginnings_and_what_is_still_remembered_of_them():
+    source = control_source("long", 6, 50)  # timesteps of 8 tokens: 8 of them fit
+    config = WindowConfig(context_length=64, prompt_share=1.0, acting_prompt_share=1.0)
+    windows, generator = windows_of(source, TOKENIZER, config), np.random.default_rng(0)
+    lengths = set()
+    for i in range(200):
+        window = windows.sample(i % 6, generator)
+        *prompt, own = window.spans
+        assert (own.episode, own.start) == (i % 6, 0)
+        lengths.add(own.stop)
+        if own.stop < 8:
+            assert prompt[0].episode != own.episode
+            assert (prompt[0].start, prompt[0].stop) == (own.stop, 8)
+        assert len(windows.encode(window)) == len(window) == 64
+    assert lengths == set(range(1, 9))
+
+
+def test_a_share_of_the_prompts_is_as_in_acting():
+    source = control_source("long", 6, 50)
+    config = WindowConfig(context_length=64, prompt_share=0.5, acting_prompt_share=0.5)
+    windows, generator = windows_of(source, TOKENIZER, config), np.random.default_rng(0)
+    drawn = [windows.sample(i % 6, generator).spans for i in range(2000)]
+    begun = sum(len(s) == 2 and s[1].start == 0 and s[0].stop == 8 for s in drawn)
+    prompted = sum(len(s) == 2 for s in drawn)
+    assert begun / prompted == pytest.approx(0.47, abs=0.05)  # one in eight has no room for one
