@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mugato.evaluation.config import EvaluationConfig
     from mugato.evaluation.evaluate import evaluate
     from mugato.evaluation.results import EvaluationResults
+    from mugato.evaluation.tuning import TuningConfig, tune
     from mugato.model.config import GatoConfig
     from mugato.model.gato import Gato
     from mugato.recording.recorder import RecordConfig, record
@@ -45,6 +46,7 @@ _NAMES = {
     "evaluation.config": ("EvaluationConfig",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.results": ("EvaluationResults",),
+    "evaluation.tuning": ("TuningConfig", "tune"),
     "model.config": ("GatoConfig",),
     "model.gato": ("Gato",),
     "recording.recorder": ("RecordConfig", "record"),
@@ -89,6 +91,7 @@ __all__ = [
     "Tokenizer",
     "TokenizerConfig",
     "TrainConfig",
+    "TuningConfig",
     "VectorPolicy",
     "compare",
     "evaluate",
@@ -99,6 +102,7 @@ __all__ = [
     "record",
     "spec_of",
     "train",
+    "tune",
     "write_report",
 ]
 

@@ -82,10 +82,12 @@ def shipped() -> TrainConfig:
     )  # fmt: skip
 
 
-def own(datasets: Sequence[DatasetConfig] = DEMO_DATASETS) -> TrainConfig:
+def own(
+    datasets: Sequence[DatasetConfig] = DEMO_DATASETS, *, run: Path = Path("runs/own")
+) -> TrainConfig:
     """Train a micro agent on one's own choice of tasks, sources or environments."""
     return TrainConfig(
-        run=Path("runs/own"),
+        run=run,
         datasets=tuple(datasets),
         tokenizer=TokenizerConfig(text_pieces=8192, max_patches=16),
         optimizer=OptimizerConfig(lr=1e-3, warmup_steps=100),
