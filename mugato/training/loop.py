@@ -198,7 +198,8 @@ class _TrainingRun:
             grad_norm=float(norm),
         )
         if result.is_finite:
-            self.optimizer.step()
+            with autocast(self.context.device, self.config.precision):
+                self.optimizer.step()
             if self.learner.averaged:
                 self.learner.averaged.update(self.model, step + 1)
         return result

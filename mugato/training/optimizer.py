@@ -37,7 +37,7 @@ class OptimizerConfig:
     max_norm: float = 1.0
     muon_lr_factor: float = 0.0
     muon_momentum: float = 0.95
-    muon_iterations: int = 5
+    muon_iterations: int = 4
     average_share: float = 0.0
 
     def __post_init__(self) -> None:

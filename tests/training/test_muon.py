@@ -25,7 +25,7 @@ from tests.training.test_training import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-MUON = OptimizerConfig(lr=3e-3, warmup_steps=2, muon_lr_factor=2.0)
+MUON = OptimizerConfig(lr=3e-3, warmup_steps=2, muon_lr_factor=2.0, muon_iterations=5)
 
 
 def muon_config(run: Path, **changes: Any) -> TrainConfig:
@@ -49,7 +49,7 @@ def test_all_directions_become_about_equally_long_and_none_turns(shape):
 
 
 def test_a_step_is_that_of_pytorchs_muon_on_each_matrix():
-    """Queries, keys and values are three; PyTorch's iterates in bf16, so to a percent."""
+    """Queries, keys and values are three. PyTorch's has one set of coefficients, and bf16."""
     torch.manual_seed(0)
     model = Gato(GatoConfig.micro())
     ours = make_optimizer(model, dataclasses.replace(MUON, weight_decay=0.1))
@@ -64,13 +64,24 @@ def test_a_step_is_that_of_pytorchs_muon_on_each_matrix():
         assert qkv.grad is not None
         for part, grad in zip(theirs, qkv.grad.chunk(3), strict=True):
             part.grad = grad.clone()
-        before = qkv.detach().clone()
+        before, others_before = qkv.detach().clone(), torch.cat([t.detach() for t in theirs])
         ours.step()
         other.step()
     change = qkv.detach() - before
-    expected = torch.cat([t.detach() for t in theirs]) - before
-    assert torch.nn.functional.cosine_similarity(change.flatten(), expected.flatten(), 0) > 0.999
-    assert change.norm() == pytest.approx(float(expected.norm()), rel=0.01)
+    expected = torch.cat([t.detach() for t in theirs]) - others_before
+    assert torch.nn.functional.cosine_similarity(change.flatten(), expected.flatten(), 0) > 0.95
+    assert change.norm() == pytest.approx(float(expected.norm()), rel=0.2)
+
+
+def test_seven_iterations_give_the_polar_factor_and_under_autocast_nearly():
+    torch.manual_seed(0)
+    matrix = torch.randn(64, 32)
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    torch.testing.assert_close(orthogonal(matrix, 7), u @ v, rtol=1e-3, atol=1e-3)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = orthogonal(matrix, 7)
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, u @ v, rtol=0.05, atol=0.05)
 
 
 def test_a_run_with_muon_resumes_to_the_bit(tmp_path):
