@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from mugato.training.distributed import DistributedContext
 
-# Coefficients of each iteration, the best ones for what the ones before have left (Amsel et al. 2025,
-# "The Polar Express"); the last go on. Three iterations bring near 1 what takes five with one set.
+# Coefficients of each iteration, the best for what those before have left (Amsel et al. 2025, "The
+# Polar Express"); the last go on. Four iterations do what takes five with one set for all.
 POLAR_EXPRESS = (
     (8.287212018145622, -23.59588651909882, 17.300387312530923),
     (4.107059111542197, -2.9478499167379084, 0.54484310829266),

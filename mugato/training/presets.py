@@ -28,6 +28,10 @@ DEMO_DATASETS = (
 )
 
 
+# Small batches: as long as a run has seen little, the number of its steps decides (docs/log.md).
+RECIPE = OptimizerConfig(
+    lr=6e-4, warmup_steps=100, final_fraction=0.0, muon_lr_factor=2.0, average_share=0.05
+)
 # What the shipped agent plays beside the demo's: small rooms that are seen in part, and much else
 # that a demonstration or two hundred teach.
 SMALL_ROOMS = (
@@ -61,10 +65,10 @@ def demo() -> TrainConfig:
         # be five timesteps of the agent's own past instead of nine.
         prompt_share=0.0,
         tokenizer=TokenizerConfig(text_pieces=8192, max_patches=16),
-        optimizer=OptimizerConfig(lr=6e-4, warmup_steps=100),
-        steps=4000,
+        optimizer=RECIPE,
         max_seconds=690.0,
-        batch_rows=16,
+        max_tokens=16_000_000,
+        batch_rows=4,
     )
 
 
@@ -77,8 +81,8 @@ def shipped() -> TrainConfig:
         for one in DEMO_DATASETS
     ]
     return dataclasses.replace(
-        demo(), run=Path("runs/mugato-small"), datasets=(*known, *small), steps=None,
-        max_seconds=None, max_tokens=20_000_000,
+        demo(), run=Path("runs/mugato-small"), datasets=(*known, *small), max_seconds=None,
+        max_tokens=20_000_000,
     )  # fmt: skip
 
 
@@ -90,8 +94,11 @@ def own(
         run=run,
         datasets=tuple(datasets),
         tokenizer=TokenizerConfig(text_pieces=8192, max_patches=16),
-        optimizer=OptimizerConfig(lr=1e-3, warmup_steps=100),
-        steps=1000,
+        optimizer=RECIPE,
+        acting_prompt_share=0.5,
+        history_dropout=0.5,
+        max_tokens=2_000_000,
+        batch_rows=4,
     )
 
 
