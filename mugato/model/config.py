@@ -28,8 +28,8 @@ class GatoConfig:
         memory_length: tokens beyond the context that are still seen when acting (§2.5); for
             "transformer-xl" only, and never in training.
         bias: whether the linear layers of the sequence model have biases.
-        output_projection: whether a linear layer, zero at first, lies between the last norm and
-            the tied head. Without one the fresh head favours the id that was just read.
+        output_projection: whether a linear layer, a rotation at first, lies between the last norm
+            and the tied head. Without one a fresh model expects what it just read, again.
         patch_px: side of an image patch.
         patch_width: channels inside the ResNet block.
         patch_reduced: channels that the block's output is reduced to at each place, before all

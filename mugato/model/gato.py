@@ -73,7 +73,7 @@ class Gato(nn.Module):
         self.output = nn.Identity()
         if config.output_projection:
             self.output = nn.Linear(config.width, config.width, bias=False)
-            nn.init.zeros_(self.output.weight)
+            nn.init.orthogonal_(self.output.weight)
 
     def forward(self, batch: Batch, loss: LossConfig = LossConfig()) -> TargetLosses:
         """Score every target of the batch: the training pass (§2.3)."""

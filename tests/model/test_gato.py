@@ -9,12 +9,15 @@ import torch
 from gymnasium import spaces
 from torch.nn import functional as F
 
+from mugato.model.config import GatoConfig
 from mugato.model.embedding import PatchPositionEncoding, ResidualEmbedding
 from mugato.model.gato import Gato
 from mugato.model.loss import LossConfig, linear_cross_entropy
 from mugato.model.transformer import Transformer
 from mugato.tokens.batch import _PatchTable
 from mugato.tokens.packing import pack
+from mugato.tokens.sequence import sequence
+from mugato.tokens.timesteps import text_timesteps
 from tests.agents import tiny_config
 from tests.tokens.test_sequence import TOKENIZER, encode
 
@@ -41,6 +44,20 @@ def test_initial_loss_is_that_of_a_uniform_guess(num_text):
     model, batch = Gato(tiny_config(vocab, width=256, head_size=64)), make_batch()
     expected = math.log(vocab.size)
     assert model(batch).mean().item() == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("kind", ["text", "discrete", "continuous"])
+def test_the_first_loss_is_a_uniform_guess_whatever_was_read_before(kind):
+    torch.manual_seed(0)
+    config = GatoConfig.micro()
+    ids = torch.tensor(list(getattr(config.vocab, kind)))
+    drawn = ids[torch.randint(len(ids), (8, 64))].tolist()
+    sequences = [sequence(text_timesteps(row), config.vocab) for row in drawn]
+    losses = Gato(config)(pack(sequences, length=64)).values
+    assert losses.mean().item() == pytest.approx(math.log(config.vocab.size), rel=0.03)
+    tied = Gato(dataclasses.replace(config, output_projection=False))
+    if kind == "continuous":  # the fault: what was read is expected again
+        assert tied(pack(sequences, length=64)).values.mean() > 18
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
