@@ -14,7 +14,11 @@ from mugato.training.presets import preset
 
 
 def demo(
-    *, run: Path = Path("runs/demo"), started: float | None = None, overwrite: bool = False
+    *,
+    run: Path = Path("runs/demo"),
+    minutes: float | None = None,
+    started: float | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Everything in one go: record what is missing, train one agent, evaluate it, write the report.
 
@@ -22,12 +26,16 @@ def demo(
 
     Args:
         run: folder of the run.
+        minutes: of training; 11.5 if not given. A slow machine wants more: it says after 20 seconds
+            how many tokens it will read, and the README what to expect of them.
         started: when the undertaking began, in seconds since 1970, if installing is to count.
         overwrite: train anew where the folder holds a run, which is lost.
     """
     started = started or time.time()
     record_and_show(unrecorded(preset_tasks("demo")), RecordConfig(workers=2))
     config = dataclasses.replace(preset("demo"), run=run)
+    if minutes is not None:
+        config = dataclasses.replace(config, max_seconds=60 * minutes)
     train_what_is_missing(config, overwrite=overwrite)
     tune_if_played(config)
     evaluate((run,), started=started)

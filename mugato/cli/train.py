@@ -25,6 +25,7 @@ from mugato.training.presets import own, preset
 from mugato.training.run_info import is_played, is_task, read_config
 
 Chosen = TypeVar("Chosen")
+FORETELL_S = 20.0  # of training: the first steps are slower than the rest
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -186,6 +187,7 @@ class _Display:
 
     def __init__(self, config: TrainConfig, live: Live | None) -> None:
         self._config, self._live, self._skipped = config, live, 0
+        self._foretold = config.max_seconds is None
         self._pace = Pace()
         self._bar = Progress(
             TextColumn("step {task.fields[step]}"), BarColumn(),
@@ -210,6 +212,9 @@ class _Display:
         if report.skipped > self._skipped:
             self._skipped = report.skipped
             self.status(f"{report.skipped} steps skipped: loss or gradient were not finite")
+        if not self._foretold and report.seconds >= FORETELL_S:
+            self._foretold = True
+            self.status(foretold(report, self._config))
         if self._live is not None:
             speed = f"{report.tokens_per_s / 1000:.1f} k tokens/s"
             self._bar.update(self._task, completed=report.progress, step=report.step, speed=speed)
@@ -221,6 +226,17 @@ class _Display:
                 f"({report.progress:.0%})",
                 highlight=False,
             )
+
+
+def foretold(report: StepReport, config: TrainConfig) -> str:
+    """Say how many tokens the time allows at this pace; scores hang on them."""
+    assert config.max_seconds is not None
+    tokens = report.tokens * config.max_seconds / report.seconds
+    if config.max_tokens is not None:
+        tokens = min(tokens, config.max_tokens)
+    return (
+        f"At this pace about {tokens / 1e6:.1f} M tokens in {config.max_seconds:,.0f} s of training"
+    )
 
 
 def _losses(report: StepReport) -> Table:

@@ -6,10 +6,13 @@ import pytest
 import torch
 
 from mugato.agent import Agent
+from mugato.cli.train import foretold
 from mugato.training.averaging import AveragedWeights
 from mugato.training.config import TrainConfig
 from mugato.training.loop import target_weights
+from mugato.training.metrics import StepReport
 from mugato.training.optimizer import OptimizerConfig
+from mugato.training.presets import preset
 from mugato.training.run_info import read_metrics
 from tests.training.test_training import make_config, prepare, run_training, stop_after
 
@@ -97,3 +100,14 @@ def test_a_budget_of_tokens_ends_the_run_and_its_schedule(tmp_path):
 def test_a_run_without_a_budget_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no budget: give steps, max_tokens or max_seconds"):
         dataclasses.replace(make_config(tmp_path), steps=None)
+
+
+def test_what_the_time_allows_is_foretold():
+    report = StepReport(
+        step=9, loss=1.0, losses={}, lr=0.1, grad_norm=1.0, tokens=40_000, seconds=20.0,
+        tokens_per_s=9e9, fill=1.0, progress=0.1, skipped=0,
+    )  # fmt: skip
+    config = dataclasses.replace(preset("demo"), max_seconds=690.0, max_tokens=16_000_000)
+    assert foretold(report, config) == "At this pace about 1.4 M tokens in 690 s of training"
+    config = dataclasses.replace(config, max_tokens=500_000)
+    assert "about 0.5 M tokens" in foretold(report, config)
