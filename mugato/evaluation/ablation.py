@@ -16,6 +16,7 @@ import numpy as np
 
 from mugato.data.formats.minari.read import open_minari
 from mugato.episode import Episode, stack_values
+from mugato.evaluation.agent_info import AgentInfo, agent_info
 from mugato.evaluation.comparison import Difference, difference
 from mugato.evaluation.config import EvaluationConfig, Plan, find_tasks, make_plan
 from mugato.evaluation.episodes import EpisodeRequest
@@ -46,9 +47,11 @@ class Ablation:
         wrong_tasks: the task whose demonstrations stood for the wrong ones.
         differences: by (first, second) condition; over all tasks that have both under "all".
         remarks: what was not played, and why.
+        agent: which weights were played.
     """
 
     plan: Plan
+    agent: AgentInfo
     scores: Mapping[str, Mapping[str, TaskScores]]
     wrong_tasks: Mapping[str, str]
     differences: Mapping[tuple[str, str], Mapping[str, Difference]]
@@ -87,6 +90,7 @@ class Ablation:
             "sampling": self._samplings(),
             "precision": self.plan.inference.precision,
             "workers": self.plan.config.workers,
+            "train": asdict(self.agent),
             **asdict(self.provenance),
         }
 
@@ -104,6 +108,7 @@ def ablate(
         ValueError: no agent in `run`, an unknown task, or no task that can be prompted.
     """
     plan = make_plan(run, config)
+    agent = agent_info(plan)  # before: what is played are the weights that lie there now
     tasks, problems = find_tasks(plan)
     prompting = plan_prompts(plan, tasks)
     outcomes = run_episode_jobs(
@@ -114,6 +119,7 @@ def ablate(
     scores = _scores(plan, tasks, outcomes, remarks)
     ablation = Ablation(
         plan=plan,
+        agent=agent,
         scores=scores,
         wrong_tasks=prompting.wrong_tasks,
         differences={pair: dict(_differences(scores, *pair)) for pair in COMPARED},

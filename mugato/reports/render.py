@@ -90,6 +90,8 @@ def ablation_markdown(found: Ablation) -> str:
         name=found.plan.run.resolve().name,
         conditions=tables.condition_table(found),
         changes=tables.change_table(found),
+        remarks=[*found.remarks, *tables.ablation_cautions(found)],
+        weights=tables.weights(found.agent),
     )
 
 

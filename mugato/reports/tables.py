@@ -9,7 +9,15 @@ from typing import TypeVar
 
 from mugato.agent import Sampling
 from mugato.evaluation.ablation import COMPARED, CONDITIONS, Ablation
-from mugato.evaluation.agent_info import SHOWN_DIGITS, STEPS, STOPPED, TIME, TOKENS, AgentInfo
+from mugato.evaluation.agent_info import (
+    SHOWN_DIGITS,
+    STEPS,
+    STOPPED,
+    TIME,
+    TOKENS,
+    AgentInfo,
+    staleness,
+)
 from mugato.evaluation.comparison import Comparison, Difference
 from mugato.evaluation.language import AnswerResults, CaptionResults
 from mugato.evaluation.results import EvaluationInfo, EvaluationResults, Provenance
@@ -152,8 +160,20 @@ def condition_table(found: Ablation) -> Table:
     rows = []
     for name, by_condition in found.scores.items():
         cells = ["" if c not in by_condition else _scored(by_condition[c]) for c in CONDITIONS]
-        rows.append([name, *cells, found.wrong_tasks.get(name, "")])
+        misleads = any(caution(scores) for scores in by_condition.values())
+        shown = f"{name} {MARK}" if misleads else name
+        rows.append([shown, *cells, found.wrong_tasks.get(name, "")])
     return Table(header=["task", *CONDITIONS, "wrong task was"], rows=rows)
+
+
+def ablation_cautions(found: Ablation) -> Iterator[str]:
+    """Yield what is to be said of each task whose score misleads, and of weights that are gone."""
+    for name, by_condition in found.scores.items():
+        for condition, scores in by_condition.items():
+            if why := caution(scores):
+                yield f"{name} {MARK}, {condition}: {why}"
+    if stale := staleness(found.agent, found.plan.run):
+        yield stale
 
 
 def _scored(task: TaskScores) -> str:

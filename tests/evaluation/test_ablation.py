@@ -1,6 +1,7 @@
 """No prompt, the right one, a wrong one: the same seeds, other beginnings."""
 
 import dataclasses
+import hashlib
 import itertools
 import json
 
@@ -158,7 +159,20 @@ def test_all_three_conditions_are_written(run):
     both = [entry["tasks"][name]["change"] for name in ("guess", "riddle")]
     assert entry["tasks"]["all"]["change"] == pytest.approx(np.mean(both))
     text = ablation_markdown(found)
-    assert "| guess |" in text and "mugato ablate run" in text
+    assert "| guess |" in text and "mugato ablate run" in text and "stale" not in text
+    weights = (run / "model.safetensors").read_bytes()
+    assert data["train"]["fingerprint"] == hashlib.sha256(weights).hexdigest()
+    tiny_agent({"guess": SPEC, "riddle": SPEC}, seed=1).save_pretrained(run)
+    assert "This report is stale: the weights have changed since" in ablation_markdown(found)
+
+
+def test_a_score_that_misleads_is_marked_and_explained(run, monkeypatch):
+    wide = Reference(expert=1.0, random=-99.0)
+    monkeypatch.setattr(ablation, "tabled_reference", lambda task, seeds: wide)
+    found = ablate(run, EvaluationConfig(episodes=2, workers=1))
+    text = ablation_markdown(found)
+    assert "| guess † |" in text
+    assert f"guess †, {NONE}: a return of" in text and "wide scale" in text
 
 
 def test_the_command_writes_and_shows_a_document(run, capsys):
