@@ -47,7 +47,7 @@ RECORD = ("record", "--env", "all_spaces:AllSpaces-v0", "--expert", "all_spaces:
           "--episodes", "4", "--dataset", "mine", "--workers", "1")  # fmt: skip
 TRAIN = ["train", "--env", "CartPole-v1", "--demonstrations", "mine", "--sources", "text:play.txt",
          *FAST, "--run", "run", "--processes", "1"]  # fmt: skip
-RESUME = ["train", "--resume", "--run", "run", "--steps", "4"]
+RESUME = ["train", "--resume", "--run", "run", "--steps", "4", "--no-tune"]
 
 
 # What damages a file.

@@ -74,7 +74,7 @@ def test_an_environment_is_recorded_trained_on_scored_compared_and_played(folder
 
 def test_data_that_is_missing_is_one_error_with_several_processes_too(folder):
     with pytest.raises(ValueError, match="no Minari data set 'mine-v0'"):
-        mugato.train(config(folder / "run", processes=2))
+        mugato.train(config(folder / "run", processes=2, steps=1))
 
 
 def test_a_task_is_recorded_by_its_name(folder):
