@@ -99,7 +99,7 @@ def test_training_that_is_asked_to_stop_saves_and_says_so(processes, number, fol
     [line] = error.splitlines()
     step = read_progress(folder / "run").step
     assert process.returncode == 130
-    assert line.startswith(f"mugato: interrupted at step {step:,} of 1,000,000; what was learned")
+    assert line.startswith(f"mugato: interrupted at step {step:,}, after 0% of the budget; what")
     assert line.endswith("is saved in run: go on with --resume --run run")
     assert until(lambda: not any(map(alive, children)), 30.0)
     assert left_behind(folder / "run") == []
