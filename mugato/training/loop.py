@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from mugato.agent import Agent
 from mugato.data.loader import BatchLoader
@@ -55,11 +55,17 @@ def run_training(
     *,
     resume: bool = False,
     on_report: Callable[[StepReport], None] = lambda report: None,
+    on_acting: Callable[[TrainingProgress, nn.Module], None] = lambda progress, model: None,
 ) -> TrainingProgress:
     """Train an agent and keep it, with all that is needed to go on, in the run's folder.
 
     Ctrl-C, SIGTERM and SIGHUP end the current step, save and return. A step whose loss or gradient
     is not finite is skipped: it leaves the weights as they were.
+
+    Args:
+        on_report: called every `log_every` steps.
+        on_acting: called then with the model that the agent would get, averaged if the run keeps
+            averages; how long it takes is not training time.
 
     Raises:
         ValueError: after `MAX_SKIPPED` such steps in a row; the last good state is kept.
@@ -81,7 +87,7 @@ def run_training(
         model.sequence_model.compile()
     run = _TrainingRun(config, agent, mixture, context, learner)
     with interruptible() as interrupted:
-        progress = run.steps(progress, interrupted, on_report)
+        progress = run.steps(progress, interrupted, on_report, on_acting)
         run.save(progress)
     if learner.averaged:
         model.load_state_dict(learner.acting.state_dict())
@@ -107,7 +113,11 @@ class _TrainingRun:
         self.weights = target_weights(mixture, config.balance).to(context.device)
 
     def steps(
-        self, progress: TrainingProgress, interrupted: Callable[[], bool], on_report: Callable
+        self,
+        progress: TrainingProgress,
+        interrupted: Callable[[], bool],
+        on_report: Callable[[StepReport], None],
+        on_acting: Callable[[TrainingProgress, nn.Module], None],
     ) -> TrainingProgress:
         """Run until the schedule ends or somebody interrupts."""
         begun, good = time.perf_counter() - progress.seconds, progress
@@ -137,6 +147,9 @@ class _TrainingRun:
                         assert writer is not None
                         writer.write(report)
                         on_report(report)
+                        paused = time.perf_counter()
+                        on_acting(progress, self.learner.acting)
+                        begun += time.perf_counter() - paused
                 if progress.step % self.config.save_every == 0:
                     self.save(progress)
         return progress
