@@ -1,14 +1,18 @@
 """What the recipe adds to the paper's: averages, balanced sources, budgets."""
 
+import copy
 import dataclasses
+import time
 
 import pytest
 import torch
 
 from mugato.agent import Agent
 from mugato.cli.train import foretold
+from mugato.training import loop
 from mugato.training.averaging import AveragedWeights
 from mugato.training.config import TrainConfig
+from mugato.training.distributed import DistributedContext
 from mugato.training.loop import target_weights
 from mugato.training.metrics import StepReport
 from mugato.training.optimizer import OptimizerConfig
@@ -50,6 +54,22 @@ def test_the_agent_has_the_averaged_weights_and_the_run_goes_on_to_the_bit(tmp_p
     assert [r["loss"] for r in read_metrics(tmp_path / "whole")] == [
         r["loss"] for r in read_metrics(tmp_path / "plain")
     ]
+
+
+def test_who_looks_on_sees_the_agent_that_would_be_kept_and_costs_no_training_time(tmp_path):
+    config, seen = averaging(tmp_path), []
+
+    def look(progress, model):
+        seen.append(copy.deepcopy(model.state_dict()))
+        time.sleep(0.05)
+
+    agent, mixture = prepare(config)
+    begun = time.perf_counter()
+    progress = loop.run_training(config, agent, mixture, DistributedContext(), on_acting=look)
+    assert progress.seconds <= time.perf_counter() - begun - 0.05 * len(seen)
+    saved = Agent.from_pretrained(tmp_path).model.state_dict()
+    assert len(seen) == config.steps
+    assert all(torch.equal(seen[-1][name], saved[name]) for name in saved)
 
 
 def test_averages_may_begin_when_a_run_goes_on(tmp_path):
