@@ -269,11 +269,15 @@ def train(config: TrainConfig, *, every: int) -> None:
     cuda = torch.cuda.is_available()
     context = DistributedContext(device=torch.device("cuda" if cuda else "cpu"))
     sources, held_out = setup.open_sources(config.datasets), held_out_sources(config.datasets)
-    tokenizer = setup.make_tokenizer(config.tokenizer, config.model, sources)
+    curve, resume = config.run / CURVE, (config.run / STATE).exists()
+    tokenizer = (
+        setup.saved_tokenizer(config, sources)
+        if resume
+        else setup.make_tokenizer(config.tokenizer, config.model, sources)
+    )
     batches = held_out_batches(config, held_out, tokenizer)
     agent = setup.make_agent(config, sources, tokenizer)
     mixture = setup.make_mixture(config, sources, tokenizer)
-    curve, resume = config.run / CURVE, (config.run / STATE).exists()
     config.run.mkdir(parents=True, exist_ok=True)
 
     def note(progress: TrainingProgress, model: nn.Module) -> None:
@@ -602,8 +606,11 @@ def show(options: argparse.Namespace) -> None:
         store(name, all_runs[name])
     stored = None if options.reference else read_stored()
     reference = stored or all_runs.get(options.reference or "baseline")
+    if options.reference and reference is None:
+        raise ValueError(f"no finished run of {options.reference!r} in {FOLDER}")
     if reference is None or not all_runs:
-        raise ValueError(f"no finished runs in {FOLDER}, or none to compare with: see --help")
+        print(f"no finished runs in {FOLDER} to compare: name --recipes, baseline among them")
+        return
     for name, runs in all_runs.items():
         if runs.evaluation != reference.evaluation:
             print(f"Warning: {name} was evaluated on other tokens than the reference was")
