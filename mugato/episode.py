@@ -1,11 +1,14 @@
 """One complete run, whatever its modality: T observations and the T actions that answered them.
 
+What is learned of a timestep is its action. Where something else was executed in its place (noise,
+or an agent that an expert corrects), that stands beside it: it is what led to the next observation.
+
 Text, captions and questions are runs of one timestep: a picture and a question are observed, the
 answer is the action; a document is an action without an observation (Reed et al. 2022, §2.1).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,12 +23,14 @@ class Episode:
     Attributes:
         observations, actions: path -> array of shape (T, *leaf.shape).
         rewards: shape (T,); empty where there is no reward (text, pictures).
+        executed: what was executed in the place of `actions`, as these; None where it was these.
         name: where it comes from, for error messages ("mugato/cartpole-v0 episode 3").
     """
 
     observations: Mapping[str, np.ndarray]
     actions: Mapping[str, np.ndarray]
     rewards: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    executed: Mapping[str, np.ndarray] | None = None
     name: str = "episode"
 
     def __len__(self) -> int:
@@ -36,16 +41,28 @@ class Episode:
         return self.observations if role == "observation" else self.actions
 
     @property
+    def as_executed(self) -> "Episode":
+        """The same with the actions that were executed: what whoever acted knows of its past."""
+        if self.executed is None:
+            return self
+        return replace(self, actions=self.executed, executed=None)
+
+    @property
     def episode_return(self) -> float:
         """Undiscounted sum of rewards."""
         return float(np.sum(self.rewards))
 
     def window(self, start: int, stop: int) -> "Episode":
         """Return the timesteps from `start` up to `stop`."""
+
+        def part(leaves: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {path: values[start:stop] for path, values in leaves.items()}
+
         return Episode(
-            observations={path: values[start:stop] for path, values in self.observations.items()},
-            actions={path: values[start:stop] for path, values in self.actions.items()},
+            observations=part(self.observations),
+            actions=part(self.actions),
             rewards=self.rewards[start:stop],
+            executed=None if self.executed is None else part(self.executed),
             name=self.name,
         )
 
@@ -55,11 +72,20 @@ class Episode:
 
         The pieces have the same leaves. Rewards are left out.
         """
-        observations, actions = (
+        observations, actions, executed = (
             {path: np.concatenate([part[path] for part in parts]) for path in parts[0]}
-            for parts in ([p.observations for p in pieces], [p.actions for p in pieces])
+            for parts in (
+                [p.observations for p in pieces],
+                [p.actions for p in pieces],
+                [p.as_executed.actions for p in pieces],
+            )
         )
-        return Episode(observations=observations, actions=actions, name=pieces[-1].name)
+        return Episode(
+            observations=observations,
+            actions=actions,
+            executed=None if all(p.executed is None for p in pieces) else executed,
+            name=pieces[-1].name,
+        )
 
 
 def text_leaf(text: str) -> np.ndarray:
@@ -91,7 +117,7 @@ def validate(episode: Episode, spec: Spec) -> Episode:
         ValueError: a missing or foreign leaf, unequal lengths, no timestep, a wrong shape, NaN, a
             discrete value, a pixel or a bounded action outside its range, a reward that is not
             finite, naming the episode, the leaf and the timestep. Continuous observations may leave
-            their bounds: many environments' do.
+            their bounds: many environments' do. Executed texts that are not the actions'.
     """
     if episode.actions and len(episode) == 0:
         raise ValueError(f"{episode.name}: no timesteps")
@@ -105,11 +131,27 @@ def validate(episode: Episode, spec: Spec) -> Episode:
         where = f"{episode.name}: {role} {path!r}"
         values = episode.values(role)[path]
         check_leaf(where, values, leaf, len(episode), is_action=role == "action")
+    if episode.executed is not None:
+        _validate_executed(episode, episode.executed, spec)
     rewards = np.asarray(episode.rewards)
     if len(rewards) not in (0, len(episode)):
         raise ValueError(f"{episode.name}: {len(rewards)} rewards, but {len(episode)} timesteps")
     _raise_first(f"{episode.name}: the reward", rewards, ~np.isfinite(rewards), "is not finite")
     return episode
+
+
+def _validate_executed(episode: Episode, executed: Mapping[str, np.ndarray], spec: Spec) -> None:
+    if set(executed) != set(spec.action_leaves):
+        raise ValueError(
+            f"{episode.name}: executed leaves {sorted(executed)}, "
+            f"expected {sorted(spec.action_leaves)}"
+        )
+    for path, leaf in spec.action_leaves.items():
+        where = f"{episode.name}: executed action {path!r}"
+        check_leaf(where, executed[path], leaf, len(episode), is_action=True)
+        if leaf.kind == "text":  # its tokens must stand where the target's do
+            differs = [a != b for a, b in zip(executed[path], episode.actions[path], strict=True)]
+            _raise_first(where, executed[path], differs, "is another text than the action's")
 
 
 def check_leaf(

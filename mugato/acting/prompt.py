@@ -47,7 +47,7 @@ def prompt_tokens(agent: Agent, prompt: Prompt, *, task: str, part: PromptPart) 
         return sequence(text_timesteps(ids), agent.tokenizer.vocab)
     if not isinstance(prompt, Episode):
         raise ValueError(f"{task}: a prompt is an Episode or a text, not {type(prompt).__name__}")
-    episode = validate(prompt, spec)
+    episode = validate(prompt, spec).as_executed
     counts = np.bincount(encode(episode, spec, agent.tokenizer).timesteps)
     length = min(LENGTH, context_length)
     check_fits(counts, context_length=length, name=episode.name)

@@ -1,7 +1,7 @@
 """What `mugato data` shows: a table of all data, one episode as tokens, the progress of a check."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,9 @@ def show_episode(
     """Show an episode's first timesteps as pictures, tokens by modality and decoded values."""
     stream = encode(episode, spec, tokenizer)
     targets = int(stream.loss_mask.sum())
+    streams = [encode(replace(episode, executed=None), spec, tokenizer)]
+    if episode.executed is not None:
+        streams.append(encode(episode.as_executed, spec, tokenizer))
     parts = [f"{len(episode)} timesteps, {len(stream):,} tokens, {targets:,} of them targets"]
     if len(episode.rewards):
         parts.append(f"return {episode.episode_return:g}")
@@ -127,7 +130,7 @@ def show_episode(
     console.print(_legend())
     for t in range(min(timesteps, len(episode))):
         console.print(Rule(f"timestep {t}", align="left", style="dim"))
-        console.print(_timestep(t, episode, spec, tokenizer, stream, max_tokens))
+        console.print(_timestep(t, episode, spec, tokenizer, streams, max_tokens))
     if timesteps < len(episode):
         left = len(episode) - timesteps
         console.print(f"{left} more timesteps (--timesteps {len(episode)})", style="dim")
@@ -148,21 +151,23 @@ def episode_json(
     episode: Episode, spec: Spec, tokenizer: Tokenizer, *, timesteps: int
 ) -> dict[str, Any]:
     """Return an episode's first timesteps for a program: every leaf's tokens and what they say."""
-    stream = encode(episode, spec, tokenizer)
+    targets = encode(episode, spec, tokenizer).loss_mask
+    stream = encode(replace(episode, executed=None), spec, tokenizer)
+    shown = _shown_json(stream, spec, tokenizer, range(min(timesteps, len(episode))))
+    if episode.executed is not None:
+        executed = encode(episode.as_executed, spec, tokenizer)
+        for t, leaves in enumerate(shown):
+            for slot, leaf in zip(slots_of(spec), leaves, strict=True):
+                if slot.role == "action":
+                    leaf["executed"] = _leaf_json(slot, executed, tokenizer, t)
     return {
         "name": episode.name,
         "timesteps": len(episode),
         "tokens": len(stream),
-        "targets": int(stream.loss_mask.sum()),
+        "targets": int(targets.sum()),
         "return": episode.episode_return if len(episode.rewards) else None,
         "spec": spec.to_json(),
-        "shown": [
-            [
-                {"role": slot.role, "leaf": slot.path, **_leaf_json(slot, stream, tokenizer, t)}
-                for slot in slots_of(spec)
-            ]
-            for t in range(min(timesteps, len(episode)))
-        ],
+        "shown": shown,
     }
 
 
@@ -188,6 +193,18 @@ def slots_of(spec: Spec) -> list[Slot]:
     return [Slot(index=i, path=p, leaf=leaf, role=r) for i, (p, leaf, r) in enumerate(slots)]
 
 
+def _shown_json(
+    stream: TokenSequence, spec: Spec, tokenizer: Tokenizer, timesteps: range
+) -> list[list[dict[str, Any]]]:
+    return [
+        [
+            {"role": slot.role, "leaf": slot.path, **_leaf_json(slot, stream, tokenizer, t)}
+            for slot in slots_of(spec)
+        ]
+        for t in timesteps
+    ]
+
+
 def _leaf_json(slot: Slot, stream: TokenSequence, tokenizer: Tokenizer, t: int) -> dict[str, Any]:
     ids = slot.ids(stream, t)
     if slot.leaf is None or slot.leaf.kind == "image":
@@ -201,13 +218,17 @@ def _timestep(
     episode: Episode,
     spec: Spec,
     tokenizer: Tokenizer,
-    stream: TokenSequence,
+    streams: Sequence[TokenSequence],
     max_tokens: int,
 ) -> RenderableType:
-    """List the leaves of a timestep in the order of the stream."""
+    """List the leaves of a timestep in the order of the stream; then what was executed, if else."""
     table = Table("leaf", "tokens", "value", box=None, pad_edge=False)
-    for slot in slots_of(spec):
+    slots = [(slot, streams[0], "target") for slot in slots_of(spec)]
+    slots += [(slot, stream, "executed") for stream in streams[1:] for slot in slots_of(spec)]
+    for slot, stream, what in slots:
         ids, leaf, is_action = slot.ids(stream, t), slot.leaf, slot.role == "action"
+        if what == "executed" and not is_action:
+            continue
         kind = "separator" if leaf is None else leaf.kind
         style = f"bold {STYLES[kind]}" if is_action else STYLES[kind]
         if kind == "image":
@@ -216,7 +237,7 @@ def _timestep(
             tokens = " ".join(map(str, ids[:max_tokens]))
             tokens += f" … {len(ids) - max_tokens:,} more" if len(ids) > max_tokens else ""
         value = "" if leaf is None else _value(leaf, ids, tokenizer, is_action=is_action)
-        name = f"{slot.path} (target)" if is_action else slot.path
+        name = f"{slot.path} ({what})" if is_action else slot.path
         table.add_row(Text(name, style), Text(tokens, style), Text(value))
     if not any(leaf.kind == "image" for leaf in spec.observation_leaves.values()):
         return table

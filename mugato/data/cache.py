@@ -85,10 +85,17 @@ class CachedSource(Source):
     lengths: tuple[int, ...]
 
     def __init__(
-        self, *, name: str, spec: Spec, lengths: tuple[int, ...], budget: MemoryBudget
+        self,
+        *,
+        name: str,
+        spec: Spec,
+        lengths: tuple[int, ...],
+        budget: MemoryBudget,
+        has_executed: bool = False,
     ) -> None:
         self.name, self.spec, self.lengths = name, spec, lengths
-        self._cache = EpisodeCache(budget, num_bytes=_timestep_bytes(spec) * sum(lengths))
+        num_bytes = _timestep_bytes(spec, has_executed=has_executed) * sum(lengths)
+        self._cache = EpisodeCache(budget, num_bytes=num_bytes)
 
     @abstractmethod
     def read(self, index: int, start: int, stop: int) -> Episode:
@@ -133,9 +140,11 @@ class CachedSource(Source):
             raise IndexError(f"{self.name} has {len(self)} episodes, no episode {index}")
 
 
-def _timestep_bytes(spec: Spec) -> int:
+def _timestep_bytes(spec: Spec, *, has_executed: bool) -> int:
     """Count the bytes of a timestep's leaves in memory; of a text only where it is kept."""
-    return sum(leaf.size * _itemsize(leaf) for _, _, leaf in spec.leaves())
+    leaves = [leaf for _, _, leaf in spec.leaves()]
+    leaves += spec.action_leaves.values() if has_executed else ()
+    return sum(leaf.size * _itemsize(leaf) for leaf in leaves)
 
 
 def _itemsize(leaf: Leaf) -> int:

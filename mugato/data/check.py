@@ -60,7 +60,8 @@ class SourceCheck:
 def _digest(episode: Episode) -> bytes:
     """Return what is the same for episodes of the same values."""
     digest = hashlib.sha256()
-    for values in (*episode.observations.values(), *episode.actions.values()):
+    executed = (episode.executed or {}).values()
+    for values in (*episode.observations.values(), *episode.actions.values(), *executed):
         is_text = values.dtype == object
         digest.update(repr(values.tolist()).encode() if is_text else values.tobytes())
     return digest.digest()

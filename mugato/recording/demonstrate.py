@@ -16,7 +16,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from mugato.data.formats.minari.layout import StoredArray, episode_arrays, stored
+from mugato.data.formats.minari.layout import EXECUTED, StoredArray, episode_arrays, stored
 from mugato.data.formats.minari.read import episode_of
 from mugato.data.formats.minari.write import as_jpeg
 from mugato.episode import validate
@@ -193,7 +193,7 @@ def _stacked(env: gymnasium.Env, rollout: Rollout) -> dict[str, Any]:
     seen, act = env.observation_space, env.action_space
     infos = {}
     if rollout.executed is not None:
-        infos["executed_action"] = map_space(_stack, act, *rollout.executed, path="executed action")
+        infos[EXECUTED] = map_space(_stack, act, *rollout.executed, path="executed action")
     return {
         "observations": map_space(_stack, seen, *rollout.observations, path="observation"),
         "actions": map_space(_stack, act, *rollout.actions, path="action"),

@@ -3,9 +3,25 @@
 Within a timestep: text, images, discrete and continuous values (each in lexicographical order of
 their keys), separator, action. A timestep without observation (plain text) has no separator. The
 same function encodes for training and for acting.
+
+Where something else was executed than the action that is to be learned (Ross et al. 2011: an expert
+corrects an agent; Laskey et al. 2017: noise), a sequence has room for one of the two, but the
+*targets* are always the action's. What the model reads:
+
+- In timesteps that others follow, what was executed: acting, an agent finds its own past there.
+- In the last timestep of a segment, which no other one sees, the action itself: each of its tokens
+  is learned from those before it, as where both are the same. With a history of one timestep that
+  is every timestep.
+
+So an action of one token, such as a button, is always learned from exactly what an agent will see.
+Of one of several tokens, where the two have differed in a discrete value, the rest of that
+timestep's targets do not count: they would answer a choice that was not made. Where they have
+differed in a continuous value the rest does count: that is what the expert would do in this state
+whatever was done by the other joints, and to drop it would leave all but the first of them, under
+noise, with one target a window.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -31,7 +47,7 @@ class TokenSequence:
 
     Attributes:
         ids: (L,): token ids; 0 where the token is an image patch.
-        targets: (L,): the id that follows each token.
+        targets: (L,): the id that follows each token, or should where another action was executed.
         loss_mask: (L,): where that target counts: it is a text target or an action.
         observation_mask: (L,): where the id that follows belongs to an observation (a patch has no
             id, and the separator tells nothing).
@@ -77,15 +93,20 @@ def sequence(
     Raises:
         ValueError: if an observation has more tokens than there are local positions.
     """
-    leaves = list(timesteps.observations.values())
-    if leaves:
-        leaves.append(_separators(len(timesteps), vocab))
-    num_observed = len(leaves)
-    leaves += timesteps.actions.values()
-    layout = _layout(tuple(map(_shape, leaves)), num_observed, history)
-    ids = np.concatenate([_ids(leaf) for leaf in leaves], dtype=np.int32)[layout.order]
+    observed = list(timesteps.observations.values())
+    if observed:
+        observed.append(_separators(len(timesteps), vocab))
+    leaves = [*observed, *timesteps.actions.values()]
+    layout = _layout(tuple(map(_shape, leaves)), len(observed), history)
+    ids = taught = np.concatenate([_ids(leaf) for leaf in leaves], dtype=np.int32)[layout.order]
+    arrays = layout.arrays
+    if timesteps.executed:
+        read, counts = _read_and_counts(timesteps, history)
+        ids = np.concatenate([_ids(leaf) for leaf in (*observed, *read)], dtype=np.int32)
+        ids, counts = ids[layout.order], np.pad(counts, (len(ids) - len(counts), 0))[layout.order]
+        arrays = {**arrays, "loss_mask": np.append(counts[1:], False)}
     targets = np.zeros_like(ids)
-    targets[:-1] = ids[1:]
+    targets[:-1] = taught[1:]
     patches = [rearrange(x.tokens, "t n c -> (t n) c") for x in leaves if x.intervals is not None]
     patches = patches or [np.zeros((0, 0), np.uint8)]
     return TokenSequence(
@@ -93,7 +114,7 @@ def sequence(
         targets=targets,
         patches=patches[0] if len(patches) == 1 else np.concatenate(patches),
         source=source,
-        **layout.arrays,
+        **arrays,
     )
 
 
@@ -185,6 +206,32 @@ def _ids(leaf: TokenizedLeaf) -> np.ndarray:
     if leaf.kind != "text":
         return leaf.tokens.reshape(-1)
     return leaf.tokens[np.arange(num_tokens) < leaf.lengths[:, None], 0]
+
+
+def _read_and_counts(
+    timesteps: Timesteps, history: int | None
+) -> tuple[list[TokenizedLeaf], Bool[np.ndarray, " A"]]:
+    """Return what the model reads of each action leaf, and which of all their tokens are learned.
+
+    The latter leaf by leaf, as their ids; the module's docstring says why.
+    """
+    number = len(timesteps)
+    is_last = np.arange(1, number + 1) % (history or number) == 0
+    is_last[-1] = True
+    is_other = np.zeros(number, np.bool_)  # from here on the timestep is another choice's
+    read, counts = [], []
+    for path, leaf in timesteps.actions.items():
+        executed = timesteps.executed[path]
+        read.append(
+            replace(leaf, tokens=np.where(is_last[:, None, None], leaf.tokens, executed.tokens))
+        )
+        differs = (leaf.tokens != read[-1].tokens).any(axis=2)
+        if leaf.kind == "continuous":
+            differs = np.zeros_like(differs)
+        so_far = np.logical_or.accumulate(np.column_stack([is_other, differs]), axis=1)
+        is_other = so_far[:, -1]
+        counts.append(_ids(replace(leaf, tokens=~so_far[:, :-1, None])))
+    return read, np.concatenate(counts)
 
 
 @lru_cache(maxsize=NUM_LAYOUTS)

@@ -5,7 +5,7 @@ calls the first axis *episodes*. Nothing is ordered or flattened yet: see `seque
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Int
@@ -35,10 +35,15 @@ class TokenizedLeaf:
 
 @dataclass(frozen=True, kw_only=True)
 class Timesteps:
-    """An episode's leaves, tokenised, in the paper's order; no `actions` if it is yet to act."""
+    """An episode's leaves, tokenised, in the paper's order; no `actions` if it is yet to act.
+
+    Attributes:
+        executed: what was executed in the place of the actions; empty where it was these.
+    """
 
     observations: Mapping[str, TokenizedLeaf]
     actions: Mapping[str, TokenizedLeaf]
+    executed: Mapping[str, TokenizedLeaf] = field(default_factory=dict)
 
     def __len__(self) -> int:
         leaves = [*self.actions.values(), *self.observations.values()]
@@ -53,16 +58,21 @@ class Timesteps:
 
 def tokenize(episode: Episode, spec: Spec, tokenizer: Tokenizer) -> Timesteps:
     """Tokenise an episode, leaf by leaf. An episode without actions is an observation to act on."""
+
+    def acted(values: Mapping[str, np.ndarray]) -> dict[str, TokenizedLeaf]:
+        return {
+            path: _tokenize_leaf(leaf, values[path], tokenizer, is_action=True)
+            for path, leaf in spec.action_leaves.items()
+            if path in values
+        }
+
     return Timesteps(
         observations={
             path: _tokenize_leaf(leaf, episode.observations[path], tokenizer, is_action=False)
             for path, leaf in spec.observation_leaves.items()
         },
-        actions={
-            path: _tokenize_leaf(leaf, episode.actions[path], tokenizer, is_action=True)
-            for path, leaf in spec.action_leaves.items()
-            if path in episode.actions
-        },
+        actions=acted(episode.actions),
+        executed=acted(episode.executed or {}),
     )
 
 

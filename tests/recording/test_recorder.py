@@ -140,6 +140,7 @@ def test_failures_are_kept_on_request_but_errors_are_not():
 def test_under_noise_the_executed_actions_lie_beside_the_experts():
     task = task_with("expert", action_noise=0.4)
     record(task, episodes=2, dataset="noisy")
+    record(task, episodes=2, dataset="noisy-jpeg", jpeg=True)
     data = minari.load_dataset("noisy-v0")[1]
     rollout = run_episode(
         task.make_env(), task.make_expert, seed=1, max_episode_steps=9, action_noise=0.4
@@ -150,8 +151,15 @@ def test_under_noise_the_executed_actions_lie_beside_the_experts():
         np.testing.assert_equal(executed["move"][t], done["move"])
         np.testing.assert_equal(executed["tool"]["_index_1"][t], done["tool"][1])
     assert (executed["move"] != data.actions["move"]).any()
+    for source in (open_minari("noisy"), open_minari("noisy-jpeg")):
+        episode = source[1]
+        assert episode.executed is not None
+        np.testing.assert_equal(episode.executed["move"], executed["move"])
+        np.testing.assert_equal(episode.executed["tool/1"], executed["tool"]["_index_1"])
+        np.testing.assert_equal(source.read(1, 2, 4).executed, episode.window(2, 4).executed)
     record(task, episodes=1, dataset="quiet", action_noise=0.0)
     assert minari.load_dataset("quiet-v0")[0].infos == {}
+    assert open_minari("quiet")[0].executed is None
 
 
 def test_pictures_are_stored_as_jpeg_on_request_only():

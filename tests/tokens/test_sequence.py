@@ -7,8 +7,9 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from mugato.episode import validate
+from mugato.episode import Episode, validate
 from mugato.model.gato import Gato
+from mugato.spec import spec_of
 from mugato.tokens.packing import pack, pad
 from mugato.tokens.sequence import ACTION_POSITION, check_fits, sequence
 from mugato.tokens.sequence import encode as encode_episode
@@ -206,3 +207,81 @@ def test_a_sequence_is_right_without_actions_and_with_two_cameras():
         fast = sequence(tokens, TOKENIZER.vocab)
         for key, value in tokens_one_by_one(tokens, TOKENIZER.vocab, None).items():
             np.testing.assert_array_equal(getattr(fast, key), value, err_msg=key)
+
+
+def corrected(action_space: spaces.Space, taught: dict, executed: dict):
+    """Return an episode of positions in which something else was executed than is taught."""
+    spec = spec_of(spaces.Discrete(9), action_space)
+    steps = len(next(iter(taught.values())))
+    episode = Episode(
+        observations={"observation": np.arange(steps)},
+        actions={path: np.asarray(values) for path, values in taught.items()},
+        executed={path: np.asarray(values) for path, values in executed.items()},
+    )
+    return validate(episode, spec), spec
+
+
+def read_and_taught(episode, spec, **options):
+    """Return by timestep the action ids that are read, and those taught, None where not."""
+    s = encode_episode(episode, spec, TOKENIZER, **options)
+    places = np.flatnonzero(s.local_positions == ACTION_POSITION)
+    taught = [
+        int(i) if counts else None
+        for i, counts in zip(s.targets[places - 1], s.loss_mask[places - 1], strict=True)
+    ]
+    assert s.loss_mask.sum() == sum(i is not None for i in taught)
+    width = len(places) // len(episode)
+    rows = [s.ids[places].tolist(), taught]
+    return [[row[t : t + width] for t in range(0, len(row), width)] for row in rows]
+
+
+def test_a_button_is_taught_as_the_experts_and_read_as_it_was_executed():
+    expert, executed = [0, 1, 2, 0, 1], [0, 2, 2, 1, 0]
+    episode, spec = corrected(spaces.Discrete(3), {"action": expert}, {"action": executed})
+    start = TOKENIZER.vocab.discrete.start
+    read, taught = read_and_taught(episode, spec)
+    assert taught == [[start + a] for a in expert]
+    assert read[:-1] == [[start + a] for a in executed[:-1]]  # nothing is taught after the last
+    read, taught = read_and_taught(episode, spec, history=2)
+    assert taught == [[start + a] for a in expert]
+    assert [read[0], read[2]] == [[start + executed[0]], [start + executed[2]]]
+
+
+def test_of_two_numbers_the_past_was_executed_and_the_last_ones_are_the_experts():
+    space = spaces.Box(-1, 1, (2,))
+    expert = np.array([[-0.5, 0.5], [0.25, 0.75], [0.0, -0.75]], np.float32)
+    executed = np.array([[-0.25, 0.5], [0.5, -0.25], [0.5, 0.5]], np.float32)
+    episode, spec = corrected(space, {"action": expert}, {"action": executed})
+    first = TOKENIZER.vocab.continuous.start
+    ids_expert, ids_executed = (
+        (first + np.floor((values + 1) / 2 * 1024)).astype(int).tolist()
+        for values in (expert, executed)
+    )
+    read, taught = read_and_taught(episode, spec)
+    assert taught == ids_expert
+    assert read == [*ids_executed[:2], ids_expert[2]]
+    read, taught = read_and_taught(episode, spec, history=1)
+    assert (read, taught) == (ids_expert, ids_expert)
+
+
+def test_after_another_button_the_rest_of_the_action_is_not_taught_but_at_the_end():
+    space = spaces.Tuple([spaces.MultiDiscrete([3, 3]), spaces.Box(-1, 1, (1,))])
+    buttons, others = [[0, 1], [0, 1], [0, 1], [0, 1]], [[2, 1], [0, 0], [0, 1], [1, 1]]
+    strength, weaker = np.full((4, 1), 0.5, np.float32), np.zeros((4, 1), np.float32)
+    episode, spec = corrected(space, {"0": buttons, "1": strength}, {"0": others, "1": weaker})
+    _, taught = read_and_taught(episode, spec)
+    counts = [[i is not None for i in ids] for ids in taught]
+    assert counts == [[True, False, False], [True, True, False], [True] * 3, [True] * 3]
+
+
+def test_what_was_executed_survives_cutting_and_joining():
+    episode, spec = corrected(spaces.Discrete(3), {"action": [0, 1, 2]}, {"action": [1, 1, 0]})
+    plain = dataclasses.replace(episode, executed=None)
+    joined = Episode.joined([plain.window(0, 2), episode.window(1, 3)])
+    assert joined.executed is not None
+    assert joined.executed["action"].tolist() == [0, 1, 1, 0]
+    assert joined.actions["action"].tolist() == [0, 1, 1, 2]
+    assert Episode.joined([plain, plain]).executed is None
+    assert episode.as_executed.actions["action"].tolist() == [1, 1, 0]
+    with pytest.raises(ValueError, match="executed action 'action' at timestep 1"):
+        validate(dataclasses.replace(episode, executed={"action": np.array([0, 3, 0])}), spec)

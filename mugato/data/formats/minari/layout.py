@@ -16,6 +16,8 @@ from h5py import h5d, h5g, h5p, h5s, h5t  # pyright: ignore[reportAttributeAcces
 
 from mugato.spec import Tree, flatten
 
+# Among an episode's infos: what was executed in the place of its actions.
+EXECUTED = "executed_action"
 # Larger arrays are compressed: rendered worlds shrink 20 to 100 times, and reading gets faster.
 COMPRESS_FROM_BYTES = 4096
 COMPRESSION_LEVEL = 1
@@ -127,6 +129,11 @@ def read_array(file: h5py.File, index: int, location: str, rows: range | None = 
 def read_length(file: h5py.File, index: int) -> int:
     """Return the number of timesteps of an episode."""
     return _open(file, index, "rewards").shape[0]
+
+
+def has_executed(file: h5py.File, index: int) -> bool:
+    """Tell whether an episode keeps what was executed in the place of its actions."""
+    return f"episode_{index}/infos/{EXECUTED}" in file
 
 
 def _open(file: h5py.File, index: int, location: str) -> Any:

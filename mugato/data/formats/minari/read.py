@@ -7,8 +7,8 @@ with `minari download`. It knows nothing of tasks or tokens.
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,13 @@ import numpy as np
 from minari.storage import get_dataset_path
 
 from mugato.data.cache import CachedSource, MemoryBudget
-from mugato.data.formats.minari.layout import leaf_locations, read_array, read_length
+from mugato.data.formats.minari.layout import (
+    EXECUTED,
+    has_executed,
+    leaf_locations,
+    read_array,
+    read_length,
+)
 from mugato.data.source import check_split, similar
 from mugato.episode import Episode, validate
 from mugato.spec import Spec, flatten, spec_of
@@ -46,7 +52,13 @@ class MinariSource(CachedSource):
     """
 
     def __init__(self, name: str, reader: "Reader", budget: MemoryBudget) -> None:
-        super().__init__(name=name, spec=reader.spec, lengths=reader.lengths(), budget=budget)
+        super().__init__(
+            name=name,
+            spec=reader.spec,
+            lengths=reader.lengths(),
+            budget=budget,
+            has_executed=reader.has_executed,
+        )
         self._reader = reader
 
     def __getitem__(self, index: int) -> Episode:
@@ -119,7 +131,7 @@ def open_minari(
 def episode_of(data: Any, spec: Spec, *, name: str) -> Episode:
     """Take nested, stacked values apart, as Minari gives them.
 
-    The last observation, which no action answers, is dropped.
+    The last observation, which no action answers, is dropped. Nothing of the infos is read.
     """
     timesteps = len(data.rewards)
 
@@ -159,7 +171,11 @@ def dataset_folder(dataset_id: str) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """Reads through Minari, whatever the format."""
+    """Reads through Minari, whatever the format.
+
+    What was executed in the place of the actions is read where it stands in an HDF5 file, which is
+    how `mugato record` keeps it; other writers' infos are their own.
+    """
 
     dataset: minari.MinariDataset
     spec: Spec
@@ -176,7 +192,19 @@ class Reader:
         ids = self.dataset.episode_indices[block.start : block.stop]
         for i, data in zip(block, self.dataset.iterate_episodes(ids), strict=True):
             episode = episode_of(data, self.spec, name=f"{self.dataset.id} episode {i}")
+            if self.has_executed:
+                with h5py.File(self.path, "r") as file:
+                    index = int(self.dataset.episode_indices[i])
+                    episode = replace(episode, executed=read_executed(file, index, self.spec))
             yield episode if rows is None else episode.window(rows.start, rows.stop)
+
+    @cached_property
+    def has_executed(self) -> bool:
+        """Tell whether what was executed stands beside the actions: in all episodes, or in none."""
+        if self.dataset.storage.FORMAT != "hdf5" or not len(self.dataset.episode_indices):
+            return False
+        with h5py.File(self.path, "r") as file:
+            return has_executed(file, int(self.dataset.episode_indices[0]))
 
     def lengths(self) -> tuple[int, ...]:
         metadata = self.dataset.storage.get_episode_metadata(self.dataset.episode_indices)
@@ -203,10 +231,12 @@ class _Hdf5Reader(Reader):
                 rewards = read_array(file, index, "rewards", rows).astype(np.float32)
                 # The last observation is answered by no action.
                 observed = {path: values[: len(rewards)] for path, values in observations.items()}
+                executed = read_executed(file, index, spec, rows) if self.has_executed else None
                 yield Episode(
                     observations=observed,
                     actions=actions,
                     rewards=rewards,
+                    executed=executed,
                     name=f"{self.dataset.id} episode {i}",
                 )
 
@@ -219,6 +249,14 @@ class _Hdf5Reader(Reader):
 
     def _open(self) -> h5py.File:
         return h5py.File(self.path, "r")
+
+
+def read_executed(
+    file: h5py.File, index: int, spec: Spec, rows: range | None = None
+) -> dict[str, np.ndarray]:
+    """Read what was executed in the place of an episode's actions, or of some timesteps'."""
+    places = leaf_locations(spec.action, root="action", group=f"infos/{EXECUTED}")
+    return {path: read_array(file, index, place, rows) for path, place in places.items()}
 
 
 def _check_files(dataset_id: str, path: Path) -> None:
