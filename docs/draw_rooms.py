@@ -16,7 +16,7 @@ PICTURE = Path(__file__).with_name("rooms.svg")
 # From the top down: a room imports from the rows below its own only.
 ROWS = [
     ["cli"],
-    ["reports"],
+    ["reports", "corrections"],
     ["evaluation"],
     ["recording", "acting", "training"],
     ["tasks", "", ""],

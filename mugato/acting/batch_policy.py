@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
+from torch import Tensor
 
 from mugato.acting.prompt import Prompt, PromptPart, prompt_tokens
 from mugato.acting.sampling import row_generator
@@ -111,15 +112,22 @@ class BatchPolicy:
         }
         return unflatten(self.spec.action, self._select(columns), "action")
 
-    def select_actions(self, observations: Sequence[Any]) -> list[Any]:
+    def select_actions(
+        self, observations: Sequence[Any], *, given: Sequence[Any | None] | None = None
+    ) -> list[Any]:
         """Choose an action for each row's observation, in lists.
 
+        Args:
+            given: actions that are taken in the place of a choice, and remembered as if chosen:
+                somebody else drives. None where a row chooses.
+
         Raises:
-            ValueError: as `select_action`.
+            ValueError: as `select_action`; a given action with a text.
         """
         if len(observations) != self.num_rows:
             raise ValueError(f"{len(observations)} observations for {self.num_rows} rows")
-        columns = self._select(observation_columns(self.spec, observations, task=self.task))
+        columns = observation_columns(self.spec, observations, task=self.task)
+        columns = self._select(columns, self._given_ids(given or ()))
         leaves = self.spec.action_leaves.items()
         actions = (
             {path: _value_of_row(leaf, columns[path], row) for path, leaf in leaves}
@@ -167,7 +175,7 @@ class BatchPolicy:
 
     @torch.inference_mode()
     def _select(
-        self, observations: Mapping[str, np.ndarray]
+        self, observations: Mapping[str, np.ndarray], given: Mapping[str, Tensor] | None = None
     ) -> dict[str, Sequence[Any] | np.ndarray]:
         """Choose each action leaf's values from each observation leaf's, (rows, *shape)."""
         tokens = self._encode(observations)
@@ -175,7 +183,23 @@ class BatchPolicy:
             self.reset(self._timesteps == self._history)
         self._timesteps += 1
         self._stream.prefill(tokens, tokens.timesteps)
-        return {path: self._decode(leaf) for path, leaf in self.spec.action_leaves.items()}
+        leaves = self.spec.action_leaves.items()
+        return {path: self._decode(leaf, (given or {}).get(path)) for path, leaf in leaves}
+
+    def _given_ids(self, given: Sequence[Any | None]) -> dict[str, Int[Tensor, "rows elements"]]:
+        """Return the ids of given actions, -1 in rows that have none; nothing if no row has one."""
+        rows = [row for row, action in enumerate(given) if action is not None]
+        found = {}
+        flat = [flatten(self.spec.action, given[row], "action") for row in rows]
+        for path, leaf in self.spec.action_leaves.items() if rows else ():
+            if leaf.kind == "text":
+                raise ValueError(f"{self.task}: action {path!r} is a text, which cannot be given")
+            values = stack_values(leaf, [action[path] for action in flat])
+            tokens, _ = self.agent.tokenizer.encode(leaf, values, is_action=True)
+            ids = np.full((self.num_rows, leaf.size), -1)
+            ids[rows] = tokens[..., 0]
+            found[path] = torch.from_numpy(ids).to(self._stream.device)
+        return found
 
     def _encode(self, observations: Mapping[str, np.ndarray]) -> TokenSequence:
         """Encode all rows' observations in one go, each as a timestep without an action."""
@@ -185,7 +209,9 @@ class BatchPolicy:
         check_fits(np.bincount(encoded.timesteps), context_length=context_length, name=self.task)
         return encoded
 
-    def _decode(self, leaf: Leaf) -> Sequence[Any] | np.ndarray:
+    def _decode(
+        self, leaf: Leaf, given: Int[Tensor, "rows elements"] | None
+    ) -> Sequence[Any] | np.ndarray:
         """Decode one leaf of each row's action by its elements: texts, or (rows, *shape)."""
         tokenizer, sampling = self.agent.tokenizer, self.sampling
         if leaf.kind != "continuous":
@@ -197,7 +223,12 @@ class BatchPolicy:
             )
             return tuple(tokenizer.decode(leaf, np.array(ids), is_action=True) for ids in texts)
         chosen = [
-            self._stream.decode(tokenizer.legal_ids(leaf, i), sampling, self._generators)
+            self._stream.decode(
+                tokenizer.legal_ids(leaf, i),
+                sampling,
+                self._generators,
+                given=None if given is None else given[:, i],
+            )
             for i in range(leaf.size)
         ]
         ids = torch.stack(chosen, dim=1).cpu().numpy()

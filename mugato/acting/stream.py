@@ -58,10 +58,14 @@ class TokenStream:
         generators: Sequence[torch.Generator] = (),
         *,
         active: Bool[Tensor, " B"] | None = None,
+        given: Int[Tensor, " B"] | None = None,
     ) -> Int[Tensor, " B"]:
         """Choose the next id of each row among `ids`; rows that are not active keep their place.
 
         Only these ids' rows of the head are read.
+
+        Args:
+            given: ids that are taken in the place of a choice; -1 where a row chooses.
         """
         if self._pending.shape[1]:
             self._forward(self._pending_input())
@@ -71,6 +75,8 @@ class TokenStream:
         if active is not None and drawing:  # a row that is over must not use up its numbers
             drawing = [g if on else None for g, on in zip(drawing, active.tolist(), strict=True)]
         chosen = sample(self.model.logits(self._last, ids), sampling, drawing) + ids.start
+        if given is not None:
+            chosen = torch.where(given >= 0, given, chosen)
         self._pending = chosen[:, None]
         if active is not None:
             self._pending = torch.where(active[:, None], self._pending, -1)

@@ -1,8 +1,10 @@
-"""`mugato record`: expert demonstrations as Minari data sets."""
+"""`mugato record`: expert demonstrations, and corrections of an agent, as Minari data sets."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from json import loads
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -11,6 +13,12 @@ from rich.table import Table
 
 from mugato.cli import display
 from mugato.cli.display import console
+from mugato.corrections.recorder import (
+    CorrectionConfig,
+    default_episodes,
+    driven_tasks,
+    record_corrections,
+)
 from mugato.recording.recorder import RecordConfig, RecordReport
 from mugato.recording.recorder import record as record_task
 from mugato.tasks.gymnasium_task import gymnasium_task
@@ -52,6 +60,47 @@ class OwnEnvironment:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Driver:
+    """An agent that acts in the expert's place, which says at every step what it would have done.
+
+    What is executed is the agent's, what is learned is the expert's (DAgger, Ross et al. 2011), so
+    that the data shows the states that the agent gets into. All episodes are kept.
+
+    Attributes:
+        driver: a run's folder; the data sets' ids tell which weights drove. `mugato train` with
+            --corrections does all of it: trains, records, and trains on.
+        expert_share: in this share of the episodes the expert drives first, for up to as long as a
+            demonstration usually lasts. With 0 the agent always drives, as it does at play.
+        max_lengths: episodes are cut after so many times the usual length of a demonstration.
+    """
+
+    driver: Path | None = None
+    expert_share: float = 0.25
+    max_lengths: float = 3.0
+
+    def config(self, record: RecordConfig) -> CorrectionConfig:
+        """Return how corrections are recorded.
+
+        Raises:
+            ValueError: for what has no meaning for them.
+        """
+        assert self.driver is not None
+        for name in ("action_noise", "keep_failures", "keep_above", "jpeg"):
+            if (value := getattr(record, name)) not in (None, False):
+                raise ValueError(f"--driver goes without {name}, got {value}")
+        return CorrectionConfig(
+            driver=self.driver,
+            episodes=record.episodes,
+            dataset=record.dataset,
+            expert_share=self.expert_share,
+            max_lengths=self.max_lengths,
+            workers=record.workers,
+            first_seed=record.first_seed or None,
+            overwrite=record.overwrite,
+        )
+
+
 def record(
     task: Annotated[tuple[str, ...], tyro.conf.Positional] = (),
     *,
@@ -59,20 +108,24 @@ def record(
     preset: str | None = None,
     json: bool = False,
     own: Annotated[OwnEnvironment, tyro.conf.arg(name="")] = OwnEnvironment(),
+    driver: Annotated[Driver, tyro.conf.arg(name="")] = Driver(),
     config: Annotated[RecordConfig, tyro.conf.arg(name="")] = RecordConfig(workers=2),
 ) -> None:
     """Record expert demonstrations as Minari data sets; what was interrupted goes on.
 
     Examples: `mugato record babyai-go-to-local`, `mugato record --domain metaworld`,
     `mugato record --preset demo`,
-    `mugato record --env CartPole-v1 --expert my_module:policy --episodes 100 --dataset my-data`.
+    `mugato record --env CartPole-v1 --expert my_module:policy --episodes 100 --dataset my-data`,
+    `mugato record babyai-go-to-local --driver runs/demo`.
 
     Args:
-        task: tasks to record, by name; `mugato record list` shows them all.
+        task: tasks to record, by name; `mugato record list` shows them all. With a driver and no
+            name it is all of our tasks that the agent knows.
         domain: record every task of this domain that has an expert and was not recorded yet.
         preset: record every task of this preset that was not recorded yet.
         json: `mugato record list` for a program.
         own: an environment of your own.
+        driver: an agent that acts while its expert corrects it.
         config: how to record.
     """
     if task == ("list",):
@@ -80,17 +133,23 @@ def record(
         return
     if json:
         raise ValueError("--json belongs to `mugato record list`")
+    if driver.driver and not (task or domain or preset or own != OwnEnvironment()):
+        task = driven_tasks(driver.driver)
     if sum((own != OwnEnvironment(), domain is not None, preset is not None, bool(task))) != 1:
         raise ValueError("name either tasks, or --domain, or --preset, or --env")
     if own == OwnEnvironment():
-        tasks = _chosen(task, domain, preset, overwrite=config.overwrite)
+        anew = config.overwrite or driver.driver is not None
+        tasks = _chosen(task, domain, preset, overwrite=anew)
     else:
         tasks = [own.task(config.dataset)]
     if config.dataset is not None and len(tasks) != 1:
         raise ValueError(f"--dataset names one data set, but there are {len(tasks)} tasks")
     if not tasks:
         console.print("All of it is recorded; --overwrite begins anew")
-    record_and_show(tasks, config)
+    if driver.driver is None:
+        record_and_show(tasks, config)
+    else:
+        record_and_show(tasks, driver.config(config))
 
 
 def parsed_env_kwargs(given: Sequence[str]) -> dict[str, Any]:
@@ -114,7 +173,7 @@ def parsed_env_kwargs(given: Sequence[str]) -> dict[str, Any]:
     return pairs
 
 
-def record_and_show(tasks: Sequence[Task], config: RecordConfig) -> None:
+def record_and_show(tasks: Sequence[Task], config: RecordConfig | CorrectionConfig) -> None:
     """Record tasks one after the other, with a progress bar each.
 
     Raises:
@@ -135,8 +194,10 @@ def record_and_show(tasks: Sequence[Task], config: RecordConfig) -> None:
         raise ValueError(f"{len(failed)} of {len(tasks)} not recorded: {', '.join(failed)}")
 
 
-def _record(task: Task, config: RecordConfig) -> None:
+def _record(task: Task, config: RecordConfig | CorrectionConfig) -> None:
     kept, total = 0, config.episodes or task.episodes
+    if isinstance(config, CorrectionConfig):
+        total = config.episodes or default_episodes(task)
     try:
         with display.progress(f"recording {task.name}") as show_progress:
 
@@ -145,7 +206,10 @@ def _record(task: Task, config: RecordConfig) -> None:
                 kept = episodes
                 show_progress("", kept, total)
 
-            report = record_task(task, config, on_progress=show)
+            if isinstance(config, CorrectionConfig):
+                report = record_corrections(task, config, on_progress=show)
+            else:
+                report = record_task(task, config, on_progress=show)
     except BaseException:
         if kept:
             how = " without --overwrite" if config.overwrite else ""
@@ -179,6 +243,10 @@ def _recorded(report: RecordReport) -> Iterator[str]:
     if report.dropped:
         causes = ", ".join(f"{count} {cause}" for cause, count in report.dropped_by_cause.items())
         parts.append(f"{len(report.dropped)} dropped ({causes})")
+    if report.cut:
+        causes = Counter(reason.partition(":")[0] for reason in report.cut.values())
+        said = ", ".join(f"{count} {cause}" for cause, count in causes.items())
+        parts.append(f"{len(report.cut)} cut where the expert had no answer ({said})")
     if report.continued:
         parts.append(f"{report.continued} from before")
     yield f"{', '.join(parts)}, {report.seconds:.0f} s"

@@ -6,7 +6,7 @@ any number of workers records the same.
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from types import SimpleNamespace
@@ -52,12 +52,14 @@ class Demonstration:
 
     Attributes:
         arrays: path in the episode's group -> what will lie there.
+        cut: why it ends before the environment or its time ended it; empty where it does not.
     """
 
     seed: int
     timesteps: int
     episode_return: float
     arrays: Mapping[str, StoredArray]
+    cut: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,13 +104,38 @@ def demonstrate(
     except Exception as error:
         cause = type(error).__name__
         return RejectedEpisode(seed=seed, cause=cause, reason=describe(error)[:200])
+    return _packed(task, env, rollout, parts, jpeg=criteria.jpeg)
+
+
+def demonstration_of(
+    task: Task, env: gymnasium.Env, rollout: Rollout, *, cut: str
+) -> Demonstration:
+    """Pack an episode that was played elsewhere, as `demonstrate` does its own.
+
+    Args:
+        cut: see `Demonstration`.
+
+    Raises:
+        ValueError: if an action or observation does not fit its space.
+    """
+    try:
+        parts = _stacked(env, rollout)
+    except NotInSpaceError as error:
+        raise ValueError(f"{task.name}, seed {rollout.seed}: {error}") from error
+    return replace(_packed(task, env, rollout, parts, jpeg=False), cut=cut)
+
+
+def _packed(
+    task: Task, env: gymnasium.Env, rollout: Rollout, parts: dict[str, Any], *, jpeg: bool
+) -> Demonstration:
     spec = spec_of(env.observation_space, env.action_space)
-    validate(episode_of(SimpleNamespace(**parts), spec, name=f"{task.name}, seed {seed}"), spec)
-    if criteria.jpeg:
+    name = f"{task.name}, seed {rollout.seed}"
+    validate(episode_of(SimpleNamespace(**parts), spec, name=name), spec)
+    if jpeg:
         parts["observations"] = as_jpeg(env.observation_space, parts["observations"])
     arrays = episode_arrays(terminated=rollout.terminated, **parts)
     return Demonstration(
-        seed=seed,
+        seed=rollout.seed,
         timesteps=len(rollout),
         episode_return=rollout.episode_return,
         arrays={path: stored(array) for path, array in arrays.items()},

@@ -52,6 +52,7 @@ class RecordReport:
         seeds_tried: how many seeds it took, from the first one on.
         dropped: seed -> why its episode is not a demonstration.
         dropped_by_cause: what kind of reason -> for how many seeds.
+        cut: seed -> why its episode, which was kept, ends before its time.
         continued: how many of the seeds were tried by an earlier call, which did not finish.
         returns: episode returns, under action noise if there was any.
         seconds: of this call.
@@ -65,6 +66,7 @@ class RecordReport:
     seeds_tried: int
     dropped: dict[int, str]
     dropped_by_cause: dict[str, int]
+    cut: dict[int, str]
     continued: int
     returns: list[float] = field(repr=False)
     seconds: float
@@ -131,7 +133,7 @@ def record(
     dataset_id = complete_dataset_id(config.dataset or task.dataset_id)
     _check(task, config)
     check_may_write(dataset_id, overwrite=config.overwrite)
-    tally = _Tally(task=task, on_progress=on_progress)
+    tally = Tally(task=task, on_progress=on_progress)
     with closing(task.make_env()) as env:
         continued = _record_in(env, task, dataset_id, config, tally)
     seconds = time.perf_counter() - started
@@ -139,12 +141,12 @@ def record(
 
 
 def _record_in(
-    env: gymnasium.Env, task: Task, dataset_id: str, config: RecordConfig, tally: "_Tally"
+    env: gymnasium.Env, task: Task, dataset_id: str, config: RecordConfig, tally: "Tally"
 ) -> int:
     """Record until there are enough; return how many seeds an earlier call had tried."""
     _check_noise(task, env)
     criteria = _criteria(task, config)
-    settings = {**_settings(task, env, config.first_seed), **vars(criteria)}
+    settings = {**recording_settings(task, env, config.first_seed), **vars(criteria)}
     with unfinished_recording(dataset_id, settings, overwrite=config.overwrite) as store:
         continued = tally.take_over(store)
         if not tally.complete:
@@ -153,19 +155,27 @@ def _record_in(
                 task, env, criteria, workers=config.workers, first_seed=first_seed
             ) as outcomes:
                 tally.record(outcomes, store)
-        metadata = tally.metadata(config.keep_above)
+        metadata = tally.metadata(
+            "Demonstrations", action_noise=task.action_noise, keep_above=config.keep_above
+        )
         finish_recording(store, dataset_id, env, episodes=task.episodes, **metadata)
     return continued
 
 
 @dataclass(kw_only=True)
-class _Tally:
-    """What came of the seeds so far."""
+class Tally:
+    """What came of the seeds so far.
+
+    Attributes:
+        task: what is recorded, and how many episodes of it.
+        cut: seed -> why its episode, which was kept, ends before its time.
+    """
 
     task: Task
     on_progress: OnProgress | None
     returns: list[float] = field(default_factory=list)
     dropped: list[RejectedEpisode] = field(default_factory=list)
+    cut: dict[int, str] = field(default_factory=dict)
     timesteps: int = 0
 
     @property
@@ -207,20 +217,20 @@ class _Tally:
             dropped={outcome.seed: outcome.reason for outcome in self.dropped},
             dropped_by_cause=dict(Counter(outcome.cause for outcome in self.dropped)),
             continued=continued,
+            cut=self.cut,
             returns=self.returns,
             seconds=seconds,
         )
 
-    def metadata(self, keep_above: float | None) -> dict[str, Any]:
-        """Return what Minari is to keep beside its own keys."""
+    def metadata(self, what: str, **own: Any) -> dict[str, Any]:
+        """Return what Minari is to keep beside its own keys; `what` was recorded."""
         return {
             "algorithm_name": f"expert of {self.task.name}",
-            "description": f"Demonstrations of {self.task.name}, recorded by mugato.",
+            "description": f"{what} of {self.task.name}, recorded by mugato.",
             "mugato": {
                 "task": self.task.name,
                 "domain": self.task.domain,
-                "action_noise": self.task.action_noise,
-                "keep_above": keep_above,
+                **own,
                 "dropped": {str(outcome.seed): outcome.reason for outcome in self.dropped},
                 "return_mean": sum(self.returns) / len(self.returns),
                 "return_min": min(self.returns),
@@ -232,6 +242,8 @@ class _Tally:
         if not isinstance(outcome, RejectedEpisode):
             self.returns.append(outcome.episode_return)
             self.timesteps += outcome.timesteps
+            if outcome.cut:
+                self.cut[outcome.seed] = outcome.cut
             return
         self.dropped.append(outcome)
         if len(self.dropped) >= len(self.returns) + MAX_EXCESS_FAILURES:
@@ -274,7 +286,7 @@ def _min_return(task: Task, keep_above: float) -> float:
     return known.random + keep_above * (known.expert - known.random)
 
 
-def _settings(task: Task, env: gymnasium.Env, first_seed: int) -> dict[str, Any]:
+def recording_settings(task: Task, env: gymnasium.Env, first_seed: int) -> dict[str, Any]:
     """Return what must be the same for a recording to be continued."""
     return {
         "task": task.name,

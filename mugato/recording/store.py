@@ -11,7 +11,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class DemonstrationHeader:
     seed: int
     timesteps: int
     episode_return: float
+    cut: str = ""
 
 
 class DamagedStoreError(ValueError):
@@ -94,8 +95,9 @@ class RecordingStore:
         match outcome:
             case RejectedEpisode():
                 header, parts = outcome, []
-            case Demonstration(seed=seed, timesteps=n, episode_return=value):
-                header = DemonstrationHeader(seed=seed, timesteps=n, episode_return=value)
+            case Demonstration(seed=seed):
+                about = {f.name: getattr(outcome, f.name) for f in fields(DemonstrationHeader)}
+                header = DemonstrationHeader(**about)
                 parts = [
                     (seed, path, array.dtype, json.dumps(array.shape), array.chunk_rows, part)
                     for path, array in outcome.arrays.items()

@@ -16,6 +16,7 @@ from mugato.system.optional import require as require  # for the domains' files
 DEMONSTRATION_SEEDS = range(1_000_000)
 TUNING_SEEDS = range(1_000_000, 3_000_000)
 EVALUATION_SEEDS = range(3_000_000, 4_000_000)
+CORRECTION_SEEDS = range(4_000_000, 8_000_000)
 
 Observation = Any  # a value of the environment's observation space
 Action = Any

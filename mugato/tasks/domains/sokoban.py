@@ -39,6 +39,11 @@ def _make_env(num_boxes: int, *, render_mode: str | None = None) -> gymnasium.En
 
 
 def _make_expert(env: gymnasium.Env) -> ActionFunction:
+    """Follow the shortest solution.
+
+    Raises:
+        RuntimeError: from the returned function, for a level that noise or an agent has spoilt.
+    """
     plan: Iterator[int] = iter(())
     expected: Position | None = None
 
@@ -47,8 +52,9 @@ def _make_expert(env: gymnasium.Env) -> ActionFunction:
         level: Level = env.get_wrapper_attr("level")
         if level.position != expected:
             plan = iter(solve(level) or ())
-        # A level that noise has spoilt has no solution, and the episode is lost whatever is done.
-        action = next(plan, 0)
+        action = next(plan, None)
+        if action is None:
+            raise RuntimeError("the level has no solution any more")
         expected = moved(level, level.position, action)
         return action
 

@@ -1,0 +1,1 @@
+from tests.tasks.conftest import minari_folder as minari_folder
