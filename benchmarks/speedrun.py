@@ -24,6 +24,7 @@ import dataclasses
 import json
 import os
 import shlex
+import signal
 import statistics
 import subprocess
 import sys
@@ -336,6 +337,7 @@ def run_all(options: argparse.Namespace) -> None:
         record_held_out(waiting[0][2].datasets, workers=options.jobs)
     running: dict[Path, subprocess.Popen] = {}
     environment, failed = {**os.environ, "OMP_NUM_THREADS": "1"}, list[Path]()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         while waiting or running:
             while waiting and len(running) < options.jobs:
