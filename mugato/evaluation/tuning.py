@@ -22,12 +22,14 @@ from mugato.evaluation.jobs import (
     episodes_of,
     run_episode_jobs,
 )
+from mugato.evaluation.references import tabled_reference
 from mugato.evaluation.results import Provenance, save_json
 from mugato.system.jobs import Job
 from mugato.tasks.task import TUNING_SEEDS, Task
 from mugato.training.run_info import RunInfo
 
 REPORT = "tuning.json"
+SETTLED = 0.98  # a normalized score that leaves nothing to find out
 # Ways to choose, the first of which is the paper's and wins a tie.
 DISCRETE = tuple(Sampling(temperature=t) for t in (1.0, 0.5, 0.25))
 CONTINUOUS = (
@@ -125,7 +127,7 @@ def tune(
     """Find how the agent in a run's folder acts best in each task, and keep that with it.
 
     First how far it looks back, where it was taught to look and not to look; then how its actions
-    are chosen. What was played is written to `tuning.json`.
+    are chosen, unless that is as good as the expert already. What was played is in `tuning.json`.
 
     Raises:
         ValueError: no agent in `run`, or an unknown task.
@@ -136,7 +138,8 @@ def tune(
     tuning = Tuning(problems=dict(problems))
     histories = {t.name: _histories(plan, t.name) for t in tasks}
     _play(plan, tasks, histories, tuning, _part(on_progress, 0, 40))
-    samplings = {t.name: _samplings(tuning.best(t.name).task) for t in tasks}
+    open_ones = [t for t in tasks if not _is_settled(t, plan, tuning.best(t.name))]
+    samplings = {t.name: _samplings(tuning.best(t.name).task) for t in open_ones}
     _play(plan, tasks, samplings, tuning, _part(on_progress, 40, 60))
     replace(agent, tasks={**agent.tasks, **tuning.chosen}).save_tasks(plan.run)
     report = {
@@ -147,6 +150,14 @@ def tune(
     }
     save_json(plan.run / REPORT, report)
     return tuning
+
+
+def _is_settled(task: Task, plan: Plan, way: Way) -> bool:
+    """Tell whether a way is as good as the expert already, by the table of references."""
+    reference = tabled_reference(task, plan.seeds)
+    if reference is None or not way.returns or reference.expert <= reference.random:
+        return False
+    return float(reference.normalized([way.mean], task=task.name)[0]) >= SETTLED
 
 
 def _histories(plan: Plan, name: str) -> list[AgentTask]:

@@ -8,8 +8,10 @@ import pytest
 
 from mugato.agent import Agent, AgentTask, Sampling
 from mugato.cli import main as cli
+from mugato.evaluation import tuning
 from mugato.evaluation.config import EvaluationConfig
 from mugato.evaluation.evaluate import evaluate
+from mugato.evaluation.scores import Reference
 from mugato.evaluation.tuning import DISCRETE, TuningConfig, Way, tune
 from mugato.spec import spec_of
 from mugato.tasks.registry import TASKS
@@ -35,22 +37,28 @@ def weights(run):
 
 def test_the_best_way_is_kept_beside_weights_that_stay(run):
     before = weights(run)
-    tuning = tune(run, QUICK)
-    assert [way.task.sampling for way in tuning.ways["guess"]] == list(DISCRETE)
-    assert all(len(way.returns) == 4 for way in tuning.ways["guess"])
-    best = max(tuning.ways["guess"], key=lambda way: sum(way.returns))
+    found = tune(run, QUICK)
+    assert [way.task.sampling for way in found.ways["guess"]] == list(DISCRETE)
+    assert all(len(way.returns) == 4 for way in found.ways["guess"])
+    best = max(found.ways["guess"], key=lambda way: sum(way.returns))
     kept = Agent.from_pretrained(run).task("guess")
     assert kept == best.task and weights(run) == before
     report = json.loads((run / "tuning.json").read_text())
     assert [row["returns"] for row in report["tasks"]["guess"]] == [
-        list(way.returns) for way in tuning.ways["guess"]
+        list(way.returns) for way in found.ways["guess"]
     ]
-    assert tune(run, QUICK).ways == tuning.ways  # what was chosen before does not matter
+    assert tune(run, QUICK).ways == found.ways  # what was chosen before does not matter
+
+
+def test_nothing_more_is_played_where_it_is_as_good_as_the_expert(run, monkeypatch):
+    easy = Reference(expert=0.0, random=-9.0)
+    monkeypatch.setattr(tuning, "tabled_reference", lambda task, seeds: easy)
+    assert len(tune(run, QUICK).ways["guess"]) == 1
 
 
 def test_a_way_is_worth_what_the_agent_returns_when_it_acts_so(run):
-    tuning = tune(run, QUICK)
-    colder = tuning.ways["guess"][2]
+    found = tune(run, QUICK)
+    colder = found.ways["guess"][2]
     agent = Agent.from_pretrained(run)
     dataclasses.replace(agent, tasks={"guess": colder.task}).save_tasks(run)
     config = EvaluationConfig(episodes=4, first_seed=QUICK.first_seed, workers=1, videos=False)
@@ -75,8 +83,8 @@ def test_a_task_that_cannot_be_played_acts_as_it_did(run, monkeypatch):
     agent = Agent.from_pretrained(run)
     task = AgentTask(spec=SPEC, sampling=Sampling(temperature=0.7))
     dataclasses.replace(agent, tasks={"guess": task}).save_tasks(run)
-    tuning = tune(run, QUICK)
-    assert "no power" in tuning.problems["guess"]
+    found = tune(run, QUICK)
+    assert "no power" in found.problems["guess"]
     assert Agent.from_pretrained(run).task("guess") == task
 
 
