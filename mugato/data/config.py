@@ -22,6 +22,8 @@ class DatasetConfig:
             are too large or too close for the paper's tokens.
         demonstrations: Minari data set of a task, where it is not the task's own; sources have
             none.
+        corrections: Minari data sets of the same task that join its demonstrations: what an expert
+            said where an agent drove, see `mugato record --driver`.
         env_kwargs: what a Gymnasium environment is made with.
         wrappers: "package.module:Wrapper" each, put around it, the innermost first.
     """
@@ -33,6 +35,7 @@ class DatasetConfig:
     prompt_share: float | None = None
     fit_scale: bool = False
     demonstrations: str | None = None
+    corrections: tuple[str, ...] = ()
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     wrappers: tuple[str, ...] = ()
 

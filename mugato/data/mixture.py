@@ -13,7 +13,7 @@ import heapq
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,10 @@ class MicrobatchState:
         """Return the state when the next shard has come to `shard`."""
         shards = (*self.shards[: self.next_shard], shard, *self.shards[self.next_shard + 1 :])
         return MicrobatchState(shards=shards, next_shard=(self.next_shard + 1) % len(shards))
+
+    def without_waiting(self) -> "MicrobatchState":
+        """Return the state in which no window waits."""
+        return replace(self, shards=tuple(replace(shard, waiting=()) for shard in self.shards))
 
 
 class Mixture:

@@ -5,7 +5,7 @@ One file, written whole, so that a run stopped at any moment resumes from one co
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import safetensors
@@ -40,6 +40,10 @@ class TrainingProgress:
     tokens: int = 0
     skipped: int = 0
     microbatches: tuple[MicrobatchState, ...]
+
+    def before_other_data(self) -> "TrainingProgress":
+        """Forget which windows wait for room: in other data their numbers mean other windows."""
+        return replace(self, microbatches=tuple(m.without_waiting() for m in self.microbatches))
 
     def fraction(self, config: TrainConfig) -> float:
         """Return how much of the budget is used up: of steps, tokens or time, which is furthest."""

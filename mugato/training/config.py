@@ -50,6 +50,10 @@ class TrainConfig:
             count as much as its share of the tokens; between them lies what is between.
         steps, max_tokens, max_seconds: the budget: optimiser updates, tokens read, training time.
             The schedule ends with whichever is used up first; None is no limit.
+        corrections: so often, after equal parts of the budget, the agent acts in its tasks, their
+            experts say at every step what they would have done, and that joins the demonstrations
+            (DAgger, Ross et al. 2011; the paper has none). Recording is no training time.
+        correction_share: episodes of corrections each time, as a share of the demonstrations.
         batch_rows: rows of `model.context_length` tokens in the global batch.
         microbatches: the global batch is computed in this many equal parts, dealt to the processes;
             the result does not depend on how many processes there are.
@@ -78,6 +82,8 @@ class TrainConfig:
     steps: int | None = None
     max_tokens: int | None = None
     max_seconds: float | None = None
+    corrections: int = 0
+    correction_share: float = 0.25
     batch_rows: int = 32
     microbatches: int = 2
     processes: int | None = None
@@ -109,9 +115,24 @@ class TrainConfig:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if self.workers < 0:
             raise ValueError(f"workers must be at least 0, got {self.workers}")
+        if self.corrections < 0 or not self.correction_share > 0:
+            raise ValueError(
+                f"corrections must be at least 0 and correction_share more than 0, got "
+                f"{self.corrections} and {self.correction_share}"
+            )
         for name in ("prompt_share", "acting_prompt_share", "history_dropout", "balance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds of corrections have joined the demonstrations."""
+        return max(len(dataset.corrections) for dataset in self.datasets)
+
+    @property
+    def until(self) -> float:
+        """The share of the budget after which corrections are due; 1 where none are."""
+        return (self.rounds + 1) / (self.corrections + 1) if self.rounds < self.corrections else 1.0
 
     @staticmethod
     def from_json(data: Any, where: str) -> "TrainConfig":

@@ -119,7 +119,7 @@ class _TrainingRun:
         on_report: Callable[[StepReport], None],
         on_acting: Callable[[TrainingProgress, nn.Module], None],
     ) -> TrainingProgress:
-        """Run until the schedule ends or somebody interrupts."""
+        """Run until the schedule ends, corrections are due or somebody interrupts."""
         begun, good = time.perf_counter() - progress.seconds, progress
         sums = _Sums(self.config, self.mixture.names, progress)
         loader = BatchLoader(
@@ -127,7 +127,7 @@ class _TrainingRun:
         )
         with loader, self._writer(progress) as writer:
             done = self._fraction(progress)
-            while done < 1 and not self.context.any(interrupted()):
+            while done < self.config.until and not self.context.any(interrupted()):
                 batches, microbatches = loader.next()
                 lr = learning_rate(progress.step, done, self.config.optimizer)
                 result = self._step(batches, progress.step, lr)
@@ -152,7 +152,7 @@ class _TrainingRun:
                         begun += time.perf_counter() - paused
                 if progress.step % self.config.save_every == 0:
                     self.save(progress)
-        return progress
+        return progress.before_other_data() if self.config.until <= done < 1 else progress
 
     def _last_good(self, good: TrainingProgress, now: TrainingProgress) -> TrainingProgress:
         """Return where the weights come from; give the run up if that is long ago."""

@@ -85,7 +85,7 @@ def train(
     on_report: OnReport | None = None,
     on_status: OnStatus | None = None,
 ) -> TrainingProgress:
-    """Train an agent and keep it in the run's folder.
+    """Train an agent and keep it in the run's folder; stop where corrections are due.
 
     More than one process needs a main module that can be imported (`if __name__ == "__main__":`).
 
@@ -114,7 +114,7 @@ def train(
         with claimed(config, resume=resume, overwrite=overwrite):
             pass  # said at once; the process that writes keeps the folder
         progress = run_in_processes(count, _train_here, (config, resume, overwrite), events)
-    if progress.fraction(config) < 1:
+    if progress.fraction(config) < config.until:
         raise TrainingInterrupt(progress, config)
     return progress
 
