@@ -45,6 +45,11 @@ class Source(ABC):
     def __getitem__(self, index: int) -> Episode: ...
 
     @property
+    def num_demonstrations(self) -> int:
+        """How many of its episodes, the first ones, show how it is done from beginning to end."""
+        return len(self)
+
+    @property
     def metric(self) -> Metric | None:
         """How texts that answer its episodes are scored; None where they are not."""
         return metric_of(self.spec)
@@ -111,6 +116,43 @@ class EpisodeList(Source):
 
     def __getitem__(self, index: int) -> Episode:
         return self.episodes[index]
+
+
+class JoinedSource(Source):
+    """Demonstrations with corrections behind them, as one source under the first one's name."""
+
+    def __init__(self, demonstrations: Source, corrections: Sequence[Source]) -> None:
+        self._parts = [demonstrations, *corrections]
+        self.name, self.spec = demonstrations.name, demonstrations.spec
+        self.remarks = tuple(line for part in self._parts for line in part.remarks)
+        self.lengths = np.concatenate([part.num_timesteps() for part in self._parts])
+        self._ends = np.cumsum([len(part) for part in self._parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> Episode:
+        part, place = self._place(index)
+        return part[place]
+
+    @property
+    def num_demonstrations(self) -> int:
+        return len(self._parts[0])
+
+    @property
+    def metric(self) -> Metric | None:
+        return self._parts[0].metric
+
+    def window(self, index: int, start: int, stop: int) -> Episode:
+        """Read the timesteps from `start` up to `stop` of an episode."""
+        part, place = self._place(index)
+        return part.window(place, start, stop)
+
+    def _place(self, index: int) -> tuple[Source, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name} has {len(self)} episodes, no episode {index}")
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        return self._parts[number], index - (int(self._ends[number - 1]) if number else 0)
 
 
 def check_split(name: str, split: str, splits: Sequence[str]) -> None:

@@ -162,7 +162,9 @@ class EpisodeWindows(Windows):
     def __init__(self, source: Source, tokenizer: Tokenizer, config: WindowConfig) -> None:
         super().__init__(source, tokenizer, config)
         self._spec, self._history = source.spec, config.history
-        self._prompt_share = config.prompt_share if len(source) > 1 and not self._history else 0.0
+        self._prompt_share = (
+            config.prompt_share if source.num_demonstrations > 1 and not self._history else 0.0
+        )
         self._acting_prompt_share = config.acting_prompt_share
         self._observed_texts, self._acted_texts = (
             [path for path, leaf in leaves.items() if leaf.kind == "text"]
@@ -269,8 +271,9 @@ class EpisodeWindows(Windows):
         return Window(spans=tuple(spans), num_tokens=taken)
 
     def _other(self, source_index: int, generator: np.random.Generator) -> int:
-        """Draw another episode."""
-        other = int(generator.integers(len(self._source) - 1))
+        """Draw another episode to be shown: one that an agent drove shows nothing."""
+        shown = self._source.num_demonstrations
+        other = int(generator.integers(shown - (source_index < shown)))
         return other + (other >= source_index)
 
     def _span(

@@ -15,7 +15,7 @@ from mugato.data.mixture import Mixture
 from mugato.data.registry import open_source
 from mugato.data.round_trip import sample_warnings
 from mugato.data.scaling import ScaledSource
-from mugato.data.source import Source
+from mugato.data.source import JoinedSource, Source
 from mugato.data.windows import WindowConfig, called, windows_of
 from mugato.model.config import GatoConfig
 from mugato.model.gato import Gato
@@ -49,7 +49,11 @@ def open_sources(datasets: Sequence[DatasetConfig]) -> dict[str, Source]:
     for dataset in datasets:
         with called(dataset.name):
             source = _open(dataset, budget)
-            sources[dataset.name] = ScaledSource(source) if dataset.fit_scale else source
+            corrections = [open_minari(name, budget=budget) for name in dataset.corrections]
+            if other := [found.name for found in corrections if found.spec != source.spec]:
+                raise ValueError(f"{other[0]} is not of the same environment as {source.name}")
+            source = ScaledSource(source) if dataset.fit_scale else source
+            sources[dataset.name] = JoinedSource(source, corrections) if corrections else source
     return sources
 
 
