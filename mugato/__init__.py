@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
     from mugato.acting.policy import Policy, VectorPolicy
     from mugato.agent import Agent, AgentTask, Sampling
+    from mugato.corrections.rounds import train
     from mugato.data.config import DatasetConfig
     from mugato.episode import Episode
     from mugato.evaluation.comparison import Comparison, compare
@@ -34,12 +35,12 @@ if TYPE_CHECKING:
     from mugato.tokens.tokenizer import Tokenizer
     from mugato.training.config import TokenizerConfig, TrainConfig
     from mugato.training.optimizer import OptimizerConfig
-    from mugato.training.run import train
 
 _NAMES = {
     "acting.batch_policy": ("BatchPolicy", "InferenceConfig"),
     "acting.policy": ("Policy", "VectorPolicy"),
     "agent": ("Agent", "AgentTask", "Sampling"),
+    "corrections.rounds": ("train",),
     "data.config": ("DatasetConfig",),
     "episode": ("Episode",),
     "evaluation.comparison": ("Comparison", "compare"),
@@ -62,7 +63,6 @@ _NAMES = {
     "tokens.tokenizer": ("Tokenizer",),
     "training.config": ("TokenizerConfig", "TrainConfig"),
     "training.optimizer": ("OptimizerConfig",),
-    "training.run": ("train",),
 }
 _MODULES = {name: f"mugato.{module}" for module, names in _NAMES.items() for name in names}
 

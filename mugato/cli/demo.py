@@ -47,6 +47,7 @@ def train_what_is_missing(config: TrainConfig, *, overwrite: bool = False) -> No
     Raises:
         ValueError: the folder holds another run.
     """
+    from mugato.corrections.rounds import with_saved_corrections
     from mugato.training.checkpoint import read_progress
     from mugato.training.run_folder import changes, holds_run, used_up
     from mugato.training.run_info import read_config
@@ -54,6 +55,7 @@ def train_what_is_missing(config: TrainConfig, *, overwrite: bool = False) -> No
     if overwrite or not holds_run(config.run):
         run_and_show(config, overwrite=overwrite)
         return
+    config = with_saved_corrections(config)
     changes(read_config(config.run), config)
     if used_up(read_progress(config.run), config) is None:
         run_and_show(config, resume=True)

@@ -133,23 +133,18 @@ def record(
         return
     if json:
         raise ValueError("--json belongs to `mugato record list`")
-    if driver.driver and not (task or domain or preset or own != OwnEnvironment()):
+    is_own, corrected = own != OwnEnvironment(), driver.driver is not None
+    if driver.driver and not (task or domain or preset or is_own):
         task = driven_tasks(driver.driver)
-    if sum((own != OwnEnvironment(), domain is not None, preset is not None, bool(task))) != 1:
+    if sum((is_own, domain is not None, preset is not None, bool(task))) != 1:
         raise ValueError("name either tasks, or --domain, or --preset, or --env")
-    if own == OwnEnvironment():
-        anew = config.overwrite or driver.driver is not None
-        tasks = _chosen(task, domain, preset, overwrite=anew)
-    else:
-        tasks = [own.task(config.dataset)]
+    anew = config.overwrite or corrected
+    tasks = [own.task(config.dataset)] if is_own else _chosen(task, domain, preset, overwrite=anew)
     if config.dataset is not None and len(tasks) != 1:
         raise ValueError(f"--dataset names one data set, but there are {len(tasks)} tasks")
     if not tasks:
         console.print("All of it is recorded; --overwrite begins anew")
-    if driver.driver is None:
-        record_and_show(tasks, config)
-    else:
-        record_and_show(tasks, driver.config(config))
+    record_and_show(tasks, driver.config(config) if corrected else config)
 
 
 def parsed_env_kwargs(given: Sequence[str]) -> dict[str, Any]:

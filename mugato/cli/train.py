@@ -157,7 +157,7 @@ def selected_config(chosen: Selection, run: Path | None = None) -> TrainConfig:
 
 def run_and_show(config: TrainConfig, *, resume: bool = False, overwrite: bool = False) -> None:
     """Train with a live table of the losses."""
-    from mugato.training.run import train as run
+    from mugato.corrections.rounds import train as run
 
     with _Display.shown(config) as display:
         progress = run(
