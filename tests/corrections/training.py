@@ -28,12 +28,15 @@ def register() -> None:
 
 
 def make_config(run: Path, **changes) -> TrainConfig:
+    text = run.parent / "play.txt"
+    text.write_text("to be or not to be, that is the question. " * 50)
+    names = ("walk", f"text:{text}")
     settings = {
-        "datasets": (mugato.DatasetConfig(name="walk"), mugato.DatasetConfig(name="emoji")),
+        "datasets": tuple(mugato.DatasetConfig(name=name) for name in names),
         "steps": 9, "corrections": 2, "correction_share": 1.0, "batch_rows": 2, "processes": 1,
         "save_every": 2, "log_every": 1,
         "model": dataclasses.replace(mugato.GatoConfig.micro(), **SIZES), "precision": "fp32",
-        "tokenizer": TokenizerConfig(text_pieces=512, max_patches=4),
+        "tokenizer": TokenizerConfig(text_pieces=300),
         "optimizer": OptimizerConfig(lr=3e-3, warmup_steps=2),
     }  # fmt: skip
     return TrainConfig(run=run, **{**settings, **changes})
