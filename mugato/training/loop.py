@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mugato.agent import Agent
 from mugato.data.loader import BatchLoader
 from mugato.data.mixture import MicrobatchState, Mixture
+from mugato.model.gato import Gato
 from mugato.model.precision import autocast
 from mugato.system.signals import handled
 from mugato.tokens.batch import Batch
@@ -71,12 +72,7 @@ def run_training(
         ValueError: after `MAX_SKIPPED` such steps in a row; the last good state is kept.
     """
     model = agent.model.to(context.device).train()
-    share = config.optimizer.average_share
-    learner = Learner(
-        model=model,
-        optimizer=make_optimizer(model, config.optimizer, context),
-        averaged=AveragedWeights(model, share) if share else None,
-    )
+    learner = _learner(model, config, context)
     progress = TrainingProgress(microbatches=mixture.start())
     if resume:
         progress = load_state(config.run, learner)
@@ -93,6 +89,15 @@ def run_training(
         model.load_state_dict(learner.acting.state_dict())
     model.eval()
     return progress
+
+
+def _learner(model: Gato, config: TrainConfig, context: DistributedContext) -> Learner:
+    share = config.optimizer.average_share
+    return Learner(
+        model=model,
+        optimizer=make_optimizer(model, config.optimizer, context),
+        averaged=AveragedWeights(model, share) if share else None,
+    )
 
 
 class _TrainingRun:
