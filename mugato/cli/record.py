@@ -79,6 +79,10 @@ class Driver:
     expert_share: float = 0.25
     max_lengths: float = 3.0
 
+    def tasks(self) -> tuple[str, ...]:
+        """Name all tasks of ours in which the agent can be corrected; none without an agent."""
+        return () if self.driver is None else driven_tasks(self.driver)
+
     def config(self, record: RecordConfig) -> CorrectionConfig:
         """Return how corrections are recorded.
 
@@ -114,13 +118,11 @@ def record(
     """Record expert demonstrations as Minari data sets; what was interrupted goes on.
 
     Examples: `mugato record babyai-go-to-local`, `mugato record --domain metaworld`,
-    `mugato record --preset demo`,
-    `mugato record --env CartPole-v1 --expert my_module:policy --episodes 100 --dataset my-data`,
-    `mugato record babyai-go-to-local --driver runs/demo`.
+    `mugato record --preset demo`, `mugato record babyai-go-to-local --driver runs/demo`,
+    `mugato record --env CartPole-v1 --expert my_module:policy --episodes 100 --dataset my-data`.
 
     Args:
-        task: tasks to record, by name; `mugato record list` shows them all. With a driver and no
-            name it is all of our tasks that the agent knows.
+        task: tasks to record, by name, see `mugato record list`; a driver's own if none is named.
         domain: record every task of this domain that has an expert and was not recorded yet.
         preset: record every task of this preset that was not recorded yet.
         json: `mugato record list` for a program.
@@ -133,18 +135,16 @@ def record(
         return
     if json:
         raise ValueError("--json belongs to `mugato record list`")
-    is_own, corrected = own != OwnEnvironment(), driver.driver is not None
-    if driver.driver and not (task or domain or preset or is_own):
-        task = driven_tasks(driver.driver)
+    is_own, driven = own != OwnEnvironment(), driver.driver is not None
+    if not (task or domain or preset or is_own):
+        task = driver.tasks()
     if sum((is_own, domain is not None, preset is not None, bool(task))) != 1:
         raise ValueError("name either tasks, or --domain, or --preset, or --env")
-    anew = config.overwrite or corrected
+    anew = config.overwrite or driven
     tasks = [own.task(config.dataset)] if is_own else _chosen(task, domain, preset, overwrite=anew)
     if config.dataset is not None and len(tasks) != 1:
         raise ValueError(f"--dataset names one data set, but there are {len(tasks)} tasks")
-    if not tasks:
-        console.print("All of it is recorded; --overwrite begins anew")
-    record_and_show(tasks, driver.config(config) if corrected else config)
+    record_and_show(tasks, driver.config(config) if driven else config)
 
 
 def parsed_env_kwargs(given: Sequence[str]) -> dict[str, Any]:
@@ -260,10 +260,14 @@ def _chosen(
 ) -> list[Task]:
     """Return the tasks that are named, or what is due of a domain or preset."""
     if domain is not None:
-        return unrecorded(domain_tasks(domain), overwrite=overwrite)
-    if preset is not None:
-        return unrecorded(preset_tasks(preset), overwrite=overwrite)
-    return [get_task(name) for name in names]
+        tasks = unrecorded(domain_tasks(domain), overwrite=overwrite)
+    elif preset is not None:
+        tasks = unrecorded(preset_tasks(preset), overwrite=overwrite)
+    else:
+        tasks = [get_task(name) for name in names]
+    if not tasks:
+        console.print("All of it is recorded; --overwrite begins anew")
+    return tasks
 
 
 def preset_tasks(name: str) -> list[Task]:

@@ -55,35 +55,23 @@ def train(
     """
     if resume:
         config = with_saved_corrections(config)
-    elif config.corrections and num_rounds(config):
+    elif config.corrections and config.rounds:
         raise ValueError("a run records its own corrections, or is given some, not both")
     if config.corrections and int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise ValueError("corrections are recorded by one process, and torchrun started several")
     tell = on_status or (lambda line: None)
     while True:
-        done, parts = num_rounds(config), config.corrections + 1
-        part = (done + 1) / parts if done + 1 < parts else 1.0
         progress = train_part(
-            config,
-            resume=resume,
-            overwrite=overwrite,
-            until=part,
-            on_report=on_report,
-            on_status=on_status,
+            config, resume=resume, overwrite=overwrite, on_report=on_report, on_status=on_status
         )
-        if part == 1.0:
+        if config.until == 1.0:
             return progress
         try:
-            config = _corrected(config, done + 1, tell)
+            config = _corrected(config, config.rounds + 1, tell)
         except KeyboardInterrupt:
             raise TrainingInterrupt(progress, config) from None
         save_config(config)
         resume, overwrite = True, False
-
-
-def num_rounds(config: TrainConfig) -> int:
-    """Return how many rounds of corrections have joined the demonstrations."""
-    return max(len(dataset.corrections) for dataset in config.datasets)
 
 
 def with_saved_corrections(config: TrainConfig) -> TrainConfig:
@@ -92,7 +80,7 @@ def with_saved_corrections(config: TrainConfig) -> TrainConfig:
     Raises:
         ValueError: if there is no run in it.
     """
-    if not config.corrections or num_rounds(config):
+    if not config.corrections or config.rounds:
         return config
     saved = {dataset.name: dataset.corrections for dataset in read_config(config.run).datasets}
     datasets = (replace(d, corrections=saved.get(d.name, ())) for d in config.datasets)

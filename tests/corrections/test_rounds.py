@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mugato.corrections.rounds import num_rounds, train, with_saved_corrections
+from mugato.corrections.rounds import train, with_saved_corrections
 from mugato.data.config import DatasetConfig
 from mugato.data.formats.minari.read import open_minari
 from mugato.data.windows import EpisodeWindows, WindowConfig
@@ -106,7 +106,7 @@ def test_interrupted_while_it_records_it_goes_on_with_what_was_asked_for(
 
     with pytest.raises(TrainingInterrupt, match="67% of the budget"):
         train(config, on_status=interrupt)
-    assert num_rounds(with_saved_corrections(config)) == 1
+    assert with_saved_corrections(config).rounds == 1
     train(config, resume=True)
     assert losses(config.run) == losses(whole.run)
     assert (config.run / WEIGHTS).read_bytes() == (whole.run / WEIGHTS).read_bytes()
