@@ -65,17 +65,15 @@ def run_training(
 
     Args:
         on_report: called every `log_every` steps.
-        on_acting: called then with the model that the agent would get, averaged if the run keeps
-            averages; how long it takes is not training time.
+        on_acting: called then with the model that the agent would get; its time does not count.
 
     Raises:
         ValueError: after `MAX_SKIPPED` such steps in a row; the last good state is kept.
     """
     model = agent.model.to(context.device).train()
     learner = _learner(model, config, context)
-    progress = TrainingProgress(microbatches=mixture.start())
-    if resume:
-        progress = load_state(config.run, learner)
+    fresh = TrainingProgress(microbatches=mixture.start())
+    progress = load_state(config.run, learner) if resume else fresh
     if context.is_main:
         (save_config if resume else begin)(config)
     model.sequence_model.checkpoint_activations = config.checkpoint_activations
