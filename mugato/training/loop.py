@@ -81,7 +81,7 @@ def run_training(
         model.sequence_model.compile()
     run = _TrainingRun(config, agent, mixture, context, learner)
     with interruptible() as interrupted:
-        progress = run.steps(progress, interrupted, on_report, on_acting)
+        progress = run.steps(progress, interrupted, _Watch(on_report, on_acting, learner))
         run.save(progress)
     if learner.averaged:
         model.load_state_dict(learner.acting.state_dict())
@@ -116,11 +116,7 @@ class _TrainingRun:
         self.weights = target_weights(mixture, config.balance).to(context.device)
 
     def steps(
-        self,
-        progress: TrainingProgress,
-        interrupted: Callable[[], bool],
-        on_report: Callable[[StepReport], None],
-        on_acting: Callable[[TrainingProgress, nn.Module], None],
+        self, progress: TrainingProgress, interrupted: Callable[[], bool], watch: "_Watch"
     ) -> TrainingProgress:
         """Run until the schedule ends, corrections are due or somebody interrupts."""
         begun, good = time.perf_counter() - progress.seconds, progress
@@ -149,10 +145,7 @@ class _TrainingRun:
                         report = sums.report(progress, lr, done)
                         assert writer is not None
                         writer.write(report)
-                        on_report(report)
-                        paused = time.perf_counter()
-                        on_acting(progress, self.learner.acting)
-                        begun += time.perf_counter() - paused
+                        begun += watch.tell(report, progress)
                 if progress.step % self.config.save_every == 0:
                     self.save(progress)
         return progress.before_other_data() if self.config.until <= done < 1 else progress
@@ -256,6 +249,22 @@ def target_weights(mixture: Mixture, balance: float) -> Float[Tensor, " sources"
     targets = torch.tensor(mixture.shares) * densities
     weights = densities**-balance
     return weights * targets.sum() / (weights * targets).sum()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Watch:
+    """Who is told of a run as it goes on."""
+
+    on_report: Callable[[StepReport], None]
+    on_acting: Callable[[TrainingProgress, nn.Module], None]
+    learner: Learner
+
+    def tell(self, report: StepReport, progress: TrainingProgress) -> float:
+        """Tell them; return the seconds that do not count as training."""
+        self.on_report(report)
+        begun = time.perf_counter()
+        self.on_acting(progress, self.learner.acting)
+        return time.perf_counter() - begun
 
 
 class _Sums:
