@@ -21,7 +21,7 @@ from mugato.system.errors import did_you_mean
 from mugato.system.typed_json import from_json, within
 from mugato.tokens.tokenizer import Tokenizer
 
-# Agents that come with the package, by name.
+# Agents that come with the package, by name; there is none yet.
 SHIPPED = Path(__file__).with_name("agents")
 # Logits divided by less may overflow.
 VANISHING = 1e-6

@@ -34,7 +34,7 @@ def evaluate(
     them together an interval over the trainings. `mugato compare` is for different recipes.
 
     Args:
-        run: folder of the run, or of several; mugato-small comes with the package.
+        run: folder of the run, or of several.
         config: what to score, and how.
         flags: how actions are chosen.
         json: for a program.

@@ -17,7 +17,7 @@ class GenerateConfig:
     """What to generate, and how.
 
     Attributes:
-        agent: folder of the run, or mugato-small, which comes with the package.
+        agent: folder of the run, or the name of an agent that comes with the package.
         image: a picture file.
         question: asked about the picture.
         task: source whose way of answering is used; emoji for captions, easy-vqa for questions. The

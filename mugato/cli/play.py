@@ -22,7 +22,7 @@ def play(
 
     Args:
         task: a task that the agent was trained on.
-        agent: folder of the run, or mugato-small, which comes with the package.
+        agent: folder of the run, or the name of an agent that comes with the package.
         seed: of the episode, and of the sampling.
         flags: how actions are chosen.
         out: the video; `<agent>/videos/<task>-<seed>.mp4` if not given.

@@ -32,7 +32,7 @@ DEMO_DATASETS = (
 RECIPE = OptimizerConfig(
     lr=6e-4, warmup_steps=100, final_fraction=0.0, muon_lr_factor=2.0, average_share=0.05
 )
-# What the shipped agent plays beside the demo's: small rooms that are seen in part, and much else
+# What an agent that is shipped should play beside the demo's: small rooms that are seen in part, and much else
 # that a demonstration or two hundred teach.
 SMALL_ROOMS = (
     "babyai-go-to-red-ball-grey", "babyai-go-to-red-ball", "babyai-go-to-obj-s4",
@@ -73,7 +73,7 @@ def demo() -> TrainConfig:
 
 
 def shipped() -> TrainConfig:
-    """Train the agent that comes with the package: 47 control tasks, text, captions, questions."""
+    """Train an agent to be shipped: 47 control tasks, text, captions, questions; a night."""
     small = [DatasetConfig(name=name, weight=0.01) for name in SMALL_ROOMS]
     small += [DatasetConfig(name=name, weight=0.01, history=1) for name in SEEN_WHOLE]
     known = [
