@@ -32,8 +32,8 @@ DEMO_DATASETS = (
 RECIPE = OptimizerConfig(
     lr=6e-4, warmup_steps=100, final_fraction=0.0, muon_lr_factor=2.0, average_share=0.05
 )
-# What an agent that is shipped should play beside the demo's: small rooms that are seen in part, and much else
-# that a demonstration or two hundred teach.
+# What an agent that is shipped should play beside the demo's: small rooms that are seen in part,
+# and much else that a demonstration or two hundred teach.
 SMALL_ROOMS = (
     "babyai-go-to-red-ball-grey", "babyai-go-to-red-ball", "babyai-go-to-obj-s4",
     "babyai-go-to-obj-s6", "babyai-go-to-local-s5n2", "babyai-go-to-local-s6n3",
