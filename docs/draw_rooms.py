@@ -23,7 +23,7 @@ ROWS = [
     ["", "data", "agent"],
     ["", "", "model"],
     ["tokens"],
-    ["episode"],
+    ["episode", "spec_json"],
     ["spec"],
     ["system"],
 ]

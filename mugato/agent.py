@@ -17,6 +17,7 @@ import torch
 from mugato.model import serialization as files
 from mugato.model.gato import Gato
 from mugato.spec import Spec
+from mugato.spec_json import spec_from_json, spec_to_json
 from mugato.system.errors import did_you_mean
 from mugato.system.typed_json import from_json, within
 from mugato.tokens.tokenizer import Tokenizer
@@ -76,7 +77,7 @@ class AgentTask:
 
     def to_json(self) -> dict:
         return {
-            "spec": self.spec.to_json(),
+            "spec": spec_to_json(self.spec),
             "history": self.history,
             "sampling": dataclasses.asdict(self.sampling),
         }
@@ -85,7 +86,7 @@ class AgentTask:
     def from_json(data: Any, where: str = "task") -> "AgentTask":
         """Read what `to_json` gave; raises ValueError, naming `where`, for anything else."""
         task = from_json(dict[str, Any], data, where)
-        spec = Spec.from_json(task.get("spec"), within(where, "spec"))
+        spec = spec_from_json(task.get("spec"), within(where, "spec"))
         history = from_json(int | None, task.get("history"), within(where, "history"))
         chosen = task.get("sampling", {})  # agents of earlier versions have none
         sampling = from_json(Sampling, chosen, within(where, "sampling"))

@@ -2,7 +2,7 @@
 
 A *leaf* is one array of an observation or an action: text, image, discrete or continuous. A spec
 keeps the nesting of the spaces, so that values can be taken apart and put together again without
-the environment, and it travels inside the checkpoint as JSON. It knows nothing of token ids.
+the environment. It knows nothing of token ids, nor how a spec is kept (`spec_json.py`).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,8 +15,6 @@ from gymnasium import spaces
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from mugato.system.typed_json import from_json, within
-
 Kind = Literal["text", "image", "discrete", "continuous"]
 Role = Literal["observation", "action"]
 Tree = Any  # Leaf | dict[str, Tree] | tuple[Tree, ...]
@@ -26,7 +24,6 @@ MIN_IMAGE_PX = 16
 MAX_DISCRETE = 1024
 # Observations are told apart up to here (§2.1); wider ones are scaled by their bounds.
 MAX_UNSCALED = 256.0
-_PER_ELEMENT = ("low", "high", "center", "scale")
 SUPPORTED = "Box, Discrete, MultiDiscrete, MultiBinary, Text, Dict, Tuple"
 
 
@@ -123,24 +120,6 @@ class Spec:
             yield "observation", path, leaf
         for path, leaf in self.action_leaves.items():
             yield "action", path, leaf
-
-    def to_json(self) -> dict:
-        return {
-            "observation": _tree_to_json(self.observation),
-            "action": _tree_to_json(self.action),
-        }
-
-    @staticmethod
-    def from_json(data: Any, where: str = "spec") -> "Spec":
-        """Read what `to_json` gave.
-
-        Raises:
-            ValueError: if it is something else; `where` begins the message.
-        """
-        trees = from_json(dict[str, Any], data, where)
-        if sorted(trees) != ["action", "observation"]:
-            raise ValueError(f"{where} must have an observation and an action, got {sorted(trees)}")
-        return Spec(**{role: _tree_from_json(t, within(where, role)) for role, t in trees.items()})
 
 
 def spec_of(observation_space: spaces.Space, action_space: spaces.Space) -> Spec:
@@ -398,44 +377,3 @@ def _at(value: Any, keys: tuple) -> Any:
     for key in keys:
         value = value[key]
     return value
-
-
-def _tree_to_json(node: Tree) -> Any:
-    match node:
-        case Leaf():
-            numbers = {name: [str(x) for x in getattr(node, name)] for name in _PER_ELEMENT}
-            return {"leaf": {**vars(node), **numbers, "shape": list(node.shape)}}
-        case dict():
-            return {"dict": {key: _tree_to_json(child) for key, child in node.items()}}
-        case tuple():
-            return {"tuple": [_tree_to_json(child) for child in node]}
-    raise ValueError(f"not a spec: {node!r}")
-
-
-def _tree_from_json(data: Any, where: str) -> Tree:
-    match data:
-        case {"leaf": dict() as fields}:
-            return _leaf_from_json(fields, where)
-        case {"dict": dict() as children}:
-            return {k: _tree_from_json(child, within(where, k)) for k, child in children.items()}
-        case {"tuple": list() as children}:
-            found = enumerate(children)
-            return tuple(_tree_from_json(child, within(where, str(i))) for i, child in found)
-    raise ValueError(f"{where} is not a spec in JSON: {str(data)[:60]!r}")
-
-
-def _leaf_from_json(fields: Mapping[str, Any], where: str) -> Leaf:
-    numbers = {}
-    for name in _PER_ELEMENT:
-        texts = from_json(tuple[str, ...], fields.get(name), within(where, name))
-        try:
-            numbers[name] = [float(text) for text in texts]
-        except ValueError as error:
-            raise ValueError(f"{within(where, name)}: {error}") from None
-    leaf = from_json(Leaf, {**fields, **numbers}, where)
-    if leaf.kind in ("discrete", "continuous") and not len(leaf.low) == len(leaf.high) == leaf.size:
-        raise ValueError(
-            f"{where} must have bounds for {leaf.size} elements, got {len(leaf.low)} low and "
-            f"{len(leaf.high)} high ones"
-        )
-    return leaf

@@ -20,6 +20,7 @@ from mugato.data.source import Source
 from mugato.data.summary import Summary, describe, describe_leaf, summarize
 from mugato.episode import Episode
 from mugato.spec import Leaf, Spec
+from mugato.spec_json import spec_to_json
 from mugato.tasks.registry import TASKS
 from mugato.tokens.sequence import TokenSequence, encode
 from mugato.tokens.tokenizer import Tokenizer
@@ -166,7 +167,7 @@ def episode_json(
         "tokens": len(stream),
         "targets": int(targets.sum()),
         "return": episode.episode_return if len(episode.rewards) else None,
-        "spec": spec.to_json(),
+        "spec": spec_to_json(spec),
         "shown": shown,
     }
 

@@ -10,7 +10,7 @@ from mugato.data.round_trip import sample_warnings
 from mugato.data.scaling import ScaledSource
 from mugato.data.source import EpisodeList
 from mugato.episode import Episode
-from mugato.spec import Spec, spec_of
+from mugato.spec import spec_of
 from mugato.tokens.text import TextTokenizer
 from mugato.tokens.tokenizer import Tokenizer
 
@@ -88,5 +88,5 @@ def test_a_fitted_scale_tells_apart_and_is_undone(tokenizer):
     error = np.abs(given_back(source, tokenizer) - values)
     # The widest bin within [-1, 1] reaches over 1.01 * ln(25601) / 512, whose half is the error.
     assert (error <= 0.0101 * np.where(half_range > 0, half_range, 1.0)).all()
-    spec = Spec.from_json(source.spec.to_json())
+    spec = spec_from_json(spec_to_json(source.spec))
     assert spec == source.spec and spec.observation_leaves["x"].scale[2] == 1.0

@@ -11,7 +11,6 @@ passed on in one line that begins with the data set. It knows nothing of episode
 """
 
 import hashlib
-import json
 import logging
 import re
 import sys
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mugato.data.formats.damage import check_lines, damaged_parquet
 from mugato.data.pictures import Picture, read_picture
 from mugato.data.source import check_split, similar
 from mugato.system.errors import one_line
@@ -259,33 +259,10 @@ def _builder(datasets: Any, place: Place, split: str) -> Any:
 
 def _whole(datasets: Any, place: Place, split: str, builder: Any) -> Any:
     if place.local and not Path(builder.cache_dir).exists():
-        _check_lines(place)
+        check_lines(Path(place.path))
     with _faults_named(datasets, place, in_files=True):
         builder.download_and_prepare()
         return builder.as_dataset(split=split)
-
-
-def _check_lines(place: Place) -> None:
-    """Refuse lines that are no JSON objects: at a null Arrow's reader crashes the whole process."""
-    root = Path(place.path)
-    for path in [root] if root.is_file() else sorted(root.rglob("*.json*")):
-        if path.suffix in (".json", ".jsonl") and path.is_file():
-            _check_objects(path)
-
-
-def _check_objects(path: Path) -> None:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                row = json.loads(line) if line.strip() else {}
-            except ValueError as error:
-                if number == 1 and path.suffix == ".json":
-                    return  # one document over several lines
-                raise ValueError(f"{path} line {number} is not JSON: {error}") from None
-            if number == 1 and isinstance(row, list):
-                return  # all rows in one list
-            if not isinstance(row, dict):
-                raise ValueError(f"{path} line {number} is no JSON object: {str(row)[:60]}")
 
 
 def _first(datasets: Any, place: Place, split: str, rows: int) -> Any:
@@ -375,8 +352,9 @@ def _faults_named(datasets: Any, place: Place, *, in_files: bool = False) -> Ite
             raise ValueError(f"{place.name} has no rows") from e
         if _NOT_CACHED in str(e):
             raise ValueError(unreachable) from e
-        damaged = _damaged_file(place) if in_files else ""
-        raise ValueError(f"{place.name} cannot be read: {damaged}{one_line(root)}") from e
+        damaged = damaged_parquet(_folder(place)) if in_files else None
+        where = f"{damaged}: " if damaged else ""
+        raise ValueError(f"{place.name} cannot be read: {where}{one_line(root)}") from e
 
 
 @contextmanager
@@ -394,17 +372,7 @@ def _quiet(datasets: Any) -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _damaged_file(place: Place) -> str:
-    """Name the parquet file of this machine that cannot be read, if one cannot."""
-    import pyarrow
-    from pyarrow import parquet
-
+def _folder(place: Place) -> Path:
+    """Return what of this machine a place is: its configuration's own folder, if it has one."""
     root = Path(place.path)
-    folder = root / place.config if place.config and (root / place.config).is_dir() else root
-    for path in [folder] if folder.is_file() else sorted(folder.rglob("*.parquet")):
-        try:
-            for _ in parquet.ParquetFile(path).iter_batches():
-                pass
-        except (OSError, pyarrow.ArrowException):
-            return f"{path}: "
-    return ""
+    return root / place.config if place.config and (root / place.config).is_dir() else root
