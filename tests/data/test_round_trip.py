@@ -11,6 +11,7 @@ from mugato.data.scaling import ScaledSource
 from mugato.data.source import EpisodeList
 from mugato.episode import Episode
 from mugato.spec import spec_of
+from mugato.spec_json import spec_from_json, spec_to_json
 from mugato.tokens.text import TextTokenizer
 from mugato.tokens.tokenizer import Tokenizer
 
