@@ -1,5 +1,7 @@
 """Small real agents and episodes for tests."""
 
+from functools import cache
+
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -17,6 +19,7 @@ from mugato.tokens.vocab import Vocab
 TEXTS = [f"go to the {c} {s}" for c in ("red", "blue", "green") for s in ("ball", "key", "box")]
 
 
+@cache
 def tiny_tokenizer(max_patches: int | None = None) -> Tokenizer:
     text = TextTokenizer.train(TEXTS * 20, num_pieces=300)
     image = ImageTokenizer(max_patches=max_patches)

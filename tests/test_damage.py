@@ -377,10 +377,16 @@ CASES = [
 ]
 
 
-def is_quick(name: str, file: str, damage: str) -> bool:
+def quick_cases() -> list:
     """Leave out what is sought more widely by the slow test, and what other commands read too."""
-    files = SAMPLES[name].files
-    return damage in QUICK and file in files[: {"resume": 5, "evaluate": 1}.get(name, len(files))]
+    cases = []
+    for name, file, damage in CASES:
+        files = SAMPLES[name].files[: {"resume": 5, "evaluate": 1}.get(name)]
+        if damage in QUICK and file in files:
+            trained = [pytest.mark.thorough] if SAMPLES[name].make is train else []
+            case = (name, file, damage)
+            cases.append(pytest.param(case, id="-".join(case), marks=trained))
+    return cases
 
 
 @pytest.fixture(autouse=True)
@@ -454,7 +460,7 @@ def check(case: tuple[str, str, str], seed: int, intact: Callable, capfd: Any) -
     return False
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if is_quick(*c)], ids="-".join)
+@pytest.mark.parametrize("case", quick_cases())
 def test_a_damaged_file_is_named_in_one_line_and_nothing_is_lost(case, intact, capfd):
     check(case, 0, intact, capfd)
 

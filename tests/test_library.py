@@ -77,6 +77,7 @@ def test_data_that_is_missing_is_one_error_with_several_processes_too(folder):
         mugato.train(config(folder / "run", processes=2, steps=1))
 
 
+@pytest.mark.thorough
 def test_a_task_is_recorded_by_its_name(folder):
     assert mugato.record("cartpole", RecordConfig(episodes=1)).return_mean == 500.0
 

@@ -82,6 +82,7 @@ def test_ctrl_c_at_start_up_is_one_line(command, folder):
             assert (process.returncode, error) == (130, "mugato: interrupted\n"), after_s
 
 
+@pytest.mark.thorough
 @LINUX
 @pytest.mark.parametrize(
     ("processes", "number"),

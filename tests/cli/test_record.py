@@ -45,6 +45,7 @@ def test_it_says_what_was_recorded(capsys: pytest.CaptureFixture, minari_folder:
     assert line.startswith(f"mugato/cartpole/expert-v0: {expected}, ")
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_recorded_does_not_keep_the_others_from_it():
     record(("cartpole",), **FAST)
     with pytest.raises(ValueError, match="1 of 2 not recorded: cartpole"):

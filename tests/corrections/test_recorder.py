@@ -101,6 +101,7 @@ def test_where_the_expert_drives_first_its_actions_are_executed(driver: Path, mi
     assert min(obeyed) >= 1 and len(set(obeyed)) > 2
 
 
+@pytest.mark.thorough
 def test_any_number_of_workers_records_the_same(driver: Path, minari_folder: Path):
     correct(walk_task(), driver)
     correct(walk_task(), driver, dataset="two", workers=2)
@@ -169,6 +170,7 @@ record_corrections(walk_task(), config)
 """
 
 
+@pytest.mark.thorough
 def test_killed_again_and_again_it_records_the_same(driver: Path, minari_folder: Path):
     correct(walk_task(), driver, dataset="whole")
     for number in (5, 13):  # within the first block, and at its end but one

@@ -60,6 +60,7 @@ def test_corrections_join_their_tasks_source(walk: Path, tmp_path: Path):
     assert sum("Recording 20 corrections in walk" in line for line in said) == 2
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_corrected_is_said_once(walk: Path, tmp_path: Path):
     TASKS["walk-alone"] = dataclasses.replace(walk_task(), name="walk-alone", make_expert=None)
     datasets = (
@@ -81,6 +82,7 @@ def test_what_cannot_be_corrected_is_said_once(walk: Path, tmp_path: Path):
         train(read_config(config.run), overwrite=True)
 
 
+@pytest.mark.thorough
 def test_corrections_that_were_recorded_by_hand_are_learned_from(walk: Path, tmp_path: Path):
     config = make_config(tmp_path / "run", steps=2)
     train(dataclasses.replace(config, corrections=1))
@@ -137,6 +139,7 @@ def test_killed_at_every_stage_it_comes_to_the_same(walk: Path, tmp_path: Path):
     assert (run / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
 
 
+@pytest.mark.thorough
 def test_prompts_show_demonstrations_alone(walk: Path, tmp_path: Path):
     config = make_config(tmp_path / "run", steps=2, corrections=1)
     train(config)

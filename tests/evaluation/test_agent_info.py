@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from mugato.data.sources.emoji import open_emoji
+from mugato.data.language import caption_spec
 from mugato.evaluation.agent_info import agent_info, fingerprint, staleness
 from mugato.evaluation.config import EvaluationConfig, make_plan
 from mugato.model.serialization import WEIGHTS
@@ -19,7 +19,7 @@ from tests.agents import tiny_agent
 @pytest.fixture
 def run(tmp_path):
     folder = tmp_path / "run"
-    tiny_agent({"emoji": open_emoji("test").spec}).save_pretrained(folder)
+    tiny_agent({"emoji": caption_spec(32)}).save_pretrained(folder)
     return folder
 
 

@@ -42,7 +42,7 @@ def play(agent, task, seeds, **options):
     return play_episodes(agent, [EpisodeRequest(task=task, seed=seed) for seed in seeds], **options)
 
 
-@pytest.mark.parametrize("max_envs", [7, 3])
+@pytest.mark.parametrize("max_envs", [7, pytest.param(3, marks=pytest.mark.thorough)])
 def test_episodes_in_a_batch_equal_episodes_alone(max_envs):
     agent, task = cart_pole_agent(), TASKS["cartpole"]
     together = play(agent, task, SEEDS, max_envs=max_envs)
@@ -52,7 +52,7 @@ def test_episodes_in_a_batch_equal_episodes_alone(max_envs):
     assert len({episode.length for episode in together if isinstance(episode, PlayedEpisode)}) > 1
 
 
-@pytest.mark.parametrize("history", [None, 1, 2])
+@pytest.mark.parametrize("history", [None, pytest.param(1, marks=pytest.mark.thorough), 2])
 def test_tasks_that_look_alike_step_together(history):
     spec = spec_of(Guess.observation_space, Guess.action_space)
     agent = tiny_agent({"guess": spec, "riddle": spec}, history=history)

@@ -8,9 +8,8 @@ from html.parser import HTMLParser
 import pytest
 
 from mugato.cli import main as cli
-from mugato.data.language import TEXT_SPEC
+from mugato.data.language import TEXT_SPEC, caption_spec
 from mugato.data.sources.easy_vqa import open_easy_vqa
-from mugato.data.sources.emoji import open_emoji
 from mugato.evaluation import language
 from mugato.evaluation.config import EvaluationConfig, load_agent
 from mugato.evaluation.evaluate import evaluate as evaluate_run
@@ -51,7 +50,7 @@ def run(tmp_path, monkeypatch):
     specs = {
         "cartpole": spec_of(env.observation_space, env.action_space),
         "guess": spec_of(Guess.observation_space, Guess.action_space),
-        "emoji": open_emoji("test").spec,
+        "emoji": caption_spec(32),
     }
     folder = tmp_path / "run"
     tiny_agent(specs).save_pretrained(folder)
@@ -113,7 +112,7 @@ def test_users_sources_and_such_with_options_are_scored(run):
     """As `mugato train --sources "emoji?size_px=16" text:novels actions` leaves them."""
     tiny_agent(
         {
-            "emoji?size_px=16": open_emoji("test", size_px=16).spec,
+            "emoji?size_px=16": caption_spec(16),
             "text:novels": TEXT_SPEC,
             "actions": spec_of(Guess.observation_space, Guess.action_space),
         }

@@ -36,6 +36,7 @@ def values(item) -> list | None:
     return item[()].tolist() if isinstance(item, h5py.Dataset) else None
 
 
+@pytest.mark.thorough
 def test_any_number_of_workers_records_the_same(minari_folder: Path):
     task = task_with("fails_at_times")
     one = record(task, episodes=7, dataset="one")

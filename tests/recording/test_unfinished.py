@@ -95,15 +95,20 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 @pytest.mark.parametrize(
     "moment",
     [
-        "reset 2",  # before the first episode
-        "step 12",  # within an episode
         "executemany 3",  # an episode is being written to the store
-        "_count 6",  # it just was
         "write_episode 3",  # the data set is half written
-        "_minari_metadata 1",
-        "_move_into_place 1",
-        "rename 1",
         "unlink 2",  # the data set is there, and the store still is, too
+        *(
+            pytest.param(moment, marks=pytest.mark.thorough)
+            for moment in (
+                "reset 2",  # before the first episode
+                "step 12",  # within an episode
+                "_count 6",  # an episode was just written to the store
+                "_minari_metadata 1",
+                "_move_into_place 1",
+                "rename 1",
+            )
+        ),
     ],
 )
 def test_whenever_it_is_killed_the_next_call_completes_it(
@@ -121,6 +126,7 @@ def test_whenever_it_is_killed_the_next_call_completes_it(
     assert os.listdir(minari_folder) == ["it-v0"]
 
 
+@pytest.mark.thorough
 def test_killed_again_and_again_it_gets_done(minari_folder: Path, uninterrupted: list[bytes]):
     for _ in range(3):  # two seeds each, then death
         start("demonstrate 3").communicate(timeout=300)
@@ -129,6 +135,7 @@ def test_killed_again_and_again_it_gets_done(minari_folder: Path, uninterrupted:
     assert bytes_of(minari_folder) == uninterrupted
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_workers_end_with_a_killed_recorder(
     how: signal.Signals, minari_folder: Path, uninterrupted: list[bytes]
@@ -157,6 +164,7 @@ def test_a_full_disk_keeps_what_was_recorded(
     assert bytes_of(minari_folder) == uninterrupted
 
 
+@pytest.mark.thorough
 def test_a_worker_that_dies_keeps_what_was_recorded(minari_folder: Path):
     task, seen = task_with("dies_at_times"), []
     with pytest.raises(ValueError, match="a worker process died"):

@@ -22,6 +22,7 @@ def test_another_version_of_a_package_is_named():
         package_path("easy_vqa", "data/dev")
 
 
+@pytest.mark.thorough
 def test_data_packages_are_never_imported():
     program = (
         "import sys; from mugato.data.registry import SOURCES, open_source\n"

@@ -156,6 +156,7 @@ def test_the_command_goes_on_where_it_was(tmp_path: Path, capsys: pytest.Capture
     assert "| `taxi` |" in (tmp_path / "page.md").read_text()
 
 
+@pytest.mark.thorough
 def test_any_number_of_workers_measures_the_same(tmp_path: Path):
     for workers in (1, 2):
         run("taxi", "pendulum", "--episodes", 2, "--workers", workers, "--table",

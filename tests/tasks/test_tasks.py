@@ -19,8 +19,8 @@ from mugato.tasks.task import TUNING_SEEDS, Task, require
 
 SEED = TUNING_SEEDS.start
 NUM_STEPS = 20
-# One task of each domain is checked in every run, the first where none is named; all are when
-# there is time.
+# One task of each domain is checked in every run, the first where none is named, but for games
+# that take seconds to make; all are when there is time.
 NAMED = {"minigrid": "minigrid-memory-s7", "pointmaze": "pointmaze-umaze"}
 CHOSEN = {NAMED.get(domain.TASKS[0].domain, domain.TASKS[0].name) for domain in DOMAINS}
 # These begin the same whatever the seed, and nothing in them is left to chance.
@@ -36,8 +36,12 @@ GIVES_UP = {"babyai-unlock", "babyai-unlock-to-unlock", "babyai-go-to-imp-unlock
 
 
 def params() -> list:
-    marks = {True: (), False: (pytest.mark.slow,)}
-    return [pytest.param(t, id=t.name, marks=marks[t.name in CHOSEN]) for t in TASKS.values()]
+    def mark(task: Task) -> list:
+        if task.name not in CHOSEN:
+            return [pytest.mark.slow]
+        return [pytest.mark.thorough] if task.domain in NUM_SEEDS else []
+
+    return [pytest.param(task, id=task.name, marks=mark(task)) for task in TASKS.values()]
 
 
 @pytest.fixture(params=params())

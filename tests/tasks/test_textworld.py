@@ -10,6 +10,7 @@ SEED = TUNING_SEEDS.start
 TASK = TASKS[0]
 
 
+@pytest.mark.thorough
 def test_the_expert_wins_in_as_many_commands_as_the_quest_takes():
     env = TASK.make_env()
     rollout = run_episode(env, TASK.make_expert, seed=SEED, max_episode_steps=20)

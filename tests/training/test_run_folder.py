@@ -175,6 +175,7 @@ def test_a_folder_that_cannot_be_written_is_named(config):
         mugato.train(elsewhere)
 
 
+@pytest.mark.thorough
 def test_a_full_disk_is_one_line_and_the_state_stays(config):
     import pickle
 
@@ -214,6 +215,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.thorough
 def test_a_full_disk_under_tensorboard_is_one_line(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", FULL_BOARD, str(tmp_path)],

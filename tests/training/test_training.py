@@ -175,6 +175,7 @@ def test_settings_of_a_data_set_are_checked(changes, message):
         DatasetConfig(name="text", **changes)
 
 
+@pytest.mark.thorough
 def test_two_processes_compute_what_one_does(tmp_path):
     run_training(make_config(tmp_path / "one"))
     reports = []

