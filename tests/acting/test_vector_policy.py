@@ -107,8 +107,8 @@ def test_batches_of_every_space_are_taken_and_given_as_gymnasium_has_them(name):
     ("mode", "history"),
     [
         (AutoresetMode.NEXT_STEP, None),
-        (AutoresetMode.SAME_STEP, None),
-        (AutoresetMode.NEXT_STEP, 2),
+        pytest.param(AutoresetMode.SAME_STEP, None, marks=pytest.mark.thorough),
+        (AutoresetMode.SAME_STEP, 2),
     ],
 )
 @pytest.mark.parametrize("kind", KINDS)
@@ -169,7 +169,7 @@ def chosen_in_full_pass(agent, episode, number):
 
 @torch.no_grad()
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", [*KINDS, "hf:gpt2"])
+@pytest.mark.parametrize("kind", [*KINDS, pytest.param("hf:gpt2", marks=pytest.mark.thorough)])
 def test_a_demonstration_is_read_before_every_episode(kind):
     seen, taken = SPACES["box"], SPACES["multi_discrete"]
     episode, spec = random_episode(seen, taken, 7)
@@ -227,6 +227,7 @@ def test_a_prompt_that_cannot_be_is_refused():
         act(tiny_agent({"task": spec}, history=1), prompt=episode)
 
 
+@pytest.mark.thorough
 def test_a_prompt_of_another_kind_is_refused_without_type_checks():
     # In a process of its own: here beartype would be the one to refuse.
     code = (

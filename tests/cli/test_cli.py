@@ -52,6 +52,7 @@ def fails(capsys: pytest.CaptureFixture, *arguments: str) -> str:
     return lines[0]
 
 
+@pytest.mark.thorough
 def test_a_users_environment_from_expert_to_score_and_video(capsys, working_folder):
     run("record", "--env", "CartPole-v1", "--expert", "always_right:policy", "--episodes", "4",
         "--dataset", "mine", "--workers", "1")  # fmt: skip
@@ -145,7 +146,9 @@ def test_an_unknown_data_set_is_one_line(capsys):
 
 
 def test_a_preset_narrowed_to_some_tasks_forgets_the_others(capsys):
-    line = fails(capsys, "train", "--preset", "demo", "--tasks", "cartpole", "--sources")
+    line = fails(
+        capsys, "train", "--preset", "demo", "--tasks", "cartpole", "--sources", "--processes", "1"
+    )
     assert "mugato/cartpole/expert-v0" in line  # not recorded in this test's folder
 
 

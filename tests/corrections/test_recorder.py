@@ -129,6 +129,7 @@ def test_episodes_are_cut_after_some_lengths_of_a_demonstration(driver: Path, mi
     assert max(open_minari("it").lengths) == round(1.5 * usual)
 
 
+@pytest.mark.thorough
 def test_the_data_set_is_named_after_the_weights_and_agents_see_other_worlds(
     driver: Path, tmp_path: Path, minari_folder: Path
 ):

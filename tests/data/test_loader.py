@@ -62,7 +62,7 @@ def test_only_the_parts_asked_for_move_on():
     assert states[1] == mixture.batch(1, mixture.start()[1])[1]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.thorough)])
 def test_what_is_wrong_with_a_source_is_said_by_whoever_reads_it(workers):
     source = control_source("long", 6, 50)
     source[5].observations["observation"][:] = np.nan
@@ -179,6 +179,7 @@ def test_workers_end_with_the_process_that_started_them(sign, tmp_path):
     assert not any(os.path.exists(f"/proc/{pid}") for pid in workers)
 
 
+@pytest.mark.thorough
 def test_tensors_of_a_worker_are_the_trainers_own():
     (batches, _), *_ = fed(make_mixture(), 1, workers=1)
     for tensor in vars(batches[0].inputs).values():

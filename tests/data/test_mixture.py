@@ -201,7 +201,7 @@ def test_an_epoch_of_a_source_covers_every_episode():
     assert {window.spans[0].episode for window in drawn[:6]} == set(range(6))
 
 
-@pytest.mark.parametrize("num_microbatches", [1, 4])
+@pytest.mark.parametrize("num_microbatches", [pytest.param(1, marks=pytest.mark.thorough), 4])
 def test_batches_are_full_but_for_two_percent(num_microbatches):
     batches, _ = take(make_mixture(num_microbatches=num_microbatches), 24)
     assert np.mean([float((b.inputs.segments > 0).float().mean()) for b in batches[8:]]) > 0.98

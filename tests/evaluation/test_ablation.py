@@ -175,6 +175,7 @@ def test_a_score_that_misleads_is_marked_and_explained(run, monkeypatch):
     assert f"guess †, {NONE}: a return of" in text and "wide scale" in text
 
 
+@pytest.mark.thorough
 def test_the_command_writes_and_shows_a_document(run, capsys):
     cli.main(["ablate", str(run), "--episodes", "2", "--workers", "1"])
     text = (run / "ablation.md").read_text()

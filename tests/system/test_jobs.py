@@ -46,6 +46,7 @@ class Double:
         return double(progress, of=self.of)
 
 
+@pytest.mark.thorough
 def test_every_job_ends_in_a_result_or_a_reason():
     jobs = [
         Job(name="one", run=Double(1)),

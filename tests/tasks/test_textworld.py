@@ -23,6 +23,7 @@ def test_the_expert_wins_in_as_many_commands_as_the_quest_takes():
     assert second["feedback"] != ""
 
 
+@pytest.mark.thorough
 def test_nonsense_is_answered_and_wins_nothing():
     env = TASK.make_env()
     rollout = run_episode(

@@ -84,6 +84,7 @@ def test_seven_iterations_give_the_polar_factor_and_under_autocast_nearly():
     torch.testing.assert_close(rounded, u @ v, rtol=0.05, atol=0.05)
 
 
+@pytest.mark.thorough
 def test_a_run_with_muon_resumes_to_the_bit(tmp_path):
     run_training(muon_config(tmp_path / "whole"))
     config = muon_config(tmp_path / "stopped")

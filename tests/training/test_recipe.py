@@ -39,6 +39,7 @@ def test_an_average_is_that_of_the_last_share_of_the_steps():
     assert not any(p.requires_grad for p in average.model.parameters())
 
 
+@pytest.mark.thorough
 def test_the_agent_has_the_averaged_weights_and_the_run_goes_on_to_the_bit(tmp_path):
     run_training(averaging(tmp_path / "whole"))
     stop_after(averaging(tmp_path / "parts"), 3)
@@ -87,7 +88,7 @@ def test_balance_gives_each_source_its_share_of_what_is_learned(tmp_path):
     assert densities.tolist() == pytest.approx([1 / 4, 1 / 8, 1.0])  # of text all are targets
     assert (weights * densities).tolist() == pytest.approx([float((weights * densities)[0])] * 3)
     counts, tokens, state = torch.zeros(3), 0, mixture.start()[0]
-    for _ in range(50):
+    for _ in range(25):
         batch, state = mixture.batch(0, state)
         sources = batch.targets.sources[batch.targets.loss_mask]
         counts += torch.bincount(sources, minlength=3)

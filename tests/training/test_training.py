@@ -112,7 +112,7 @@ def test_no_process_keeps_more_than_the_last_steps_result(rank, tmp_path):
 
 
 def test_training_lowers_the_loss(tmp_path):
-    config = dataclasses.replace(make_config(tmp_path), steps=60)
+    config = dataclasses.replace(make_config(tmp_path), steps=30)
     run_training(config)
     history = losses(tmp_path)
     assert sum(history[-5:]) < 0.8 * sum(history[:5])
