@@ -54,15 +54,11 @@ class Episode:
 
     def window(self, start: int, stop: int) -> "Episode":
         """Return the timesteps from `start` up to `stop`."""
-
-        def part(leaves: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-            return {path: values[start:stop] for path, values in leaves.items()}
-
         return Episode(
-            observations=part(self.observations),
-            actions=part(self.actions),
+            observations=_part(self.observations, start, stop),
+            actions=_part(self.actions, start, stop),
             rewards=self.rewards[start:stop],
-            executed=None if self.executed is None else part(self.executed),
+            executed=None if self.executed is None else _part(self.executed, start, stop),
             name=self.name,
         )
 
@@ -86,6 +82,10 @@ class Episode:
             executed=None if all(p.executed is None for p in pieces) else executed,
             name=pieces[-1].name,
         )
+
+
+def _part(leaves: Mapping[str, np.ndarray], start: int, stop: int) -> dict[str, np.ndarray]:
+    return {path: values[start:stop] for path, values in leaves.items()}
 
 
 def text_leaf(text: str) -> np.ndarray:

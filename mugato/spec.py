@@ -184,16 +184,18 @@ def map_space(
     >>> map_space(lambda leaf, *parts, path: (path, *parts), space, one, two, path="x")
     {'a': ('x/a', 1, 3), 'b': (('x/b/0', 2, 4),)}
     """
-
-    def map_child(key: Any, child: spaces.Space) -> Any:
-        return map_space(function, child, *(v[key] for v in values), path=f"{path}/{key}")
-
     match space:
         case spaces.Dict():
-            return {key: map_child(key, child) for key, child in space.items()}
+            children = list(space.items())
         case spaces.Tuple():
-            return tuple(map_child(i, child) for i, child in enumerate(space.spaces))
-    return function(space, *values, path=path)
+            children = list(enumerate(space.spaces))
+        case _:
+            return function(space, *values, path=path)
+    mapped = {
+        key: map_space(function, child, *(v[key] for v in values), path=f"{path}/{key}")
+        for key, child in children
+    }
+    return mapped if isinstance(space, spaces.Dict) else tuple(mapped.values())
 
 
 def flatten(tree: Tree, value: Any, root: str) -> dict[str, Any]:
@@ -208,15 +210,15 @@ def unflatten(tree: Tree, leaves: Mapping[str, Any], root: str) -> Any:
     >>> unflatten(tree, flatten(tree, {"a": 1, "b": (2, 3)}, "x"), "x")
     {'a': 1, 'b': (2, 3)}
     """
+    return _build(tree, leaves, (), root)
 
-    def build(node: Tree, keys: tuple) -> Any:
-        if isinstance(node, dict):
-            return {key: build(node[key], (*keys, key)) for key in sorted(node)}
-        if isinstance(node, tuple):
-            return tuple(build(child, (*keys, i)) for i, child in enumerate(node))
-        return leaves[_path(keys, root)]
 
-    return build(tree, ())
+def _build(node: Tree, leaves: Mapping[str, Any], keys: tuple, root: str) -> Any:
+    if isinstance(node, dict):
+        return {key: _build(node[key], leaves, (*keys, key), root) for key in sorted(node)}
+    if isinstance(node, tuple):
+        return tuple(_build(child, leaves, (*keys, i), root) for i, child in enumerate(node))
+    return leaves[_path(keys, root)]
 
 
 @singledispatch

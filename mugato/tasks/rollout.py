@@ -114,13 +114,9 @@ def perturb(space: spaces.Space, action: Any, noise: float, rng: np.random.Gener
     Raises:
         ValueError: for a space without a notion of noise.
     """
-
-    def perturb_leaf(leaf: spaces.Space, part: Any, *, path: str) -> Any:
-        return _perturb(leaf, part, noise, rng)
-
     if noise == 0:
         return action
-    return map_space(perturb_leaf, space, action)
+    return map_space(lambda leaf, part, path: _perturb(leaf, part, noise, rng), space, action)
 
 
 @singledispatch

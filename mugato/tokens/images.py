@@ -81,26 +81,28 @@ class ImageTokenizer:
         >>> [ImageTokenizer(max_patches=n).num_patches((210, 160)) for n in (None, 16)]
         [140, 12]
         """
-        height, width = self.resized(size)
-        return -(-height // self.patch_px) * -(-width // self.patch_px)
+        return _patches(self.resized(size), self.patch_px)
 
     def resized(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the (height, width) that an image of `size` is shrunk to before it is cut."""
-        height, width = size
         p = self.patch_px
-
-        def scaled(side: int, scale: float) -> int:
-            return max(1, int(side * scale + 1e-6))  # 3 * 16 / 49 * 49 is a little under 48
-
-        def patches(scale: float) -> int:
-            return -(-scaled(height, scale) // p) * -(-scaled(width, scale) // p)
-
-        if self.max_patches is None or patches(1.0) <= self.max_patches:
-            return height, width
+        if self.max_patches is None or _patches(size, p) <= self.max_patches:
+            return size
         # The largest scale, in steps of one patch along either side, that fits.
-        scales = sorted({k * p / side for side in (height, width) for k in range(1, side // p + 1)})
-        fitting = [s for s in scales if patches(s) <= self.max_patches] or [p / max(height, width)]
-        return scaled(height, fitting[-1]), scaled(width, fitting[-1])
+        scales = sorted({k * p / side for side in size for k in range(1, side // p + 1)})
+        smaller = [_scaled(size, scale) for scale in scales]
+        fitting = [fit for fit in smaller if _patches(fit, p) <= self.max_patches]
+        return fitting[-1] if fitting else _scaled(size, p / max(size))
+
+
+def _patches(size: tuple[int, int], patch_px: int) -> int:
+    height, width = size
+    return -(-height // patch_px) * -(-width // patch_px)
+
+
+def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    height, width = (max(1, int(side * scale + 1e-6)) for side in size)  # 3*16/49*49 is under 48
+    return height, width
 
 
 def image_size(leaf: Leaf) -> tuple[int, int]:

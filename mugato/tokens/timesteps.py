@@ -58,21 +58,14 @@ class Timesteps:
 
 def tokenize(episode: Episode, spec: Spec, tokenizer: Tokenizer) -> Timesteps:
     """Tokenise an episode, leaf by leaf. An episode without actions is an observation to act on."""
-
-    def acted(values: Mapping[str, np.ndarray]) -> dict[str, TokenizedLeaf]:
-        return {
-            path: _tokenize_leaf(leaf, values[path], tokenizer, is_action=True)
-            for path, leaf in spec.action_leaves.items()
-            if path in values
-        }
-
+    actions = spec.action_leaves
     return Timesteps(
         observations={
             path: _tokenize_leaf(leaf, episode.observations[path], tokenizer, is_action=False)
             for path, leaf in spec.observation_leaves.items()
         },
-        actions=acted(episode.actions),
-        executed=acted(episode.executed or {}),
+        actions=_tokenize_actions(actions, episode.actions, tokenizer),
+        executed=_tokenize_actions(actions, episode.executed or {}, tokenizer),
     )
 
 
@@ -81,6 +74,16 @@ def text_timesteps(ids: Int[np.ndarray, " tokens"] | list[int]) -> Timesteps:
     tokens = np.asarray(ids, np.int32).reshape(1, -1, 1)
     leaf = TokenizedLeaf(kind="text", tokens=tokens, lengths=np.array([tokens.shape[1]]))
     return Timesteps(observations={}, actions={"text": leaf})
+
+
+def _tokenize_actions(
+    leaves: Mapping[str, Leaf], values: Mapping[str, np.ndarray], tokenizer: Tokenizer
+) -> dict[str, TokenizedLeaf]:
+    return {
+        path: _tokenize_leaf(leaf, values[path], tokenizer, is_action=True)
+        for path, leaf in leaves.items()
+        if path in values
+    }
 
 
 def _tokenize_leaf(

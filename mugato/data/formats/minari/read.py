@@ -134,13 +134,11 @@ def episode_of(data: Any, spec: Spec, *, name: str) -> Episode:
     The last observation, which no action answers, is dropped. Nothing of the infos is read.
     """
     timesteps = len(data.rewards)
-
-    def leaves(tree: Any, value: Any, root: str) -> dict[str, np.ndarray]:
-        return {path: _array(leaf[:timesteps]) for path, leaf in flatten(tree, value, root).items()}
-
+    observations = flatten(spec.observation, data.observations, "observation")
+    actions = flatten(spec.action, data.actions, "action")
     return Episode(
-        observations=leaves(spec.observation, data.observations, "observation"),
-        actions=leaves(spec.action, data.actions, "action"),
+        observations={path: _array(leaf[:timesteps]) for path, leaf in observations.items()},
+        actions={path: _array(leaf[:timesteps]) for path, leaf in actions.items()},
         rewards=np.asarray(data.rewards, np.float32),
         name=name,
     )
