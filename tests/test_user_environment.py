@@ -9,7 +9,7 @@ from mugato.cli import main as cli
 from tests.tasks.conftest import minari_folder as minari_folder
 
 FAST = [
-    "--steps", "3", "--batch-rows", "2", "--microbatches", "1", "--processes", "1",
+    "--steps", "3", "--batch-rows", "2", "--microbatches", "1", "--processes", "1", "--no-tune",
     "--model.width", "32", "--model.num-layers", "1", "--model.num-heads", "1",
     "--model.head-size", "32", "--model.context-length", "64",
 ]  # fmt: skip
