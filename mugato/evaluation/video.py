@@ -135,6 +135,7 @@ def write_mp4(film: Film, path: Path) -> None:
 
     Raises:
         ImportError: naming what to install.
+        OSError: if it cannot be written, for instance when the disk is full.
     """
     try:
         from imageio_ffmpeg import write_frames
@@ -159,9 +160,22 @@ def write_mp4(film: Film, path: Path) -> None:
         for frame in frames:
             writer.send(np.ascontiguousarray(frame))
         writer.close()
+        _check(beside, len(frames))
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, write)
+
+
+def _check(path: Path, num_frames: int) -> None:
+    """Count the frames of a film: the writer keeps to itself that the disk was full."""
+    from imageio_ffmpeg import count_frames_and_secs
+
+    try:
+        kept, _ = count_frames_and_secs(str(path))
+    except RuntimeError:
+        kept = 0
+    if kept != num_frames:
+        raise OSError(f"only {kept} of {num_frames} frames were kept; is the disk full?")
 
 
 def rendering_variables() -> dict[str, str]:
