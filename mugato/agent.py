@@ -22,7 +22,7 @@ from mugato.system.errors import did_you_mean
 from mugato.system.typed_json import from_json, within
 from mugato.tokens.tokenizer import Tokenizer
 
-# Agents that come with the package, by name; there is none yet.
+# Agents that come with the package, by name.
 SHIPPED = Path(__file__).with_name("agents")
 # Logits divided by less may overflow.
 VANISHING = 1e-6
@@ -61,9 +61,9 @@ class AgentTask:
 
     Attributes:
         spec: what it shows and what it takes.
-        history: the agent forgets everything after each so many timesteps, in training and in
-            acting; None lets it see as far back as its context reaches. Where the observation tells
-            all, an agent that sees its own past actions learns to copy them instead.
+        history: the agent forgets everything after each so many timesteps, as it was trained or as
+            `mugato tune` found best; None lets it see as far back as its context reaches. Where
+            the observation tells all, an agent that sees its own past actions learns to copy them.
         sampling: how its actions are chosen, unless it is told otherwise.
     """
 
@@ -167,6 +167,8 @@ class Agent:
             ValueError: if the folder holds no agent, or a corrupt or foreign one.
         """
         folder = shipped_agent(folder) or Path(folder)
+        if not folder.exists() and len(folder.parts) == 1 and (names := shipped_agents()):
+            raise ValueError(f"{folder} holds no mugato checkpoint, and is none of {names}")
         tokenizer, tasks = read_tokenizer_and_tasks(folder)
         model = Gato.from_pretrained(folder, device=device)
         return Agent(model=model, tokenizer=tokenizer, tasks=tasks)
@@ -177,6 +179,11 @@ def shipped_agent(name: str | Path) -> Path | None:
     folder = SHIPPED / name
     is_name = len(Path(name).parts) == 1 and not Path(name).exists()
     return folder if is_name and (folder / files.CONFIG).exists() else None
+
+
+def shipped_agents() -> list[str]:
+    """List the agents that come with the package."""
+    return sorted(config.parent.name for config in SHIPPED.glob(f"*/{files.CONFIG}"))
 
 
 def read_tokenizer_and_tasks(folder: Path) -> tuple[Tokenizer, dict[str, AgentTask]]:

@@ -10,6 +10,7 @@ from mugato import agent as agents
 from mugato.acting.policy import Policy
 from mugato.agent import Agent
 from mugato.cli import main as cli
+from mugato.evaluation.evaluate import evaluate
 from mugato.spec import spec_of
 from mugato.tasks.registry import TASKS
 from tests.agents import tiny_agent
@@ -52,7 +53,7 @@ def test_an_agent_of_the_package_is_found_by_its_name_unless_a_folder_has_it(her
     other = spec_of(spaces.Discrete(2), spaces.Discrete(2))
     tiny_agent({"mine": other}).save_pretrained(here / "tiny")
     assert list(Agent.from_pretrained("tiny").tasks) == ["mine"]
-    with pytest.raises(ValueError, match="tiny-er holds no mugato checkpoint"):
+    with pytest.raises(ValueError, match=r"tiny-er holds no mugato .* none of \['tiny'\]"):
         Agent.from_pretrained("tiny-er")
 
 
@@ -63,6 +64,23 @@ def test_a_report_of_it_lies_with_the_user(here, capsys):
     assert "tiny comes with mugato; its copy is in runs/tiny" in capsys.readouterr().err
     cli.main(["play", "guess", "--agent", "tiny"])
     assert list((here / "runs" / "tiny" / "videos").glob("guess-*.mp4"))
+
+
+def test_every_command_takes_its_name(here, capsys, monkeypatch):
+    how = ("--episodes", "2", "--workers", "1")
+    cli.main(["tune", "tiny", *how])
+    assert json.loads((here / "runs" / "tiny" / "config.json").read_text())["tasks"]["guess"]
+    cli.main(["ablate", "tiny", *how])
+    assert (here / "runs" / "tiny" / "ablation.json").exists()
+    cli.main(["export", "tiny", "mine"])
+    assert (here / "mine" / "train_config.json").exists()
+    one, other = (Agent.from_pretrained(name).model.state_dict() for name in ("tiny", "mine"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    with pytest.raises(ValueError, match="tiny comes with mugato, and nothing is written there"):
+        evaluate("tiny")
+    assert {path.name for path in (agents.SHIPPED / "tiny").iterdir()} == {
+        "model.safetensors", "config.json", "tokenizer.model", "train_config.json",
+    }  # fmt: skip
 
 
 def test_export_leaves_behind_what_only_training_needs_and_overwrites_nothing(here, capsys):

@@ -23,7 +23,7 @@ from mugato.tasks.task import Task
 from mugato.tokens.text import TextTokenizer
 from mugato.tokens.tokenizer import Tokenizer
 from mugato.training.config import TrainConfig
-from mugato.training.run import train
+from mugato.training.run import train_part as train
 from tests.tasks.conftest import minari_folder as minari_folder
 
 SOAK_S = float(os.environ.get("MUGATO_SOAK_S", "600"))

@@ -44,6 +44,11 @@ class Policy:
     ) -> "Policy":
         """Load an agent for one of the tasks that it was trained on.
 
+        Args:
+            folder: of the run, or the name of an agent that comes with the package.
+            task: which the agent acts in.
+            inference: how it acts.
+
         Raises:
             ValueError: no checkpoint, a corrupt one, or a task that the agent does not know.
         """
@@ -115,6 +120,11 @@ class VectorPolicy:
         inference: InferenceConfig = InferenceConfig(),
     ) -> "VectorPolicy":
         """Load an agent for one of the tasks that it was trained on.
+
+        Args:
+            folder: of the run, or the name of an agent that comes with the package.
+            task: which the agent acts in.
+            inference: how it acts.
 
         Raises:
             ValueError: no checkpoint, a corrupt one, or as the constructor.

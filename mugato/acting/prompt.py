@@ -35,8 +35,8 @@ def prompt_tokens(agent: Agent, prompt: Prompt, *, task: str, part: PromptPart) 
     spec, context_length = agent.spec(task), agent.model.config.context_length
     if (history := agent.history(task)) is not None:
         raise ValueError(
-            f"{task}: the agent forgets everything after {history} timesteps, as it did in "
-            "training; a prompt would be forgotten too"
+            f"{task}: the agent forgets everything after {history} timesteps, as it was trained or "
+            "as `mugato tune` found best; a prompt would be forgotten too"
         )
     if isinstance(prompt, str):
         ids = agent.tokenizer.text.encode(prompt)

@@ -21,15 +21,17 @@ def ablate(
     Writes ablation.json and ablation.md into the run's folder.
 
     Args:
-        run: folder of the run.
+        run: folder of the run, or the name of an agent that comes with the package.
         tasks: only these; all that the agent was trained on if not given.
         episodes: per task and condition, on seeds from 3,000,000 that no demonstration uses.
         workers: processes.
     """
+    from mugato.cli.at_hand import at_hand
     from mugato.evaluation.ablation import ablate as ablate_run
     from mugato.evaluation.config import EvaluationConfig
     from mugato.reports.render import ABLATION, ablation_markdown, write_text
 
+    run = at_hand(run)
     config = EvaluationConfig(tasks=tasks, episodes=episodes, workers=workers)
     with display.progress("ablating") as show:
         found = ablate_run(run, config, on_progress=show, command=typed_command())

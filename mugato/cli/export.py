@@ -23,14 +23,15 @@ def export(
     `mugato evaluate`, `play` and `Policy.from_pretrained` take it.
 
     Args:
-        run: folder of the run.
+        run: folder of the run, or the name of an agent that comes with the package.
         folder: a new one.
         precision: of the weights in it; bf16 takes half the space.
     """
-    from mugato.agent import Agent
+    from mugato.agent import Agent, shipped_agent
 
     if (folder / CONFIG).exists() or (folder / WEIGHTS).exists():
         raise ValueError(f"{folder} holds an agent already")
+    run = shipped_agent(run) or run
     Agent.from_pretrained(run).save_pretrained(folder, precision=precision)
     if (run / TRAIN_CONFIG).exists():  # what it was trained on: evaluation asks for it
         shutil.copyfile(run / TRAIN_CONFIG, folder / TRAIN_CONFIG)

@@ -26,15 +26,18 @@ def tune(
     How far it looks back, how boldly it samples, what it takes of a continuous action: each way is
     played on seeds that serve nothing else.
 
+    No weight changes.
+
     Args:
-        run: folder of the run.
+        run: folder of the run, or the name of an agent that comes with the package.
         tasks: only these; all that the agent was trained on if not given.
         episodes: of each way.
         workers: processes.
     """
+    from mugato.cli.at_hand import at_hand
     from mugato.evaluation.tuning import TuningConfig
 
-    tune_and_show(run, TuningConfig(tasks=tasks, episodes=episodes, workers=workers))
+    tune_and_show(at_hand(run), TuningConfig(tasks=tasks, episodes=episodes, workers=workers))
 
 
 def tune_and_show(run: Path, config: "TuningConfig") -> None:

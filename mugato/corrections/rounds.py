@@ -8,7 +8,7 @@ those weights lie in the run's folder until all of the round is recorded.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from minari import load_dataset
@@ -28,13 +28,8 @@ from mugato.recording.store import is_recorded
 from mugato.tasks.task import Task
 from mugato.training.checkpoint import TrainingProgress
 from mugato.training.config import TrainConfig
-from mugato.training.metrics import StepReport
-from mugato.training.run import TrainingInterrupt
-from mugato.training.run import train as train_part
+from mugato.training.run import OnReport, OnStatus, TrainingInterrupt, train_part
 from mugato.training.run_info import is_task, read_config, save_config, task_of
-
-OnReport = Callable[[StepReport], None]
-OnStatus = Callable[[str], None]
 
 
 def train(
@@ -47,7 +42,7 @@ def train(
 ) -> TrainingProgress:
     """Train an agent, with as many rounds of corrections as the configuration asks for.
 
-    Without any it is `mugato.training.run.train`, whose arguments and errors these are.
+    Without any it is `mugato.training.run.train_part`, whose arguments and errors these are.
 
     Raises:
         ValueError: corrections are asked for, but there already are some, or nothing of what the

@@ -11,7 +11,7 @@ import torch
 import tyro
 
 from mugato.acting.batch_policy import InferenceConfig
-from mugato.agent import Agent, Sampling
+from mugato.agent import Agent, Sampling, shipped_agent
 from mugato.data.config import DatasetConfig
 from mugato.data.registry import named_like
 from mugato.model.serialization import CONFIG, WEIGHTS
@@ -111,8 +111,14 @@ def make_plan(run: str | Path, config: EvaluationConfig) -> Plan:
     A folder that holds an agent alone is judged by the names that the agent knows.
 
     Raises:
-        ValueError: no agent in `run`, a configuration that is not one of ours, or an unknown task.
+        ValueError: no agent in `run`, a configuration that is not one of ours, an unknown task, or
+            the name of an agent that comes with the package, where nothing is written.
     """
+    if shipped_agent(run):
+        raise ValueError(
+            f"{run} comes with mugato, and nothing is written there: score a copy of it, "
+            f"`mugato export {run} FOLDER`"
+        )
     run, inference = Path(run), inference_config(config)
     agent = load_agent(run, inference.device)
     datasets = RunInfo.read(run).datasets

@@ -42,7 +42,7 @@ class JobKey:
     Attributes:
         part: which part of the evaluation.
         name: a task or source; empty for episodes of several tasks, whose results name them.
-        condition: under which episodes are played, in an ablation.
+        condition: under which episodes are played, in an ablation or while tuning.
     """
 
     part: Literal["episodes", "reference", "video", "source"]

@@ -86,7 +86,7 @@ class RecordConfig:
             None.
         workers: processes; with 1 everything happens in this one. More need a main module that can
             be imported (`if __name__ == "__main__":`), as ever with spawned processes.
-        first_seed: first episode seed. Keep below 1,000,000: tuning and evaluation start there.
+        first_seed: first episode seed. Keep below 1,000,000: tuning's seeds begin there.
         action_noise: share of executed actions that stray from the expert's, which stay recorded;
             the task's own if None.
         keep_failures: keep episodes in which the expert failed; errors are always dropped.

@@ -32,8 +32,9 @@ class Rollout:
     Its values are copies: environments and policies may go on writing into their own.
 
     Attributes:
-        actions: those that the policy chose.
-        executed: those that were executed in their place under noise; None without noise.
+        actions: those to learn: the policy's, or an expert's where an agent drives.
+        executed: those that were executed in their place, under noise or by an agent; None where
+            they are the same.
         terminated: whether the environment ended the episode; otherwise the time was over.
     """
 

@@ -29,7 +29,7 @@ class Task:
 
     Attributes:
         name: as in JAT where it has the task ("babyai-go-to-local").
-        domain: the file in `mugato/tasks/` that the task comes from.
+        domain: the file in `mugato/tasks/domains/` that the task comes from, or "gymnasium".
         make_env: called as `make_env(render_mode=None)`; the spaces are supported by `spec_of`.
         make_expert: called with the environment after each reset; returns observation -> action.
             It may look behind the observation. None for tasks without an expert.

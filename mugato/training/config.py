@@ -126,7 +126,7 @@ class TrainConfig:
 
     @property
     def rounds(self) -> int:
-        """How many rounds of corrections have joined the demonstrations."""
+        """How many data sets of corrections have joined the demonstrations of a task, at most."""
         return max(len(dataset.corrections) for dataset in self.datasets)
 
     @property

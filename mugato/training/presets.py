@@ -49,7 +49,7 @@ SEEN_WHOLE = (
     "metaworld-button-press", "metaworld-reach", "metaworld-faucet-open", "mountain-car",
     "mountain-car-continuous", "acrobot", "cliff-walking", "taxi",
 )  # fmt: skip
-SHIPPED_WEIGHTS = {
+SHIPPED_SHARES = {
     "babyai-go-to-local": 0.06, "babyai-open-door": 0.03, "minigrid-four-rooms": 0.08,
     "lunar-lander-continuous": 0.08, "pointmaze-umaze": 0.04, "shakespeare": 0.045,
     "emoji": 0.045, "easy-vqa": 0.17,
@@ -72,12 +72,12 @@ def demo() -> TrainConfig:
     )
 
 
-def shipped() -> TrainConfig:
+def mugato_small() -> TrainConfig:
     """Train an agent to be shipped: 47 control tasks, text, captions, questions; a night."""
     small = [DatasetConfig(name=name, weight=0.01) for name in SMALL_ROOMS]
     small += [DatasetConfig(name=name, weight=0.01, history=1) for name in SEEN_WHOLE]
     known = [
-        dataclasses.replace(one, weight=SHIPPED_WEIGHTS.get(one.name, min(one.weight, 0.02)))
+        dataclasses.replace(one, weight=SHIPPED_SHARES.get(one.name, min(one.weight, 0.02)))
         for one in DEMO_DATASETS
     ]
     return dataclasses.replace(
@@ -137,7 +137,7 @@ def large() -> TrainConfig:
 
 PRESETS: Mapping[str, Callable[[], TrainConfig]] = {
     "demo": demo,
-    "mugato-small": shipped,
+    "mugato-small": mugato_small,
     "own": own,
     "mini": mini,
     "small": small,

@@ -77,7 +77,7 @@ class TrainingInterrupt(KeyboardInterrupt):
         self.progress = progress
 
 
-def train(
+def train_part(
     config: TrainConfig,
     *,
     resume: bool = False,
