@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -28,6 +28,9 @@ SHIPPED = Path(__file__).with_name("agents")
 VANISHING = 1e-6
 
 
+Continuous = Literal["sample", "mean", "median"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
     """How ids are chosen: by default as often as the agent was taught to (§2.5).
@@ -43,13 +46,15 @@ class Sampling:
 
     temperature: float = 1.0
     top_p: float = 1.0
-    continuous: Literal["sample", "mean", "median"] = "sample"
+    continuous: Continuous = "sample"
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < math.inf:
             raise ValueError(f"temperature must be a number from 0 on, got {self.temperature}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
+        if self.continuous not in (ways := get_args(Continuous)):
+            raise ValueError(f"continuous must be one of {ways}, got {self.continuous!r}")
 
 
 GREEDY = Sampling(temperature=0.0)

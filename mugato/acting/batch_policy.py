@@ -222,12 +222,16 @@ class BatchPolicy:
                 tokenizer.text_ids, end, sampling, self._generators, max_tokens=MAX_TEXT_TOKENS
             )
             return tuple(tokenizer.decode(leaf, np.array(ids), is_action=True) for ids in texts)
+        values = None
+        if sampling.continuous == "mean":
+            values = torch.from_numpy(tokenizer.bin_values(leaf)).float()
         chosen = [
             self._stream.decode(
                 tokenizer.legal_ids(leaf, i),
                 sampling,
                 self._generators,
                 given=None if given is None else given[:, i],
+                values=values,
             )
             for i in range(leaf.size)
         ]

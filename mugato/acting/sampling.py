@@ -15,12 +15,15 @@ def sample(
     logits: Float[Tensor, "B ids"],
     sampling: Sampling,
     generators: Sequence[torch.Generator | None] = (),
+    values: Float[Tensor, " ids"] | None = None,
 ) -> Int[Tensor, " B"]:
     """Choose one column of each row; each row draws from its own generator, unless greedy.
 
     What a row gets depends on nothing but itself, however many are decoded together. A row that is
-    over has no generator, and what it gets does not matter. Mean and median are those of the
-    columns' numbers, which for bins are as good as their values.
+    over has no generator, and what it gets does not matter.
+
+    Args:
+        values: of the columns, ascending, of which a mean is one; their numbers if not given.
 
     Raises:
         ValueError: if there is not one generator (or None) for each row, or logits are not finite.
@@ -37,9 +40,7 @@ def sample(
     if sampling.top_p < 1:
         probabilities = _nucleus(probabilities, sampling.top_p)
     if sampling.continuous == "mean":
-        numbers = torch.arange(probabilities.shape[-1], device=logits.device)
-        mean = (probabilities * numbers).sum(-1) / probabilities.sum(-1)
-        return mean.round().long()
+        return _nearest_to_mean(probabilities, values)
     cumulative = probabilities.cumsum(-1)
     height = cumulative[:, -1:]
     if sampling.continuous == "median":
@@ -49,6 +50,16 @@ def sample(
     # The first id whose share reaches above the height drawn; an id without a share never does.
     chosen = torch.searchsorted(cumulative, height, right=True).squeeze(1)
     return chosen.clamp(max=logits.shape[-1] - 1)
+
+
+def _nearest_to_mean(
+    probabilities: Float[Tensor, "B ids"], values: Float[Tensor, " ids"] | None
+) -> Int[Tensor, " B"]:
+    if values is None:
+        values = torch.arange(probabilities.shape[-1], dtype=torch.float32)
+    values = values.to(probabilities.device)
+    mean = (probabilities * values).sum(-1) / probabilities.sum(-1)
+    return torch.bucketize(mean, (values[1:] + values[:-1]) / 2)
 
 
 def _nucleus(probabilities: Float[Tensor, "B ids"], top_p: float) -> Float[Tensor, "B ids"]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mugato.acting.sampling import sample
@@ -59,6 +59,7 @@ class TokenStream:
         *,
         active: Bool[Tensor, " B"] | None = None,
         given: Int[Tensor, " B"] | None = None,
+        values: Float[Tensor, " ids"] | None = None,
     ) -> Int[Tensor, " B"]:
         """Choose the next id of each row among `ids`; rows that are not active keep their place.
 
@@ -66,6 +67,7 @@ class TokenStream:
 
         Args:
             given: ids that are taken in the place of a choice; -1 where a row chooses.
+            values: what the ids stand for, see `sample`.
         """
         if self._pending.shape[1]:
             self._forward(self._pending_input())
@@ -74,7 +76,8 @@ class TokenStream:
         drawing: list[torch.Generator | None] = list(generators)
         if active is not None and drawing:  # a row that is over must not use up its numbers
             drawing = [g if on else None for g, on in zip(drawing, active.tolist(), strict=True)]
-        chosen = sample(self.model.logits(self._last, ids), sampling, drawing) + ids.start
+        chosen = sample(self.model.logits(self._last, ids), sampling, drawing, values)
+        chosen = chosen + ids.start
         if given is not None:
             chosen = torch.where(given >= 0, given, chosen)
         self._pending = chosen[:, None]

@@ -1,7 +1,7 @@
 """Sources mixed by weight within each batch; a pure function of its state.
 
 A weight is a share of the tokens. Each next window comes from the source that is furthest behind
-its share, so that what was drawn never strays from the weights by more than a window. Within a
+its share, so that what a shard drew never strays from the weights by more than a row. Within a
 source windows come in a shuffled order, of the whole data set and anew in each epoch.
 
 The endless stream of each source is dealt to *shards* in turn, a few for each microbatch, and a

@@ -17,6 +17,7 @@ from mugato.system.typed_json import from_json
 NUM_RESAMPLES = 9999
 CONFIDENCE = 0.95
 THRESHOLDS = (0.5, 0.8, 1.0)
+ROUNDING = 1e-9  # an agent with the very returns of the expert reaches 1.0
 TRIMMED = 0.25  # of the tasks at each end: what is left is the inter-quartile range
 
 ON_AGENTS_SEEDS, PUBLISHED = "on the agent's seeds", "published"
@@ -236,7 +237,8 @@ def no_score(task: str, expert: float, random: float) -> str:
 def interval(scores: Sequence[float] | np.ndarray) -> Interval:
     """Return the 95 % percentile bootstrap interval of the mean over episodes.
 
-    One episode alone says nothing about spread: its interval is its own score.
+    Few episodes give one that is too narrow: it holds the mean in 79 % of the cases for 3 of them,
+    in 93 % for 10 (normal scores). One alone says nothing: its interval is its own score.
 
     >>> interval([0.5, 0.5, 0.5])
     (0.5, 0.5)
@@ -302,7 +304,9 @@ def median(scores: Any) -> Any:
 
 
 def inter_quartile_mean(scores: Any) -> Any:
-    """Return the mean of the middle half of the tasks (Agarwal et al. 2021), along axis 0.
+    """Return the mean of the middle half of the tasks, along axis 0.
+
+    Of task means: Agarwal et al. (2021) trim single runs, of which there is one here.
 
     >>> float(inter_quartile_mean([0.0, 0.4, 0.6, 9.0]))
     0.5
@@ -338,5 +342,5 @@ def summary(episodes: Iterable[Float[np.ndarray, " _"]]) -> Summary | None:
         num_tasks=len(scores),
         **found,
         min_normalized_score=min(scores),
-        tasks_at_or_above={str(t): sum(v >= t for v in scores) for t in THRESHOLDS},
+        tasks_at_or_above={str(t): sum(v >= t - ROUNDING for v in scores) for t in THRESHOLDS},
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from einops import rearrange
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from mugato.spec import Leaf
 from mugato.system.typed_json import from_json, within
@@ -137,6 +137,16 @@ class Tokenizer:
             case "continuous":
                 return self.vocab.continuous
         raise ValueError(f"an action cannot hold a leaf of kind {leaf.kind!r}")
+
+    def bin_values(self, leaf: Leaf) -> Float[np.ndarray, " bins"]:
+        """Return what the bins of a continuous action stand for.
+
+        Up to what differs between its elements: their bounds, or their center and scale.
+        """
+        bins = np.arange(self.vocab.num_continuous)
+        if leaf.bounded:
+            return bins.astype(np.float64)
+        return ContinuousValueTokenizer(num_bins=len(bins)).decode(bins)
 
     def save(self, folder: Path) -> dict:
         """Write the text model into `folder`; return the rest as JSON for the config."""

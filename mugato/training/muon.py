@@ -27,7 +27,10 @@ POLAR_EXPRESS = (
     (1.8913014077874002, -1.2679958271945908, 0.37680408948524996),
     (1.875, -1.25, 0.375),
 )
-SAFETY = 1.01  # rounding may leave a singular value above 1
+# Rounding may leave a singular value above 1, where the polynomials grow fast: each but the last
+# takes it for so many times smaller, as their authors do, or in bf16 a few iterations diverge.
+SAFETY = 1.01
+ODD = (1, 3, 5)  # the powers of a polynomial
 RMS = 0.2  # of an update's elements at a rate of 1, about AdamW's (Liu et al. 2025)
 
 
@@ -46,11 +49,17 @@ class MuonAdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable | None = None) -> Any:
-        """Update all weights that have a gradient; matrices give theirs up."""
+        """Update all weights that have a gradient; matrices give theirs up.
+
+        Raises:
+            ValueError: for a closure, whose gradients would come too late for the matrices.
+        """
+        if closure is not None:
+            raise ValueError("MuonAdamW takes no closure")
         for group in self.param_groups:
             if group["muon"]:
                 self._step_matrices(group)
-        return super().step(closure)
+        return super().step()
 
     def _step_matrices(self, group: dict[str, Any]) -> None:
         """Update a group's matrices; each is worked out by one process for all."""
@@ -109,7 +118,9 @@ def orthogonal(matrix: Float[Tensor, "m n"], iterations: int) -> Float[Tensor, "
     x = x.T if is_tall else x
     x = x / (SAFETY * x.norm()).clamp(min=1e-7)
     for i in range(iterations):
-        a, b, c = POLAR_EXPRESS[min(i, len(POLAR_EXPRESS) - 1)]
+        number = min(i, len(POLAR_EXPRESS) - 1)
+        safety = SAFETY if number < len(POLAR_EXPRESS) - 1 else 1.0
+        a, b, c = (k / safety**power for k, power in zip(POLAR_EXPRESS[number], ODD, strict=True))
         gram = x @ x.T
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return (x.T if is_tall else x).to(matrix.dtype)

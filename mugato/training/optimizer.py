@@ -43,6 +43,8 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.average_share < 1:
             raise ValueError(f"average_share must be in [0, 1), got {self.average_share}")
+        if self.muon_iterations < 1:
+            raise ValueError(f"muon_iterations must be at least 1, got {self.muon_iterations}")
 
 
 def make_optimizer(

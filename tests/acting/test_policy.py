@@ -17,7 +17,7 @@ from mugato.spec import Leaf, Spec, spec_of
 from mugato.tokens.packing import pack
 from mugato.tokens.sequence import sequence
 from mugato.tokens.timesteps import tokenize
-from tests.agents import random_episode, tiny_agent
+from tests.agents import random_episode, tiny_agent, tiny_tokenizer
 from tests.spaces_list import IMAGES, SPACES
 
 FIXED = InferenceConfig(sampling=GREEDY, precision="fp32")
@@ -240,6 +240,20 @@ def test_mean_and_median_are_those_of_the_distribution():
     assert sample(logits.clamp(min=-99), Sampling(continuous="median")).tolist() == [3, 0]
     colder = sample(logits.clamp(min=-99), Sampling(continuous="mean", temperature=0.1))
     assert colder.tolist() == [4, 0]
+
+
+def test_the_mean_is_one_of_values_also_where_bins_are_no_even_steps():
+    """Half at 0 and half at 10 is 5, not the bin half way between theirs: 0.3."""
+    tokenizer = tiny_tokenizer()
+    leaf = spec_of(spaces.Discrete(2), spaces.Box(-np.inf, np.inf, (1,))).action_leaves["action"]
+    ids = tokenizer.legal_ids(leaf)
+    logits = torch.full((1, len(ids)), -99.0)
+    for value in (0.0, 10.0):
+        tokens, _ = tokenizer.encode(leaf, np.array([[value]], np.float32), is_action=True)
+        logits[0, int(tokens.item()) - ids.start] = 0.0
+    values = torch.from_numpy(tokenizer.bin_values(leaf)).float()
+    mean = int(sample(logits, Sampling(continuous="mean"), values=values)) + ids.start
+    assert tokenizer.decode(leaf, np.array([mean]), is_action=True).item() == pytest.approx(5, 0.02)
 
 
 def test_an_agent_acts_as_it_keeps_it_for_the_task_unless_told_otherwise():

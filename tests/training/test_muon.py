@@ -84,6 +84,26 @@ def test_seven_iterations_give_the_polar_factor_and_under_autocast_nearly():
     torch.testing.assert_close(rounded, u @ v, rtol=0.05, atol=0.05)
 
 
+@pytest.mark.parametrize("iterations", [4, 5, 7, 9])
+def test_under_autocast_no_direction_grows_however_many_iterations(iterations):
+    """Rounding leaves singular values above 1; what the polynomials make of those diverges."""
+    generator = torch.Generator().manual_seed(21)
+    for shape in [(32, 128), (64, 64), (128, 32)] * 8:
+        matrix = torch.randn(shape, generator=generator)
+        for spread in (torch.ones(shape[1]), torch.logspace(0, -3, shape[1])):
+            with torch.autocast("cpu", torch.bfloat16):
+                found = orthogonal(matrix * spread, iterations)
+            assert float(torch.linalg.matrix_norm(found, 2)) < 1.7
+
+
+def test_a_closure_is_refused():
+    model = Gato(GatoConfig.micro())
+    with pytest.raises(ValueError, match="takes no closure"):
+        make_optimizer(model, MUON).step(lambda: 0.0)
+    with pytest.raises(ValueError, match="muon_iterations must be at least 1, got 0"):
+        dataclasses.replace(MUON, muon_iterations=0)
+
+
 @pytest.mark.thorough
 def test_a_run_with_muon_resumes_to_the_bit(tmp_path):
     run_training(muon_config(tmp_path / "whole"))
