@@ -9,6 +9,8 @@ import signal
 import sys
 from pathlib import Path
 
+import torch
+
 import mugato
 from mugato.corrections.rounds import train
 from mugato.tasks.registry import TASKS
@@ -60,4 +62,5 @@ def main(run: str, moment: str, *flags: str) -> None:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # as the tests do: more add in another order
     main(*sys.argv[1:])
