@@ -25,7 +25,7 @@ def play(
         agent: folder of the run, or the name of an agent that comes with the package.
         seed: of the episode, and of the sampling.
         flags: how actions are chosen.
-        out: the video; `<agent>/videos/<task>-<seed>.mp4` if not given.
+        out: the video, .mp4 or .gif; `<agent>/videos/<task>-<seed>.mp4` if not given.
     """
     from mugato.cli.at_hand import at_hand
     from mugato.evaluation.video import render_video, video_name

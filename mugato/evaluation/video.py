@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
 from mugato.acting.batch_policy import InferenceConfig
 from mugato.acting.policy import Policy
@@ -68,21 +69,22 @@ def render_video(
     path: Path,
     inference: InferenceConfig = InferenceConfig(),
 ) -> float:
-    """Let the agent in a folder play one episode; write the mp4 and return the episode's return.
+    """Let the agent in a folder play one episode; write the film and return the episode's return.
 
     Raises:
-        ValueError: no agent, a task that it does not know, a path that is not an mp4's, or an
-            environment that cannot be drawn here, saying why.
+        ValueError: no agent, a task that it does not know, a path that is neither an mp4's nor a
+            gif's, or an environment that cannot be drawn here, saying why.
     """
-    if path.suffix != ".mp4":
-        raise ValueError(f"videos are mp4 files: {path} does not end in .mp4")
+    if path.suffix not in (".mp4", ".gif"):
+        raise ValueError(f"films are written as .mp4 or .gif, not as {path.name!r}")
     load_agent(agent, inference.device).spec(task)
     os.environ.update(rendering_variables())
     tasks, problems = find_tasks(make_plan(agent, EvaluationConfig(tasks=[task])))
     if not tasks:
         raise ValueError(problems.get(task, f"{task!r} is not played but asked or read"))
     film = film_episode(agent, tasks[0], seed=seed, inference=inference)
-    write_mp4(film, path)
+    write = write_mp4 if path.suffix == ".mp4" else write_gif
+    write(film, path)
     return film.episode_return
 
 
@@ -141,9 +143,7 @@ def write_mp4(film: Film, path: Path) -> None:
         from imageio_ffmpeg import write_frames
     except ImportError as error:
         raise ImportError(f"{error}; install it with: pip install 'mugato[report]'") from error
-    fps = min(MAX_FPS, max(MIN_FPS, round(len(film.frames) / SHORTEST_S)))
-    frames = [_resized(frame) for frame in film.frames]
-    frames += [frames[-1]] * round(fps * LAST_FRAME_S)
+    frames, fps = _paced(film)
     height, width, _ = frames[0].shape
 
     def write(beside: Path) -> None:
@@ -164,6 +164,26 @@ def write_mp4(film: Film, path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, write)
+
+
+def write_gif(film: Film, path: Path) -> None:
+    """Write the film as `write_mp4` does, in a form that any page shows.
+
+    Raises:
+        OSError: if it cannot be written, for instance when the disk is full.
+    """
+    frames, fps = _paced(film)
+    first, *rest = (Image.fromarray(frame).quantize() for frame in frames)
+    options = {"save_all": True, "append_images": rest, "duration": 1000 // fps, "loop": 0}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda beside: first.save(beside, format="GIF", **options))
+
+
+def _paced(film: Film) -> tuple[list[UInt8[np.ndarray, "h w 3"]], int]:
+    """Return the frames of a film, with a rest at the end, and how many are shown in a second."""
+    fps = min(MAX_FPS, max(MIN_FPS, round(len(film.frames) / SHORTEST_S)))
+    frames = [_resized(frame) for frame in film.frames]
+    return frames + [frames[-1]] * round(fps * LAST_FRAME_S), fps
 
 
 def _check(path: Path, num_frames: int) -> None:
@@ -300,8 +320,6 @@ def _prepare_mujoco(env: gymnasium.Env) -> None:
 
 def _resized(frame: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
     """Bring a frame to the video's height, both sides even, as the codec wants them."""
-    from PIL import Image
-
     height, width, _ = frame.shape
     size = (max(2, 2 * round(width * HEIGHT_PX / height / 2)), HEIGHT_PX)
     return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BOX))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from imageio_ffmpeg import count_frames_and_secs, read_frames
+from PIL import Image
 
 from mugato.evaluation import video as videos
 from mugato.evaluation.config import load_agent
@@ -12,6 +13,7 @@ from mugato.evaluation.video import (
     film_episode,
     render_video,
     rendering_variables,
+    write_gif,
     write_mp4,
 )
 from mugato.spec import spec_of
@@ -51,8 +53,8 @@ def test_what_cannot_be_played_is_refused_before_anything_is_written(folder, tmp
         render_video(tmp_path / "nowhere", "cartpole", seed=0, path=path)
     with pytest.raises(ValueError, match=r"knows no task 'cartpol'; did you mean cartpole\?"):
         render_video(folder, "cartpol", seed=0, path=path)
-    with pytest.raises(ValueError, match=r"x\.gif does not end in \.mp4"):
-        render_video(folder, "cartpole", seed=0, path=path.with_suffix(".gif"))
+    with pytest.raises(ValueError, match=r"as \.mp4 or \.gif, not as 'x\.avi'"):
+        render_video(folder, "cartpole", seed=0, path=path.with_suffix(".avi"))
     assert not path.parent.exists() and not (tmp_path / "nowhere").exists()
 
 
@@ -61,6 +63,22 @@ def test_films_keep_evenly_spread_frames_and_the_last_one(folder, monkeypatch):
     film = film_episode(str(folder), guess_task(), seed=3_000_000)
     assert 1 <= len(film.frames) <= 5
     assert film.frames[0].shape == (41, 57, 3)
+
+
+def test_a_gif_shows_each_frame_of_the_film_and_rests_on_the_last(tmp_path):
+    shades = [40, 120, 200]
+    frames = [np.full((96, 96, 3), shade, np.uint8) for shade in shades]
+    write_gif(
+        Film(seed=0, episode_return=0.0, length=2, frames=frames, texts=()), tmp_path / "x.gif"
+    )
+    with Image.open(tmp_path / "x.gif") as film:
+        seen, shown_ms = [], 0
+        for i in range(film.n_frames):
+            film.seek(i)
+            assert film.size == (192, 192)
+            seen.append(film.convert("RGB").getpixel((9, 9))[0])
+            shown_ms += film.info["duration"]
+    assert seen == pytest.approx(shades, abs=2) and shown_ms == 250 * (3 + 4)
 
 
 def test_odd_sizes_become_even(tmp_path):
