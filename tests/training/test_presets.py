@@ -1,0 +1,78 @@
+"""The paper's presets say what the paper says, in every field; ours train what they name."""
+
+import dataclasses
+
+import pytest
+
+from mugato.data.config import DatasetConfig
+from mugato.model.loss import LossConfig
+from mugato.tasks.registry import TASKS
+from mugato.training.config import TokenizerConfig
+from mugato.training.optimizer import OptimizerConfig
+from mugato.training.presets import DEMO_DATASETS, PRESETS, preset
+
+# App. C.1, Table 5: layers, width, heads, size of keys and values, hidden size.
+SIZES = {
+    "small": (8, 768, 24, 32, 3072),
+    "baseline": (12, 1536, 12, 128, 6144),
+    "large": (24, 2048, 16, 128, 8192),
+}
+# App. C.1, D, E and §2.3; None and 0 where the paper has no such thing.
+MODEL = {
+    "context_length": 1024, "memory_length": 0, "bias": True, "output_projection": False,
+    "patch_px": 16, "dropout": 0.1, "stochastic_depth": 0.1, "sequence_model": "transformer-xl",
+}  # fmt: skip
+OPTIMIZER = {
+    "lr": 1e-4, "start_lr": 1e-7, "warmup_steps": 15_000, "final_fraction": 0.1,
+    "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1, "muon_lr_factor": 0.0,
+    "average_share": 0.0,
+}  # fmt: skip
+TRAINING = {
+    "batch_rows": 512, "steps": 1_000_000, "max_tokens": None, "max_seconds": None,
+    "prompt_share": 0.25, "acting_prompt_share": 0.0, "history_dropout": 0.0, "balance": 0.0,
+    "corrections": 0, "loss": LossConfig(observation_weight=0.0, label_smoothing=0.0),
+    "tokenizer": TokenizerConfig(text_pieces=None, max_patches=None),
+}  # fmt: skip
+
+
+def fields(config, names) -> dict:
+    return {name: getattr(config, name) for name in names}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_preset_of_the_papers_is_what_the_paper_says(name: str):
+    config = preset(name)
+    model = config.model
+    sizes = (model.num_layers, model.width, model.num_heads, model.head_size, model.hidden_size)
+    assert sizes == SIZES[name]
+    assert fields(model, MODEL) == MODEL
+    vocab = model.vocab
+    assert (vocab.num_text, vocab.num_continuous, vocab.num_discrete) == (32_000, 1024, 1024)
+    assert vocab.discrete_overlaps_text and vocab.continuous == range(32_000, 33_024)
+    assert fields(config.optimizer, OPTIMIZER) == OPTIMIZER
+    assert fields(config, TRAINING) == TRAINING
+    assert all(d == DatasetConfig(name=d.name) for d in config.datasets)
+
+
+def test_all_that_is_asked_of_training_stands_in_that_comparison():
+    """A field that is new must be said to be the paper's, or none of it."""
+    ours = {"muon_momentum", "muon_iterations", "max_norm"}  # the paper is silent on clipping
+    assert {f.name for f in dataclasses.fields(OptimizerConfig)} == {*OPTIMIZER, *ours}
+    machine = {
+        "run", "datasets", "mixing", "model", "optimizer", "correction_share", "microbatches",
+        "processes", "workers", "precision", "compile", "checkpoint_activations", "seed",
+        "log_every", "save_every",
+    }  # fmt: skip
+    assert {f.name for f in dataclasses.fields(preset("small"))} == {*TRAINING, *machine}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_names_what_there_is(name: str):
+    sources = {"shakespeare", "factbook", "emoji", "easy-vqa"}
+    assert {dataset.name for dataset in preset(name).datasets} <= {*TASKS, *sources}
+
+
+def test_what_is_shipped_knows_all_that_the_demo_does_and_thirty_tasks_more():
+    shipped = {dataset.name for dataset in preset("mugato-small").datasets}
+    assert shipped >= {dataset.name for dataset in DEMO_DATASETS}
+    assert len(shipped & set(TASKS)) >= 40
