@@ -73,7 +73,8 @@ def test_every_command_takes_its_name(here, capsys, monkeypatch):
     cli.main(["ablate", "tiny", *how])
     assert (here / "runs" / "tiny" / "ablation.json").exists()
     cli.main(["export", "tiny", "mine"])
-    assert (here / "mine" / "train_config.json").exists()
+    config = json.loads((here / "mine" / "train_config.json").read_text())
+    assert config == {"datasets": [{"name": "guess"}], "run": "mine"}
     one, other = (Agent.from_pretrained(name).model.state_dict() for name in ("tiny", "mine"))
     assert all(torch.equal(one[name], other[name]) for name in one)
     with pytest.raises(ValueError, match="tiny comes with mugato, and nothing is written there"):

@@ -1,6 +1,6 @@
 """`mugato export`: an agent alone, in half the space."""
 
-import shutil
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,6 +8,8 @@ import tyro
 
 from mugato.cli import display
 from mugato.model.serialization import CONFIG, WEIGHTS
+from mugato.system.files import write_whole
+from mugato.system.typed_json import read_json
 from mugato.training.run_info import TRAIN_CONFIG
 
 
@@ -34,6 +36,8 @@ def export(
     run = shipped_agent(run) or run
     Agent.from_pretrained(run).save_pretrained(folder, precision=precision)
     if (run / TRAIN_CONFIG).exists():  # what it was trained on: evaluation asks for it
-        shutil.copyfile(run / TRAIN_CONFIG, folder / TRAIN_CONFIG)
+        config = {**read_json(run / TRAIN_CONFIG), "run": str(folder)}
+        text = json.dumps(config, indent=2) + "\n"
+        write_whole(folder / TRAIN_CONFIG, lambda path: path.write_text(text, "utf-8"))
     size = sum(path.stat().st_size for path in folder.iterdir())
     display.console.print(f"The agent is in [bold]{folder}[/bold], {size / 1e6:.1f} MB")
