@@ -192,7 +192,7 @@ def record_and_show(tasks: Sequence[Task], config: RecordConfig | CorrectionConf
 def _record(task: Task, config: RecordConfig | CorrectionConfig) -> None:
     kept, total = 0, config.episodes or task.episodes
     if isinstance(config, CorrectionConfig):
-        total = config.episodes or default_episodes(task)
+        total = config.episodes or default_episodes(task.episodes)
     try:
         with display.progress(f"recording {task.name}") as show_progress:
 

@@ -8,7 +8,6 @@ them is the expert's.
 
 import operator
 import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from mugato.evaluation.agent_info import SHOWN_DIGITS, fingerprint
 from mugato.evaluation.config import EvaluationConfig, inference_config, load_agent
 from mugato.evaluation.episodes import MAX_ENVS
 from mugato.model.serialization import WEIGHTS
-from mugato.recording.recorder import RecordReport, Tally, recording_settings
+from mugato.recording.recorder import OnProgress, RecordReport, Tally, recording_settings
 from mugato.recording.store import (
     check_may_write,
     finish_recording,
@@ -42,8 +41,6 @@ SEEDS_OF_AGENT = 10_000
 MIN_EPISODES = 16
 # Timesteps of a demonstration where there is none to look at.
 USUAL_LENGTH = 64
-
-OnProgress = Callable[[int, int], None]  # called after each episode with (kept, dropped)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,9 +140,9 @@ def corrections_id(task: Task, weights: str) -> str:
     return f"mugato/{task.name}/corrections-{weights[:SHOWN_DIGITS]}-v0"
 
 
-def default_episodes(task: Task, share: float = 0.25) -> int:
-    """Return a share of a task's demonstrations, at least 16 episodes."""
-    return min(SEEDS_OF_AGENT, max(MIN_EPISODES, round(share * task.episodes)))
+def default_episodes(num_demonstrations: int, share: float = 0.25) -> int:
+    """Return how many episodes of corrections to record: a share, at least 16."""
+    return min(SEEDS_OF_AGENT, max(MIN_EPISODES, round(share * num_demonstrations)))
 
 
 def weights_of(driver: Path) -> str:
@@ -220,7 +217,7 @@ def _plan(task: Task, config: CorrectionConfig) -> _Plan:
     longest = max(1, round(config.max_lengths * usual))
     task = replace(
         task,
-        episodes=default_episodes(task) if config.episodes is None else config.episodes,
+        episodes=default_episodes(task.episodes) if config.episodes is None else config.episodes,
         max_episode_steps=min(task.max_episode_steps, longest),
         action_noise=0.0,
     )

@@ -139,8 +139,8 @@ def _recorded(
     if is_recorded(dataset_id):
         return dataset_id
     demonstrations = one.dataset.demonstrations or task.dataset_id
-    count = load_dataset(demonstrations).total_episodes
-    episodes = default_episodes(replace(task, episodes=int(count)), config.correction_share)
+    count = int(load_dataset(demonstrations).total_episodes)
+    episodes = default_episodes(count, config.correction_share)
     settings = CorrectionConfig(
         driver=config.run,
         episodes=episodes,

@@ -266,4 +266,4 @@ class _Sample:
     windows: Windows
 
     def __call__(self, index: int, generator: np.random.Generator) -> Window:
-        return self.windows.sample(self.windows.source_index(index), generator)
+        return self.windows.sample(self.windows.item_of(index), generator)

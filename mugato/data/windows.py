@@ -116,11 +116,11 @@ class Windows(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def source_index(self, index: int) -> int:
+    def item_of(self, index: int) -> int:
         """Return the episode or place that the piece of this number is drawn from."""
 
     @abstractmethod
-    def sample(self, source_index: int, generator: np.random.Generator) -> Window:
+    def sample(self, item: int, generator: np.random.Generator) -> Window:
         """Draw a window from an episode or place."""
 
     @abstractmethod
@@ -197,32 +197,32 @@ class EpisodeWindows(Windows):
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def source_index(self, index: int) -> int:
+    def item_of(self, index: int) -> int:
         return int(np.searchsorted(self._ends, index, side="right"))
 
-    def sample(self, source_index: int, generator: np.random.Generator) -> Window:
+    def sample(self, item: int, generator: np.random.Generator) -> Window:
         """Draw a span of timesteps of an episode, as long as the context allows.
 
         Where the history is limited the span is one history long: more would be other segments, and
         timesteps from many episodes teach more than neighbors from one. Where it is dropped the
         span is one timestep.
         """
-        bounds = self._bounds(source_index)
+        bounds = self._bounds(item)
         if self._alone_share and generator.random() < self._alone_share:
             start = int(generator.integers(len(bounds) - 1))
-            span = Span(episode=source_index, start=start, stop=start + 1)
+            span = Span(episode=item, start=start, stop=start + 1)
             return Window(spans=(span,), num_tokens=int(bounds[start + 1] - bounds[start]))
         prompt: tuple[Span, ...] = ()
         room = self._context_length
         if self._prompt_share and generator.random() < self._prompt_share:
             if self._acting_prompt_share and generator.random() < self._acting_prompt_share:
-                return self._as_acting(source_index, bounds, generator)
-            prompt, taken = self._prompt(source_index, generator)
+                return self._as_acting(item, bounds, generator)
+            prompt, taken = self._prompt(item, generator)
             if room - taken >= np.diff(bounds).max():
                 room -= taken
             else:
                 prompt = ()
-        span = self._span(source_index, bounds, room, generator)
+        span = self._span(item, bounds, room, generator)
         taken = self._context_length - room
         return Window(
             spans=(*prompt, span), num_tokens=taken + int(bounds[span.stop] - bounds[span.start])
@@ -237,11 +237,9 @@ class EpisodeWindows(Windows):
             joined, self._spec, self._tokenizer, history=self._history, source=self._number
         )
 
-    def _prompt(
-        self, source_index: int, generator: np.random.Generator
-    ) -> tuple[tuple[Span, ...], int]:
+    def _prompt(self, item: int, generator: np.random.Generator) -> tuple[tuple[Span, ...], int]:
         """Draw a span of another episode; none where no timestep fits half the context."""
-        other = self._other(source_index, generator)
+        other = self._other(item, generator)
         bounds, room = self._bounds(other), self._context_length // 2
         at_end = generator.random() < GOAL_SHARE
         span = self._span(other, bounds, room, generator, at_end=at_end)
@@ -249,9 +247,7 @@ class EpisodeWindows(Windows):
             return (), 0
         return (span,), int(bounds[span.stop] - bounds[span.start])
 
-    def _as_acting(
-        self, source_index: int, bounds: np.ndarray, generator: np.random.Generator
-    ) -> Window:
+    def _as_acting(self, item: int, bounds: np.ndarray, generator: np.random.Generator) -> Window:
         """Draw how far an agent has come that was shown the beginning of another episode.
 
         It read as much of that as the context holds; the oldest of it is forgotten by now.
@@ -260,25 +256,25 @@ class EpisodeWindows(Windows):
         fits = int(np.searchsorted(bounds, length, side="right")) - 1
         stop = 1 + int(generator.integers(fits))
         taken = int(bounds[stop])
-        other = self._other(source_index, generator)
+        other = self._other(item, generator)
         shown = self._bounds(other)
         end = int(np.searchsorted(shown, length, side="right")) - 1
         start = int(np.searchsorted(shown, shown[end] - (length - taken)))
-        spans = [Span(episode=source_index, start=0, stop=stop)]
+        spans = [Span(episode=item, start=0, stop=stop)]
         if start < end:
             spans.insert(0, Span(episode=other, start=start, stop=end))
             taken += int(shown[end] - shown[start])
         return Window(spans=tuple(spans), num_tokens=taken)
 
-    def _other(self, source_index: int, generator: np.random.Generator) -> int:
+    def _other(self, item: int, generator: np.random.Generator) -> int:
         """Draw another episode to be shown: one that an agent drove shows nothing."""
         shown = self._source.num_demonstrations
-        other = int(generator.integers(shown - (source_index < shown)))
-        return other + (other >= source_index)
+        other = int(generator.integers(shown - (item < shown)))
+        return other + (other >= item)
 
     def _span(
         self,
-        source_index: int,
+        item: int,
         bounds: np.ndarray,
         room: int,
         generator: np.random.Generator,
@@ -294,14 +290,14 @@ class EpisodeWindows(Windows):
         stop = int(np.searchsorted(bounds, bounds[start] + room, side="right")) - 1
         if self._history:
             stop = min(stop, start + self._history)
-        return Span(episode=source_index, start=start, stop=stop)
+        return Span(episode=item, start=start, stop=stop)
 
-    def _bounds(self, source_index: int) -> np.ndarray:
+    def _bounds(self, item: int) -> np.ndarray:
         """Count the tokens before each timestep of an episode, and before its end."""
         if not self._observed_texts and not self._acted_texts:
-            return np.arange(self._lengths[source_index] + 1) * self._per_timestep
-        observed, acted = self._counts(self._episode(source_index))
-        self._check_fits(observed, acted, f"episode {source_index}")
+            return np.arange(self._lengths[item] + 1) * self._per_timestep
+        observed, acted = self._counts(self._episode(item))
+        self._check_fits(observed, acted, f"episode {item}")
         return np.concatenate([[0], np.cumsum(observed + acted)])
 
     def _num_tokens(self, path: str, leaf: Leaf) -> int:
@@ -355,13 +351,13 @@ class TextWindows(Windows):
     def __len__(self) -> int:
         return -(-self.num_tokens // self._context_length)
 
-    def source_index(self, index: int) -> int:
+    def item_of(self, index: int) -> int:
         return index * int(self._ends[-1]) // len(self)
 
-    def sample(self, source_index: int, generator: np.random.Generator) -> Window:
+    def sample(self, item: int, generator: np.random.Generator) -> Window:
         """Draw a span of the context's length that begins within one length of a character."""
         total = int(self._ends[-1])
-        place = min(source_index + int(generator.integers(-(-total // len(self)))), total - 1)
+        place = min(item + int(generator.integers(-(-total // len(self)))), total - 1)
         document = int(np.searchsorted(self._ends, place, side="right"))
         begin = int(self._ends[document - 1]) if document else 0
         num_ids = len(self._document(document))

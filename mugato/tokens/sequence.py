@@ -181,7 +181,7 @@ class _Layout:
         arrays: the fields of the `TokenSequence` that follow from the shapes.
     """
 
-    order: np.ndarray
+    order: Int[np.ndarray, " tokens"]
     arrays: dict[str, np.ndarray]
 
 

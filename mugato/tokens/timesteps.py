@@ -1,7 +1,8 @@
 """Tokenised timesteps in one shape for every modality: (timesteps, tokens, channels).
 
-Ids have 1 channel, image patches patch_px² · 3 (768). A document is one timestep long. µGATO
-calls the first axis *episodes*. Nothing is ordered or flattened yet: see `sequence.py`.
+Ids have 1 channel, image patches patch_px² · 3 (768). A document is one timestep long. Nothing is
+ordered or flattened yet: see `sequence.py`. µGATO, a small Gato that this project grew from, calls
+the first axis *episodes*.
 """
 
 from collections.abc import Mapping

@@ -37,8 +37,8 @@ MAX_SKIPPED = 20
 class StepResult:
     """Sums over one step and all processes: per source, loss in nats and number of targets."""
 
-    losses: torch.Tensor
-    targets: torch.Tensor
+    losses: Float[torch.Tensor, " sources"]
+    targets: Float[torch.Tensor, " sources"]
     tokens: int
     grad_norm: float
 

@@ -174,11 +174,11 @@ class Numbered(Windows):
     def __len__(self):
         return len(self._windows)
 
-    def source_index(self, index):
+    def item_of(self, index):
         return index
 
-    def sample(self, source_index, generator):
-        return Window(spans=(), num_tokens=source_index)
+    def sample(self, item, generator):
+        return Window(spans=(), num_tokens=item)
 
     def encode(self, window):
         raise AssertionError("nothing is encoded before it has its place")

@@ -34,7 +34,7 @@ def test_windows_hold_whole_timesteps_and_fit():
     generator = np.random.default_rng(0)
     starts = set()
     for i in range(40):
-        s = draw(windows, windows.source_index(i % len(windows)), generator)
+        s = draw(windows, windows.item_of(i % len(windows)), generator)
         assert len(s) <= 64 and len(s) % 8 == 0
         starts.add(s.ids[:6].tobytes())
     assert len(starts) > 20  # drawn anew, not cut at fixed places
@@ -57,7 +57,7 @@ def test_draws_cover_every_timestep_to_the_last():
 def test_text_windows_cover_the_stream_and_end_documents():
     (windows,) = make_windows([text_source()])
     generator = np.random.default_rng(0)
-    drawn = [draw(windows, windows.source_index(i % len(windows)), generator) for i in range(100)]
+    drawn = [draw(windows, windows.item_of(i % len(windows)), generator) for i in range(100)]
     assert all(len(s) == 64 and s.loss_mask.sum() == 63 for s in drawn)
     end = TOKENIZER.text.end_of_text
     assert any((s.ids == end).any() for s in drawn)
@@ -119,7 +119,7 @@ def test_text_windows_are_runs_of_the_documents_ids_that_start_anywhere():
     places = {circle[i : i + 64].tobytes(): i for i in range(len(ids))}
     generator = np.random.default_rng(0)
     starts = [
-        places[draw(windows, windows.source_index(i % len(windows)), generator).ids.tobytes()]
+        places[draw(windows, windows.item_of(i % len(windows)), generator).ids.tobytes()]
         for i in range(300)
     ]
     assert len(set(starts)) > 150
@@ -256,7 +256,7 @@ def test_a_source_that_reads_windows_is_not_read_whole():
 def test_pieces_come_from_each_episode_as_often_as_it_is_long():
     source = mission_source(["go"])
     (windows,) = make_windows([dataclasses.replace(source, episodes=[*source.episodes] * 3)], 32)
-    items = [windows.source_index(i) for i in range(len(windows))]
+    items = [windows.item_of(i) for i in range(len(windows))]
     assert items == sorted(items) and set(items) == {0, 1, 2}
 
 
