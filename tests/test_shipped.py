@@ -57,13 +57,16 @@ def test_an_agent_of_the_package_is_found_by_its_name_unless_a_folder_has_it(her
         Agent.from_pretrained("tiny-er")
 
 
-def test_a_report_of_it_lies_with_the_user(here, capsys):
+def test_a_report_of_it_lies_with_the_user(here, capsys, monkeypatch):
     cli.main(["evaluate", "tiny", "--episodes", "2", "--workers", "1", "--no-videos"])
     assert (here / "runs" / "tiny" / "report.json").exists()
     assert not (agents.SHIPPED / "tiny" / "report.json").exists()
     assert "tiny comes with mugato; its copy is in runs/tiny" in capsys.readouterr().err
     cli.main(["play", "guess", "--agent", "tiny"])
     assert list((here / "runs" / "tiny" / "videos").glob("guess-*.mp4"))
+    monkeypatch.setattr("mugato.cli.play.find_spec", lambda package: None)
+    cli.main(["play", "guess", "--agent", "tiny"])
+    assert list((here / "runs" / "tiny" / "videos").glob("guess-*.gif"))
 
 
 def test_every_command_takes_its_name(here, capsys, monkeypatch):

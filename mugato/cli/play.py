@@ -1,5 +1,6 @@
 """`mugato play`: one episode as a video."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -25,13 +26,16 @@ def play(
         agent: folder of the run, or the name of an agent that comes with the package.
         seed: of the episode, and of the sampling.
         flags: how actions are chosen.
-        out: the video, .mp4 or .gif; `<agent>/videos/<task>-<seed>.mp4` if not given.
+        out: the video, .mp4 or .gif; `<agent>/videos/<task>-<seed>.mp4` if not given, and a .gif
+            where `mugato[report]` is not installed.
     """
     from mugato.cli.at_hand import at_hand
     from mugato.evaluation.video import render_video, video_name
 
     agent = at_hand(agent)
     path = out or agent / "videos" / video_name(f"{task}-{seed}")
+    if out is None and find_spec("imageio_ffmpeg") is None:  # which only an extra brings
+        path = path.with_suffix(".gif")
     with display.status(f"Playing {task}"):
         inference = InferenceConfig(sampling=flags.sampling())
         episode_return = render_video(agent, task, seed=seed, path=path, inference=inference)
