@@ -14,6 +14,10 @@ from mugato.system.typed_json import from_json, within
 METRICS = "metrics.jsonl"
 
 
+# Of a report, by whoever reads it; older runs have no others.
+NEEDED = {"step", "loss", "losses", "tokens", "seconds"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepReport:
     """One logged step.
@@ -107,8 +111,8 @@ def _report(line: str, where: str) -> dict:
         raise ValueError(f"{where} is not JSON: {error}") from None
     data = from_json(dict[str, Any], report, where)
     known = get_type_hints(StepReport)
-    if "step" not in data:
-        raise ValueError(f"{where} has no 'step'")
+    if missing := sorted(NEEDED - data.keys()):
+        raise ValueError(f"{where} has no {missing[0]!r}")
     return {key: from_json(known.get(key, Any), data[key], within(where, key)) for key in data}
 
 

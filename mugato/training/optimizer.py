@@ -41,6 +41,17 @@ class OptimizerConfig:
     average_share: float = 0.0
 
     def __post_init__(self) -> None:
+        for name in ("lr", "start_lr", "warmup_steps", "eps", "weight_decay", "muon_lr_factor"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a number from 0 on, got {getattr(self, name)}")
+        for value in (*self.betas, self.muon_momentum):
+            if not 0 <= value < 1:
+                raise ValueError(f"betas and momentum must be in [0, 1), got {value}")
+        if not (0 <= self.final_fraction <= 1 and self.max_norm > 0):
+            raise ValueError(
+                "final_fraction must be in [0, 1] and max_norm more than 0, got "
+                f"{self.final_fraction} and {self.max_norm}"
+            )
         if not 0 <= self.average_share < 1:
             raise ValueError(f"average_share must be in [0, 1), got {self.average_share}")
         if self.muon_iterations < 1:

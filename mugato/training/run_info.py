@@ -53,16 +53,16 @@ class RunInfo:
         if not path.exists():
             return RunInfo(datasets=None, metrics=read_metrics(run))
         config = from_json(dict[str, Any], read_json(path), str(path))
-        return RunInfo(
-            datasets=from_json(
-                tuple[DatasetConfig, ...], config.get("datasets"), f"{path}: datasets"
-            ),
-            metrics=read_metrics(run),
-            max_steps=config.get("steps"),
-            max_tokens=config.get("max_tokens"),
-            max_seconds=config.get("max_seconds"),
-            history_dropout=config.get("history_dropout", 0.0),
-        )
+        kinds = {
+            "datasets": tuple[DatasetConfig, ...], "steps": int | None, "max_tokens": int | None,
+            "max_seconds": float | None, "history_dropout": float,
+        }  # fmt: skip
+        found = {"history_dropout": 0.0, **config}
+        data = {
+            name: from_json(kind, found.get(name), f"{path}: {name}")
+            for name, kind in kinds.items()
+        }
+        return RunInfo(max_steps=data.pop("steps"), metrics=read_metrics(run), **data)
 
     @property
     def last(self) -> Mapping[str, Any]:

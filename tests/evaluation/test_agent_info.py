@@ -66,7 +66,7 @@ def test_budget_steps_and_what_ended_them_are_read_from_the_run(
 
 def test_without_a_state_the_last_logged_step_stands_and_no_end_is_claimed(run):
     write(run, steps=4000)
-    logged = {"step": 10, "seconds": 2.0, "tokens": 900, "skipped": 0}
+    logged = {"step": 10, "loss": 1.0, "losses": {}, "seconds": 2.0, "tokens": 900, "skipped": 0}
     (run / "metrics.jsonl").write_text(json.dumps(logged) + "\n")
     found = described(run)
     assert (found.steps, found.tokens, found.ended) == (10, 900, None)
