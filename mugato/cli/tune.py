@@ -48,6 +48,8 @@ def tune_and_show(run: Path, config: "TuningConfig") -> None:
         tuning = tune_run(run, config, on_progress=show, command=typed_command())
     if tuning.ways:
         display.console.print(_table(tuning))
+    else:
+        display.console.print("The agent plays no task: there is nothing to tune")
     for name, why in tuning.problems.items():
         display.console.print(f"[red]{escape(name)}: {escape(why)}[/red]", highlight=False)
 

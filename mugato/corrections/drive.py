@@ -10,7 +10,7 @@ on its block alone, never on the number of processes. Nothing here knows files.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -28,6 +28,7 @@ from mugato.recording.demonstrate import Demonstration, RejectedEpisode, demonst
 from mugato.system.errors import describe
 from mugato.system.workers import WorkerDiedError, WorkerPool
 from mugato.tasks.conform import NotInSpaceError, conform, detached
+from mugato.tasks.environment import opened, reset, stays, step
 from mugato.tasks.rollout import Rollout
 from mugato.tasks.task import Action, ActionFunction, Task
 
@@ -153,7 +154,7 @@ class _Row:
 
     def start(self) -> None:
         with self._failing():
-            self.observations.append(detached(self.env.reset(seed=self.seed)[0]))
+            self.observations.append(detached(reset(self.env, seed=self.seed)))
             assert self.task.make_expert is not None, "checked before recording"
             self._expert = self.task.make_expert(self.env)
 
@@ -163,7 +164,8 @@ class _Row:
             return
         assert self._expert is not None
         try:
-            answer = detached(self._expert(self.observations[-1]))
+            with stays("the expert"):
+                answer = detached(self._expert(self.observations[-1]))
         except Exception as error:  # experts raise what they like
             self.over, self.cut = True, describe(error)[:200]
             return
@@ -183,14 +185,13 @@ class _Row:
         with self._failing():
             action = conform(self.env.action_space, action, "the agent's action")
             self.executed.append(detached(action))
-            observation, reward, terminated, truncated, _ = self.env.step(detached(action))
-            if not np.isfinite(float(reward)):
-                raise ValueError(f"the reward is {reward}")
+            observation, reward, self.terminated, truncated = step(
+                self.env, detached(action), timestep=len(self.rewards)
+            )
             self.observations.append(detached(observation))
-            self.rewards.append(float(reward))
-            self.terminated = bool(terminated)
+            self.rewards.append(reward)
             at_limit = len(self.rewards) == self.task.max_episode_steps
-            self.over = bool(terminated or truncated or at_limit)
+            self.over = self.terminated or truncated or at_limit
 
     def outcome(self) -> Outcome:
         """Return what is kept of the episode."""
@@ -227,7 +228,7 @@ class _Environments:
 
     def __call__(self, number: int) -> list[gymnasium.Env]:
         while len(self._made) < number:
-            self._made.append(self._stack.enter_context(closing(self._task.make_env())))
+            self._made.append(self._stack.enter_context(opened(self._task.make_env)))
         return self._made[:number]
 
 

@@ -8,7 +8,6 @@ them is the expert's.
 
 import operator
 import time
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from mugato.recording.store import (
     unfinished_recording,
 )
 from mugato.tasks.compatibility import check_compatible
+from mugato.tasks.environment import opened
 from mugato.tasks.registry import TASKS, get_task
 from mugato.tasks.task import CORRECTION_SEEDS, Task
 
@@ -124,7 +124,7 @@ def record_corrections(
     plan = _plan(get_task(task) if isinstance(task, str) else task, config)
     check_may_write(plan.dataset_id, overwrite=config.overwrite)
     tally = Tally(task=plan.task, on_progress=on_progress)
-    with closing(plan.task.make_env()) as env:
+    with opened(plan.task.make_env) as env:
         check_compatible(plan.known.spec, env, task=plan.task.name)
         continued = _record_in(env, plan, config, tally)
     seconds = time.perf_counter() - started

@@ -28,6 +28,7 @@ from mugato.evaluation.scores import Reference, TaskScores
 from mugato.spec import Spec, flatten
 from mugato.system.errors import one_line
 from mugato.system.jobs import Job, Outcome
+from mugato.tasks.environment import opened
 from mugato.tasks.references import expert_rollout
 from mugato.tasks.task import TUNING_SEEDS, Task
 
@@ -189,7 +190,7 @@ def demonstrations(
         source = open_minari(dataset)
         yield from (source[i] for i in range(len(source)))
         return
-    with closing(task.make_env()) as env:
+    with opened(task.make_env) as env:
         for seed in TUNING_SEEDS[:MAX_TRIES]:
             rollout = expert_rollout(task, env, seed)
             if rollout is None or not task.succeeded(rollout.episode_return):

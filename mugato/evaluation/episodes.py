@@ -5,10 +5,9 @@ takes its row. What an environment raises costs its own episode alone, which is 
 fresh environment. Everything depends on the seeds alone.
 """
 
-import math
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from mugato.agent import Agent
 from mugato.system.errors import describe
 from mugato.system.workers import JobProgress
 from mugato.tasks.conform import conform
+from mugato.tasks.environment import close, reset, step
 from mugato.tasks.task import Task
 
 # Environments that step together, by device. On a processor more gain nothing, and some take a
@@ -103,7 +103,7 @@ class _Environments:
 
     def __exit__(self, *error: object) -> None:
         for env in (env for envs in self._idle.values() for env in envs):
-            env.close()
+            close(env)
 
     def take(self, task: Task) -> gymnasium.Env:
         return self._idle[task.name].pop() if self._idle[task.name] else task.make_env()
@@ -126,18 +126,18 @@ class _Row:
     def start(self) -> None:
         with self._failing():
             self._env = self._environments.take(self.task)
-            self.observation, _ = self._env.reset(seed=self.seed)
+            self.observation = reset(self._env, seed=self.seed)
 
     def step(self, action: Any) -> None:
         assert self._env is not None
         with self._failing():
             action = conform(self._env.action_space, action, "the agent's action")
-            self.observation, reward, terminated, truncated, _ = self._env.step(action)
-            if not math.isfinite(reward):
-                raise ValueError(f"the reward is {reward}")
-            self.episode_return += float(reward)
+            self.observation, reward, terminated, truncated = step(
+                self._env, action, timestep=self.length
+            )
+            self.episode_return += reward
             self.length += 1
-            self.over = bool(terminated or truncated or self.length == self.task.max_episode_steps)
+            self.over = terminated or truncated or self.length == self.task.max_episode_steps
             if self.over:
                 self._environments.give_back(self.task, self._env)
 
@@ -164,8 +164,7 @@ class _Row:
         except Exception as error:  # environments raise what they like
             self.over, self.error = True, describe(error, expected=(ValueError,))
             if self._env is not None:
-                with suppress(Exception):  # it is broken already
-                    self._env.close()
+                close(self._env)
 
 
 def _play(

@@ -130,7 +130,7 @@ def tune(
     are chosen, unless that is as good as the expert already. What was played is in `tuning.json`.
 
     Raises:
-        ValueError: no agent in `run`, or an unknown task.
+        ValueError: no agent in `run`, an unknown task, or no task that could be played.
     """
     plan = make_plan(run, config.evaluation())
     agent = plan.agent()
@@ -138,7 +138,14 @@ def tune(
     tuning = Tuning(problems=dict(problems))
     histories = {t.name: _histories(plan, t.name) for t in tasks}
     _play(plan, tasks, histories, tuning, _part(on_progress, 0, 40))
-    open_ones = [t for t in tasks if not _is_settled(t, plan, tuning.best(t.name))]
+    for name in [name for name, ways in tuning.ways.items() if not any(w.returns for w in ways)]:
+        del tuning.ways[name]  # it failed: how it acts stays as it was
+    if tuning.problems and not tuning.ways:
+        name, why = next(iter(tuning.problems.items()))
+        raise ValueError(f"no task could be played, so nothing was changed: {name}: {why}")
+    open_ones = [
+        t for t in tasks if t.name in tuning.ways and not _is_settled(t, plan, tuning.best(t.name))
+    ]
     samplings = {t.name: _samplings(tuning.best(t.name).task) for t in open_ones}
     _play(plan, tasks, samplings, tuning, _part(on_progress, 40, 60))
     replace(agent, tasks={**agent.tasks, **tuning.chosen}).save_tasks(plan.run)

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from mugato.acting.policy import Policy
 from mugato.evaluation.config import EvaluationConfig, find_tasks, load_agent, make_plan
 from mugato.system.errors import describe
 from mugato.system.files import write_whole
+from mugato.tasks.environment import opened
 from mugato.tasks.rollout import run_episode
 from mugato.tasks.task import ActionFunction, Task
 
@@ -98,7 +98,7 @@ def film_episode(
     """
     seeded = replace(inference, seed=inference.seed + seed)
     policy = Policy(load_agent(agent, inference.device), task=task.name, inference=seeded)
-    with closing(_make_env(task)) as env:
+    with opened(lambda: _make_env(task)) as env:
         camera = _Camera(env)
 
         def begin(env: gymnasium.Env) -> ActionFunction:

@@ -5,7 +5,7 @@ any number of workers records the same.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -24,6 +24,7 @@ from mugato.spec import map_space, spec_of
 from mugato.system.errors import describe
 from mugato.system.workers import WorkerDiedError, WorkerPool
 from mugato.tasks.conform import NotInSpaceError, as_array, conform
+from mugato.tasks.environment import opened
 from mugato.tasks.rollout import Rollout, run_episode
 from mugato.tasks.task import Task
 
@@ -168,7 +169,7 @@ def endless_demonstrations(
 @contextmanager
 def _task_with_env(task: Task) -> Iterator[tuple[Task, gymnasium.Env]]:
     """Make the environment once in each process: some take a second to make."""
-    with closing(task.make_env()) as env:
+    with opened(task.make_env) as env:
         yield task, env
 
 

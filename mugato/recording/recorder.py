@@ -10,7 +10,6 @@ import operator
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -33,6 +32,7 @@ from mugato.recording.store import (
     finish_recording,
     unfinished_recording,
 )
+from mugato.tasks.environment import opened
 from mugato.tasks.references import reference
 from mugato.tasks.registry import get_task
 from mugato.tasks.rollout import perturb
@@ -134,7 +134,7 @@ def record(
     _check(task, config)
     check_may_write(dataset_id, overwrite=config.overwrite)
     tally = Tally(task=task, on_progress=on_progress)
-    with closing(task.make_env()) as env:
+    with opened(task.make_env) as env:
         continued = _record_in(env, task, dataset_id, config, tally)
     seconds = time.perf_counter() - started
     return tally.report(dataset_id, continued=continued, seconds=seconds)
@@ -248,7 +248,7 @@ class Tally:
         self.dropped.append(outcome)
         if len(self.dropped) >= len(self.returns) + MAX_EXCESS_FAILURES:
             raise ValueError(
-                f"{self.task.name}: the expert failed at {len(self.dropped)} of "
+                f"{self.task.name}: no demonstration came of {len(self.dropped)} of "
                 f"{len(self.dropped) + len(self.returns)} seeds, so recording stops; "
                 f"the last, seed {outcome.seed}: {outcome.reason}"
             )

@@ -13,6 +13,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from mugato.spec import spec_of
 from mugato.system.errors import one_line
+from mugato.tasks.environment import opened
 from mugato.tasks.experts.users import (
     check_expert,
     import_name,
@@ -66,7 +67,7 @@ def gymnasium_task(
 
 
 def _check_spaces(env_id: str, make_env: Callable[[], gymnasium.Env]) -> None:
-    with contextlib.closing(make_env()) as env:
+    with opened(make_env) as env:
         try:
             spec_of(env.observation_space, env.action_space)
         except ValueError as error:

@@ -8,7 +8,6 @@ import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from importlib.metadata import version
@@ -22,6 +21,7 @@ from mugato.system.errors import one_line
 from mugato.system.files import write_whole
 from mugato.system.workers import WorkerPool
 from mugato.tasks.conform import NotInSpaceError
+from mugato.tasks.environment import opened
 from mugato.tasks.registry import PACKAGES, TASKS
 from mugato.tasks.rollout import Rollout, random_policy, run_episode
 from mugato.tasks.task import EVALUATION_SEEDS, ActionFunction, Task
@@ -168,7 +168,7 @@ def play_seeds(
             environment that fails under random actions at all seeds.
     """
     expert, chance = list[EpisodeSummary](), list[EpisodeSummary]()
-    with closing(task.make_env()) as env:
+    with opened(task.make_env) as env:
         for number, seed in enumerate(seeds, 1):
             if task.make_expert is not None:
                 expert += _summary(expert_rollout(task, env, seed))

@@ -16,7 +16,8 @@ from gymnasium import spaces
 from jaxtyping import Float
 
 from mugato.spec import finite_bounds, map_space
-from mugato.tasks.conform import NotInSpaceError, conform, detached
+from mugato.tasks.conform import conform, detached
+from mugato.tasks.environment import reset, stays, step
 from mugato.tasks.task import Action, ActionFunction, Observation
 
 NOISE_STREAM = 1  # keeps the noise of a seed apart from what the environment draws from it
@@ -75,16 +76,18 @@ def run_episode(
         NotInSpaceError: an action outside the action space, or a reward that is not finite.
     """
     rng = np.random.default_rng([NOISE_STREAM, seed])
-    observation = env.reset(seed=seed)[0]
+    observation = reset(env, seed=seed)
     observations, actions, executed, rewards = [detached(observation)], [], [], []
     policy, terminated, is_over = make_policy(env), False, False
     while not is_over:
-        actions.append(conform(env.action_space, detached(policy(observation)), "action"))
+        actions.append(_chosen(policy, observation, env.action_space))
         executed.append(perturb(env.action_space, actions[-1], action_noise, rng))
-        observation, reward, terminated, truncated, _ = env.step(detached(executed[-1]))
+        observation, reward, terminated, truncated = step(
+            env, detached(executed[-1]), timestep=len(rewards)
+        )
         observations.append(detached(observation))
-        rewards.append(_finite(reward, timestep=len(rewards)))
-        is_over = bool(terminated or truncated or len(actions) == max_episode_steps)
+        rewards.append(reward)
+        is_over = terminated or truncated or len(actions) == max_episode_steps
         on_step(rewards[-1], is_over)
     return Rollout(
         seed=seed,
@@ -92,14 +95,14 @@ def run_episode(
         actions=actions,
         executed=executed if action_noise else None,
         rewards=np.array(rewards, np.float64),
-        terminated=bool(terminated),
+        terminated=terminated,
     )
 
 
-def _finite(reward: Any, *, timestep: int) -> float:
-    if not np.isfinite(reward):
-        raise NotInSpaceError(f"the reward at timestep {timestep} is {reward}")
-    return float(reward)
+def _chosen(policy: ActionFunction, observation: Observation, space: spaces.Space) -> Action:
+    with stays("the policy"):
+        action = detached(policy(observation))
+    return conform(space, action, "action")
 
 
 def random_policy(env: gymnasium.Env, *, seed: int) -> ActionFunction:

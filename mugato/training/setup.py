@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from mugato.model.config import GatoConfig
 from mugato.model.gato import Gato
 from mugato.spec import spec_of
 from mugato.tasks.compatibility import check_compatible
+from mugato.tasks.environment import opened
 from mugato.tasks.registry import TASKS
 from mugato.tokens.images import ImageTokenizer
 from mugato.tokens.text import TextTokenizer
@@ -69,7 +69,7 @@ def check_environments(datasets: Sequence[DatasetConfig]) -> Iterator[str]:
     for dataset in datasets:
         if dataset.demonstrations is not None and dataset.name not in TASKS:
             spec = open_minari(dataset.demonstrations).spec
-            with closing(task_of(dataset).make_env()) as env:
+            with opened(task_of(dataset).make_env) as env:
                 check_compatible(spec, env, task=dataset.name, whose="demonstrations of")
                 if spec_of(env.observation_space, env.action_space) != spec:
                     yield (

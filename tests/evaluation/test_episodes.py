@@ -94,7 +94,7 @@ def test_sampled_actions_repeat_under_a_seed_and_differ_under_another(agent):
     ("fault", "message"),
     [
         ("error", "RuntimeError: the motor is on fire"),
-        ("nan", "the reward is nan"),
+        ("nan", "the reward at timestep 0 is nan"),
         ("blind", "the observation/place holds NaN"),
         ("reset", "OSError: no power"),
     ],

@@ -204,7 +204,9 @@ def test_pictures_that_cannot_be_jpeg_are_named(minari_folder: Path):
 
 def test_an_expert_that_always_fails_leaves_nothing(minari_folder: Path):
     task = task_with("expert", failure_return=1.0)
-    with pytest.raises(ValueError, match=r"failed at 20 of 20 seeds, .* failed with return 1"):
+    with pytest.raises(
+        ValueError, match=r"no demonstration came of 20 of 20 seeds, .* failed with return 1"
+    ):
         record(task, episodes=5, dataset="none")
     assert list(minari_folder.iterdir()) == []
 
@@ -220,7 +222,7 @@ def test_an_existing_data_set_is_only_replaced_on_request_and_only_when_complete
     record(task_with("expert"), episodes=2, dataset="mine")
     with pytest.raises(ValueError, match=r"data set 'mine-v0' exists in .*mine-v0"):
         record(task_with("expert"), episodes=3, dataset="mine")
-    with pytest.raises(ValueError, match="failed at 20"):
+    with pytest.raises(ValueError, match="no demonstration came of 20"):
         record(task_with("expert", failure_return=1.0), episodes=3, dataset="mine", overwrite=True)
     assert len(open_minari("mine")) == 2
     record(task_with("expert"), episodes=3, dataset="mine", overwrite=True)

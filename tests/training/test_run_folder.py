@@ -57,8 +57,8 @@ def test_a_configuration_comes_back_as_it_was_kept(name, tmp_path):
 
 @settings(max_examples=50, deadline=None)
 @given(
-    lr=st.floats(allow_nan=False),
-    betas=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    lr=st.floats(0, 1e9),
+    betas=st.tuples(st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True)),
     max_seconds=st.none() | st.floats(allow_nan=False),
     names=st.lists(st.text(), min_size=1, unique=True),
     steps=st.integers(1),
