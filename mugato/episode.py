@@ -191,4 +191,5 @@ def _raise_first(where: str, values: Any, wrong: Any, what: str) -> None:
     if np.any(wrong):
         t = int(np.argmax(wrong))
         shown = np.array2string(np.asarray(values[t]), threshold=8, precision=4)
-        raise ValueError(f"{where} at timestep {t} {what}: {shown}")
+        place = f" at timestep {t}" if len(values) > 1 else ""
+        raise ValueError(f"{where}{place} {what}: {shown}")

@@ -1,6 +1,7 @@
 """`mugato evaluate`: scores on fresh seeds, and the report."""
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -69,6 +70,8 @@ def _evaluate(
     from mugato.evaluation.evaluate import evaluate as evaluate_run
     from mugato.reports.render import HTML, write_report
 
+    if started is not None and not 0 <= started <= time.time():
+        raise ValueError(f"--started is a moment that has been, in seconds since 1970: {started}")
     with display.progress(f"evaluating {run.name}") as show:
         results = evaluate_run(
             run, config, on_progress=show, command=typed_command(), started=started

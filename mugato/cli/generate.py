@@ -20,8 +20,8 @@ class GenerateConfig:
         agent: folder of the run, or the name of an agent that comes with the package.
         image: a picture file.
         question: asked about the picture.
-        task: source whose way of answering is used; emoji for captions, easy-vqa for questions. The
-            options that it was trained with need not be named.
+        task: source whose way of answering is used. If not given emoji for captions, easy-vqa for
+            questions, or the only one that fits. Options of its name may be left out.
         max_tokens: of continued text.
         temperature: 0 takes the likeliest token every time, as captions and answers do if it is
             not given; text is then drawn at 0.8.
@@ -80,11 +80,18 @@ def _answer(
     from mugato.data.pictures import read_picture
     from mugato.data.registry import named_like
 
-    name = config.task or ("emoji" if config.question is None else "easy-vqa")
+    wanted = {"image"} if config.question is None else {"image", "question"}
+    fitting = [n for n in agent.tasks if {*agent.spec(n).observation_leaves} == wanted]
+    usual = "emoji" if config.question is None else "easy-vqa"
+    name = config.task or named_like(usual, fitting) or (fitting[0] if len(fitting) == 1 else "")
+    if not name:
+        raise ValueError(f"name the source whose way of answering is used, --task: {fitting}")
     name = named_like(name, agent.tasks) or name
     leaves = agent.spec(name).observation_leaves
     if "image" not in leaves:
         raise ValueError(f"{name} is not about a picture: it observes {sorted(leaves)}")
+    if not image.is_file():
+        raise ValueError(f"there is no picture {image}")
     size_px = leaves["image"].shape[0]
     asked = {} if config.question is None else {"question": config.question}
     observation = {"image": read_picture(image.read_bytes(), str(image), size_px=size_px), **asked}

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import tyro
 from rich.console import Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -179,7 +180,10 @@ def tune_if_played(config: TrainConfig) -> None:
     if any(is_played(dataset) for dataset in config.datasets):
         from mugato.evaluation.tuning import TuningConfig
 
-        tune_and_show(config.run, TuningConfig())
+        try:
+            tune_and_show(config.run, TuningConfig())
+        except ValueError as error:  # the agent is trained, and acts as it was taught
+            console.print(f"[red]Not tuned: {escape(str(error))}[/red]", highlight=False)
 
 
 class _Display:

@@ -230,7 +230,7 @@ def read_results(run: str | Path) -> EvaluationResults:
         ValueError: there is none, or it is not one of ours.
     """
     run = Path(run)
-    path = run if run.suffix == ".json" else run / REPORT
+    path = run if run.suffix == ".json" and not run.is_dir() else run / REPORT
     if not path.exists():
         raise ValueError(f"{path} is not there: run mugato evaluate {run} first")
     data = read_json(path)

@@ -57,7 +57,7 @@ class Film:
     seed: int
     episode_return: float
     length: int
-    frames: list[UInt8[np.ndarray, "h w 3"]]
+    frames: list[UInt8[np.ndarray, "_ _ 3"]]
     texts: tuple[str, ...]
 
 
@@ -182,7 +182,9 @@ def write_gif(film: Film, path: Path) -> None:
 def _paced(film: Film) -> tuple[list[UInt8[np.ndarray, "h w 3"]], int]:
     """Return the frames of a film, with a rest at the end, and how many are shown in a second."""
     fps = min(MAX_FPS, max(MIN_FPS, round(len(film.frames) / SHORTEST_S)))
-    frames = [_resized(frame) for frame in film.frames]
+    height, width, _ = film.frames[0].shape  # an environment may draw in several sizes
+    size = (max(2, 2 * round(width * HEIGHT_PX / height / 2)), HEIGHT_PX)
+    frames = [_resized(frame, size) for frame in film.frames]
     return frames + [frames[-1]] * round(fps * LAST_FRAME_S), fps
 
 
@@ -318,10 +320,8 @@ def _prepare_mujoco(env: gymnasium.Env) -> None:
         renderer.model.vis.quality.offsamples = 0
 
 
-def _resized(frame: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
-    """Bring a frame to the video's height, both sides even, as the codec wants them."""
-    height, width, _ = frame.shape
-    size = (max(2, 2 * round(width * HEIGHT_PX / height / 2)), HEIGHT_PX)
+def _resized(frame: np.ndarray, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
+    """Bring a frame to the film's (width, height), both even, as the codec wants them."""
     return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BOX))
 
 

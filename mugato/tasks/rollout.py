@@ -68,8 +68,7 @@ def run_episode(
 
     Args:
         make_policy: called with the environment after its reset.
-        action_noise: for discrete actions the probability of executing a uniformly random one,
-            for continuous ones the standard deviation in units of half their range.
+        action_noise: how far executed actions stray from the policy's, see `perturb`.
         on_step: called with each step's reward and whether the episode ends with it.
 
     Raises:
@@ -82,9 +81,8 @@ def run_episode(
     while not is_over:
         actions.append(_chosen(policy, observation, env.action_space))
         executed.append(perturb(env.action_space, actions[-1], action_noise, rng))
-        observation, reward, terminated, truncated = step(
-            env, detached(executed[-1]), timestep=len(rewards)
-        )
+        returned = step(env, detached(executed[-1]), timestep=len(rewards))
+        observation, reward, terminated, truncated = returned
         observations.append(detached(observation))
         rewards.append(reward)
         is_over = terminated or truncated or len(actions) == max_episode_steps
@@ -113,7 +111,11 @@ def random_policy(env: gymnasium.Env, *, seed: int) -> ActionFunction:
 
 
 def perturb(space: spaces.Space, action: Any, noise: float, rng: np.random.Generator) -> Any:
-    """Draw the action to execute in place of `action`, itself without noise; see `run_episode`.
+    """Draw the action to execute in place of `action`, itself without noise.
+
+    Args:
+        noise: for discrete actions the probability of executing a uniformly random one, for
+            continuous ones the standard deviation in units of half their range.
 
     Raises:
         ValueError: for a space without a notion of noise.

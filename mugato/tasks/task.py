@@ -37,7 +37,7 @@ class Task:
         failure_return: an episode that returns this or less has failed; None if none fails. Only
             successful episodes become demonstrations.
         episodes: number of demonstrations recorded by default.
-        action_noise: how far executed actions stray from the expert's; see `rollout.run_episode`.
+        action_noise: how far executed actions stray from the expert's; see `rollout.perturb`.
         jat_name: the name of the same task in the JAT data set (Gallouédec et al. 2024), if there.
     """
 

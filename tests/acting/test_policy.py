@@ -110,8 +110,8 @@ def test_reset_forgets():
     ("observation", "message"),
     [
         ({"x": np.zeros(2, np.float32), "mission": ""}, r"'x': shape \(2,\), expected \(3,\)"),
-        ({"x": np.full(3, np.nan), "mission": ""}, "'x' at timestep 0 holds NaN"),
-        ({"x": np.zeros(3), "mission": 3}, "'mission' at timestep 0 is not a string: 3"),
+        ({"x": np.full(3, np.nan), "mission": ""}, "'x' holds NaN"),
+        ({"x": np.zeros(3), "mission": 3}, "'mission' is not a string: 3"),
         ({"mission": "go"}, "does not have the task's structure"),
     ],
 )

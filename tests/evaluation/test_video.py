@@ -81,6 +81,13 @@ def test_a_gif_shows_each_frame_of_the_film_and_rests_on_the_last(tmp_path):
     assert seen == pytest.approx(shades, abs=2) and shown_ms == 250 * (3 + 4)
 
 
+def test_pictures_of_other_sizes_are_brought_to_the_firsts(tmp_path):
+    frames = [np.zeros((side, 40, 3), np.uint8) for side in (40, 41, 60)]
+    film = Film(seed=0, episode_return=0.0, length=2, frames=frames, texts=())
+    write_mp4(film, tmp_path / "x.mp4")
+    assert next(read_frames(str(tmp_path / "x.mp4")))["size"] == (192, 192)
+
+
 def test_odd_sizes_become_even(tmp_path):
     frames = [np.zeros((41, 57, 3), np.uint8)] * 3
     film = Film(seed=0, episode_return=0.0, length=2, frames=frames, texts=())

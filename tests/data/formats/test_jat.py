@@ -277,7 +277,7 @@ def test_missing_columns_are_named(tmp_path: Path, column: str):
 def test_actions_that_a_game_does_not_have_are_refused(tmp_path: Path):
     columns = atari(discrete_actions=[[0] * 5, [6], [0] * 3])
     source = open_jat(write_jat(tmp_path, "atari-pong", columns), "train")
-    with pytest.raises(ValueError, match=r"episode 1: action 'action' .* is outside \[0, 5\]"):
+    with pytest.raises(ValueError, match=r"episode 1: action 'action' .*is outside \[0, 5\]"):
         source[1]
 
 
