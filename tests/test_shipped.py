@@ -1,6 +1,7 @@
 """Agents in half the space, and those that come with the package, by name."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -18,6 +19,25 @@ from tests.evaluation.environments import Guess, guess_task
 
 SPEC = spec_of(Guess.observation_space, Guess.action_space)
 SIGHT = {"shown": 1, "place": [0.5, -0.5]}
+
+
+def test_what_comes_with_the_package_is_small_knows_no_machine_and_acts():
+    assert "mugato-small" in agents.shipped_agents()
+    for name in agents.shipped_agents():
+        folder = agents.SHIPPED / name
+        assert sum(path.stat().st_size for path in folder.iterdir()) < 18e6
+        texts = [p.read_text("utf-8") for p in folder.iterdir() if p.suffix in (".json", ".md")]
+        assert len(texts) >= 4 and not any(re.search(r"/(tmp|home|root|work)/", t) for t in texts)
+        agent = Agent.from_pretrained(name)
+        assert agent.model.num_parameters < 9e6
+        assert len(set(agent.tasks) & set(TASKS)) >= 40
+    policy = Policy.from_pretrained("mugato-small", task="cartpole")
+    env, total, done = TASKS["cartpole"].make_env(), 0.0, False
+    observation, _ = env.reset(seed=3_000_000)
+    while not done:
+        observation, reward, terminated, truncated, _ = env.step(policy.select_action(observation))
+        total, done = total + float(reward), terminated or truncated
+    assert total >= 195  # a random policy: 21
 
 
 @pytest.fixture
