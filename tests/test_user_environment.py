@@ -84,6 +84,7 @@ RECORD = "record --env line:Line-v0 --expert line:expert --workers 1 --episodes 
 TRAIN = "train --env line:Line-v0 --demonstrations mine --run run"
 
 
+@pytest.mark.thorough
 def test_arguments_and_wrappers_go_all_the_way(capsys):
     made = "--env-kwargs offset=1000000 size=9 --wrapper line:Twice"
     mugato(f"{RECORD} {made}")

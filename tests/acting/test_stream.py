@@ -15,7 +15,10 @@ from mugato.tokens.timesteps import text_timesteps
 from tests.agents import tiny_agent
 from tests.spaces_list import SPACES
 
-KINDS = ["rotary", "transformer-xl", "recurrent"]
+KINDS = [
+    "rotary",
+    *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("transformer-xl", "recurrent")),
+]
 ACTIONS = [name for name in SPACES if name not in ("text", "nested")]
 
 

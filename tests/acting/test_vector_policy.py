@@ -26,7 +26,10 @@ from tests.agents import random_episode, tiny_agent
 from tests.spaces_list import IMAGES, SPACES
 
 OBSERVATION = spaces.Dict(x=spaces.Box(-2, 2, (3,)), mission=spaces.Text(12))
-KINDS = ["rotary", "transformer-xl", "recurrent"]
+KINDS = [
+    "rotary",
+    *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("transformer-xl", "recurrent")),
+]
 
 
 def make_agent(observation_space, action_space, **changes):
@@ -278,7 +281,7 @@ def test_a_wrong_row_of_a_batch_is_named():
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", [*KINDS, "hf:gpt2"])
+@pytest.mark.parametrize("kind", [*KINDS, pytest.param("hf:gpt2", marks=pytest.mark.thorough)])
 def test_weights_stored_in_bf16_say_nearly_the_same(kind):
     agent = make_agent(SPACES["box"], spaces.Discrete(5), sequence_model=kind)
     episode, spec = random_episode(SPACES["box"], spaces.Discrete(5), 8)

@@ -75,6 +75,7 @@ def run(*arguments: str) -> None:
     cli.main(["data", *arguments])
 
 
+@pytest.mark.thorough
 def test_list_counts_what_is_there_and_says_what_is_damaged(folder, shown, monkeypatch):
     monkeypatch.setattr(data_view, "SOURCES", {"emoji": SOURCES["emoji"]})
     write("mine/robot-v0")

@@ -13,7 +13,7 @@ from mugato.training.setup import open_sources
 
 
 @pytest.mark.parametrize("name", SOURCES)
-@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("split", [pytest.param("train", marks=pytest.mark.thorough), "test"])
 def test_every_source_keeps_the_contract(name: str, split: str):
     source = open_source(name, split)
     assert isinstance(source, Source)

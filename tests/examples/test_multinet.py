@@ -88,6 +88,7 @@ def assert_same(first: dict, second: dict) -> None:
     np.testing.assert_array_equal(first["extracted_outputs"], second["extracted_outputs"])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_every_answer_is_valid_whatever_the_weights(dataset):
     for seed in range(2):

@@ -27,6 +27,7 @@ def test_a_conversation_joins_the_text():
     check(given, "bfcl")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "image",
     [

@@ -277,6 +277,7 @@ def test_patch_positions_are_drawn_in_training_and_the_rounded_mean_in_evaluatio
     torch.testing.assert_close(encoding.eval()(intervals)[0], expected)
 
 
+@pytest.mark.thorough
 def test_overfits_one_batch():
     torch.manual_seed(0)
     model, batch = make_model(width=64).train(), make_batch()

@@ -9,7 +9,10 @@ from tests.agents import tiny_config
 from tests.tokens.test_sequence import TOKENIZER, encode
 
 HUGGING_FACE = ["hf:gpt2", "hf:llama", "hf:mamba"]
-ALL = [*SEQUENCE_MODELS, *HUGGING_FACE]
+ALL = [
+    *SEQUENCE_MODELS,
+    *(pytest.param(name, marks=pytest.mark.thorough) for name in HUGGING_FACE),
+]
 LENGTH = 100
 pytestmark = [pytest.mark.parametrize("name", ALL), pytest.mark.filterwarnings("ignore")]
 

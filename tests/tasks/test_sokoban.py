@@ -43,6 +43,7 @@ def test_new_levels_are_solved_by_the_solver_and_not_at_once(seed: int):
     assert position[1] == start.goals
 
 
+@pytest.mark.thorough
 def test_solutions_are_as_short_as_those_of_a_breadth_first_search():
     for seed in range(5):
         start = new_level(np.random.default_rng(seed), height=6, width=6, num_boxes=2)

@@ -29,7 +29,7 @@ WITHOUT_CHANCE = {
     *(f"minigrid-empty-{size}" for size in ("5x5", "6x6", "8x8", "16x16")),
     *(f"minigrid-dist-shift-{number}" for number in (1, 2)),
 }
-# Making a game takes seconds.
+SLOW_TO_MAKE = {"textworld", "atari", "metaworld"}
 NUM_SEEDS = {"textworld": 2}
 # At some seeds their expert gives up, and says so.
 GIVES_UP = {"babyai-unlock", "babyai-unlock-to-unlock", "babyai-go-to-imp-unlock"}
@@ -39,7 +39,7 @@ def params() -> list:
     def mark(task: Task) -> list:
         if task.name not in CHOSEN:
             return [pytest.mark.slow]
-        return [pytest.mark.thorough] if task.domain in NUM_SEEDS else []
+        return [pytest.mark.thorough] if task.domain in SLOW_TO_MAKE else []
 
     return [pytest.param(task, id=task.name, marks=mark(task)) for task in TASKS.values()]
 

@@ -111,6 +111,7 @@ def test_no_process_keeps_more_than_the_last_steps_result(rank, tmp_path):
     assert len(peers.kept) > 6 and max(peers.kept) <= 1
 
 
+@pytest.mark.thorough
 def test_training_lowers_the_loss(tmp_path):
     config = dataclasses.replace(make_config(tmp_path), steps=30)
     run_training(config)

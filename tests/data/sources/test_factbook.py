@@ -27,6 +27,7 @@ def test_counts(passages: dict[str, list[str]]):
     assert sum(len(text) for found in passages.values() for text in found) == 2_594_454
 
 
+@pytest.mark.thorough
 def test_passages_are_plain_text(passages: dict[str, list[str]]):
     for found in passages.values():
         for text in found:
