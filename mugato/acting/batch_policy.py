@@ -28,6 +28,9 @@ from mugato.tokens.sequence import TokenSequence, check_fits, encode
 MAX_TEXT_TOKENS = 64
 
 
+MAX_SEED = 2**62  # with an episode's own seed added PyTorch's generators still take it
+
+
 @dataclass(frozen=True, kw_only=True)
 class InferenceConfig:
     """How an agent acts.
@@ -51,6 +54,8 @@ class InferenceConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", operator.index(self.seed))  # NumPy's integers, too
+        if abs(self.seed) >= MAX_SEED:
+            raise ValueError(f"seed must be less than 2**62, got {self.seed}")
 
 
 class BatchPolicy:

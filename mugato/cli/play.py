@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from mugato.acting.batch_policy import InferenceConfig
+from mugato.acting.batch_policy import MAX_SEED, InferenceConfig
 from mugato.cli import display
 from mugato.cli.sampling_flags import SamplingFlags
 
@@ -32,6 +32,8 @@ def play(
     from mugato.cli.at_hand import at_hand
     from mugato.evaluation.video import render_video, video_name
 
+    if not 0 <= seed < MAX_SEED:
+        raise ValueError(f"seed must be from 0 to less than 2**62, got {seed}")
     agent = at_hand(agent)
     path = out or agent / "videos" / video_name(f"{task}-{seed}")
     if out is None and find_spec("imageio_ffmpeg") is None:  # which only an extra brings

@@ -10,7 +10,7 @@ from typing import Annotated
 import torch
 import tyro
 
-from mugato.acting.batch_policy import InferenceConfig
+from mugato.acting.batch_policy import MAX_SEED, InferenceConfig
 from mugato.agent import Agent, Sampling, shipped_agent
 from mugato.data.config import DatasetConfig
 from mugato.data.registry import named_like
@@ -45,6 +45,8 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         for name in ("episodes", "first_seed", "seed"):  # NumPy's integers, too
             object.__setattr__(self, name, operator.index(getattr(self, name)))
+            if abs(getattr(self, name)) >= MAX_SEED:
+                raise ValueError(f"{name} must be less than 2**62, got {getattr(self, name)}")
         if self.tasks is not None and not self.tasks:
             raise ValueError("no tasks are named; leave `tasks` out to score all of them")
         if self.episodes < 1:

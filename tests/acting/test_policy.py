@@ -226,6 +226,11 @@ def test_a_vanishing_temperature_is_greedy():
     assert draws == {1}
 
 
+def test_a_seed_that_no_generator_takes_is_refused():
+    with pytest.raises(ValueError, match=r"seed must be less than 2\*\*62, got 1844"):
+        InferenceConfig(seed=2**64)
+
+
 def test_numpys_integers_are_seeds():
     one, two = (InferenceConfig(seed=seed) for seed in (7, np.int64(7)))
     assert one == two and type(two.seed) is int
