@@ -26,8 +26,6 @@ from mugato.tasks.conform import as_array, detached
 from mugato.tokens.sequence import TokenSequence, check_fits, encode
 
 MAX_TEXT_TOKENS = 64
-
-
 MAX_SEED = 2**62  # with an episode's own seed added PyTorch's generators still take it
 
 

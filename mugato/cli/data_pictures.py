@@ -8,6 +8,7 @@ from numpy import ndarray
 from PIL import Image
 from rich.text import Text
 
+from mugato.data.pictures import write_gif
 from mugato.episode import Episode
 from mugato.spec import Spec
 from mugato.system.files import write_whole
@@ -74,9 +75,7 @@ def write_pictures(path: Path, episode: Episode, spec: Spec) -> None:
             sheet = Image.fromarray(_sheet(pictures))
             write_whole(path, lambda beside: sheet.save(beside, format="PNG"))
         case ".gif":
-            first, *rest = map(Image.fromarray, pictures)
-            options = {"save_all": True, "append_images": rest, "duration": GIF_FRAME_MS, "loop": 0}
-            write_whole(path, lambda beside: first.save(beside, format="GIF", **options))
+            write_gif(path, map(Image.fromarray, pictures), frame_ms=GIF_FRAME_MS)
         case _:
             raise ValueError(f"pictures are written as .png or .gif, not as {path.name!r}")
 

@@ -8,7 +8,9 @@ outside the range of the original's pixels.
 """
 
 import warnings
+from collections.abc import Iterable
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +18,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from mugato.system.errors import one_line
+from mugato.system.files import write_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -28,6 +31,13 @@ SUFFIXES = (
     ".jp2", ".ppm", ".pgm", ".pbm",
 )  # fmt: skip
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
+
+def write_gif(path: Path, pictures: "Iterable[PilImage]", *, frame_ms: int) -> None:
+    """Write a moving picture that goes round, whole or not at all."""
+    first, *rest = pictures
+    options = {"save_all": True, "append_images": rest, "duration": frame_ms, "loop": 0}
+    write_whole(path, lambda beside: first.save(beside, format="GIF", **options))
 
 
 def read_picture(data: bytes, where: str, *, size_px: int | None = None) -> Picture:

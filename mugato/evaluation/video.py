@@ -16,6 +16,7 @@ from PIL import Image
 
 from mugato.acting.batch_policy import InferenceConfig
 from mugato.acting.policy import Policy
+from mugato.data.pictures import write_gif
 from mugato.evaluation.config import EvaluationConfig, find_tasks, load_agent, make_plan
 from mugato.system.errors import describe
 from mugato.system.files import write_whole
@@ -83,7 +84,7 @@ def render_video(
     if not tasks:
         raise ValueError(problems.get(task, f"{task!r} is not played but asked or read"))
     film = film_episode(agent, tasks[0], seed=seed, inference=inference)
-    write = write_mp4 if path.suffix == ".mp4" else write_gif
+    write = write_mp4 if path.suffix == ".mp4" else write_film_as_gif
     write(film, path)
     return film.episode_return
 
@@ -166,17 +167,16 @@ def write_mp4(film: Film, path: Path) -> None:
     write_whole(path, write)
 
 
-def write_gif(film: Film, path: Path) -> None:
+def write_film_as_gif(film: Film, path: Path) -> None:
     """Write the film as `write_mp4` does, in a form that any page shows.
 
     Raises:
         OSError: if it cannot be written, for instance when the disk is full.
     """
     frames, fps = _paced(film)
-    first, *rest = (Image.fromarray(frame).quantize() for frame in frames)
-    options = {"save_all": True, "append_images": rest, "duration": 1000 // fps, "loop": 0}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda beside: first.save(beside, format="GIF", **options))
+    pictures = (Image.fromarray(frame).quantize() for frame in frames)
+    write_gif(path, pictures, frame_ms=1000 // fps)
 
 
 def _paced(film: Film) -> tuple[list[UInt8[np.ndarray, "h w 3"]], int]:

@@ -30,7 +30,10 @@ POLAR_EXPRESS = (
 # Rounding may leave a singular value above 1, where the polynomials grow fast: each but the last
 # takes it for so many times smaller, as their authors do, or in bf16 a few iterations diverge.
 SAFETY = 1.01
-ODD = (1, 3, 5)  # the powers of a polynomial
+POLYNOMIALS = (
+    *((a / SAFETY, b / SAFETY**3, c / SAFETY**5) for a, b, c in POLAR_EXPRESS[:-1]),
+    POLAR_EXPRESS[-1],
+)
 RMS = 0.2  # of an update's elements at a rate of 1, about AdamW's (Liu et al. 2025)
 
 
@@ -118,9 +121,7 @@ def orthogonal(matrix: Float[Tensor, "m n"], iterations: int) -> Float[Tensor, "
     x = x.T if is_tall else x
     x = x / (SAFETY * x.norm()).clamp(min=1e-7)
     for i in range(iterations):
-        number = min(i, len(POLAR_EXPRESS) - 1)
-        safety = SAFETY if number < len(POLAR_EXPRESS) - 1 else 1.0
-        a, b, c = (k / safety**power for k, power in zip(POLAR_EXPRESS[number], ODD, strict=True))
+        a, b, c = POLYNOMIALS[min(i, len(POLYNOMIALS) - 1)]
         gram = x @ x.T
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return (x.T if is_tall else x).to(matrix.dtype)

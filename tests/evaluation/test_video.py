@@ -13,7 +13,7 @@ from mugato.evaluation.video import (
     film_episode,
     render_video,
     rendering_variables,
-    write_gif,
+    write_film_as_gif,
     write_mp4,
 )
 from mugato.spec import spec_of
@@ -68,7 +68,7 @@ def test_films_keep_evenly_spread_frames_and_the_last_one(folder, monkeypatch):
 def test_a_gif_shows_each_frame_of_the_film_and_rests_on_the_last(tmp_path):
     shades = [40, 120, 200]
     frames = [np.full((96, 96, 3), shade, np.uint8) for shade in shades]
-    write_gif(
+    write_film_as_gif(
         Film(seed=0, episode_return=0.0, length=2, frames=frames, texts=()), tmp_path / "x.gif"
     )
     with Image.open(tmp_path / "x.gif") as film:
