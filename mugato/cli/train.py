@@ -45,6 +45,8 @@ class Selection:
         wrapper: "package.module:Wrapper" around the environment, the innermost first.
         weights: shares of the tokens by name, what is not named keeps its own or weighs 1; or
             "uniform"; or "by_tokens": as many as there are.
+        shares_from: a run that was tuned, or a shipped agent: what it plays badly gets more of the
+            tokens that tasks have together, what it plays as the expert does less.
         history: timesteps after which the agent forgets everything, by name.
         splits: which split of a source, by name.
         fit_scale: names of those whose continuous values are scaled by their range.
@@ -64,6 +66,7 @@ class Selection:
     weights: dict[str, float] | Literal["uniform", "by_tokens"] = dataclasses.field(
         default_factory=dict
     )
+    shares_from: Path | None = None
     history: dict[str, int] = dataclasses.field(default_factory=dict)
     splits: dict[str, str] = dataclasses.field(default_factory=dict)
     fit_scale: tuple[str, ...] = ()
@@ -135,6 +138,8 @@ def selected_config(chosen: Selection, run: Path | None = None) -> TrainConfig:
     """
     if chosen.env and not chosen.demonstrations:
         raise ValueError("--env needs --demonstrations NAME, a Minari data set")
+    if chosen.shares_from and isinstance(chosen.weights, str):
+        raise ValueError(f"--weights {chosen.weights} and --shares-from are two ways to set shares")
     if (chosen.env_kwargs or chosen.wrapper) and not chosen.env:
         raise ValueError("--env-kwargs and --wrapper need --env ID")
     if chosen.demonstrations and not chosen.env:
@@ -153,7 +158,20 @@ def selected_config(chosen: Selection, run: Path | None = None) -> TrainConfig:
     config = own(datasets) if fresh else dataclasses.replace(base, datasets=tuple(datasets))
     if isinstance(chosen.weights, str):
         return dataclasses.replace(config, mixing=chosen.weights)
-    return config
+    return config if chosen.shares_from is None else _reweighted(config, chosen.shares_from)
+
+
+def _reweighted(config: TrainConfig, run: Path) -> TrainConfig:
+    """Give tasks the shares that follow from how an agent plays them, and show them."""
+    from mugato.evaluation.shares import measured_shares, with_shares
+
+    shares = measured_shares(config.datasets, run)
+    table = Table("task", f"score of {run}", "share before", "share", box=None)
+    for share in shares:
+        columns = (f"{share.score:.2f}", f"{share.before:.2%}", f"{share.after:.2%}")
+        table.add_row(share.task, *columns)
+    console.print(table)
+    return dataclasses.replace(config, datasets=with_shares(config.datasets, shares))
 
 
 def run_and_show(config: TrainConfig, *, resume: bool = False, overwrite: bool = False) -> None:
