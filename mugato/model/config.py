@@ -86,7 +86,7 @@ class GatoConfig:
 
     @staticmethod
     def micro(vocab: Vocab = Vocab(num_text=8192)) -> "GatoConfig":
-        """Return our smallest: 6 M parameters, for CPUs and quick demonstrations."""
+        """Return our smallest: 7 M parameters, for CPUs and quick demonstrations."""
         return GatoConfig(
             vocab=vocab,
             width=256,
@@ -97,6 +97,7 @@ class GatoConfig:
             context_length=256,
             bias=False,
             output_projection=True,
+            patch_px=32,
             patch_width=64,
             patch_reduced=None,
             dropout=0.0,
