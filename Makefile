@@ -12,7 +12,7 @@ help:  ## Show this.
 install: $(INSTALLED)  ## Make .venv with the tested versions of everything.
 
 $(INSTALLED): pyproject.toml constraints.txt requirements/data.txt
-	@echo "Installing into .venv: about two minutes, once."
+	@echo "Installing into .venv: two to six minutes, once; pip says nothing meanwhile."
 	@test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -r requirements/data.txt

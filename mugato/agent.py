@@ -172,8 +172,12 @@ class Agent:
             ValueError: if the folder holds no agent, or a corrupt or foreign one.
         """
         folder = shipped_agent(folder) or Path(folder)
-        if not folder.exists() and len(folder.parts) == 1 and (names := shipped_agents()):
-            raise ValueError(f"{folder} holds no mugato checkpoint, and is none of {names}")
+        if not folder.exists():
+            names = ", ".join(shipped_agents())
+            raise ValueError(
+                f"there is no agent in {folder}, for there is no such folder; train one "
+                f"(`mugato demo`), or name one that comes with mugato: {names}"
+            )
         tokenizer, tasks = read_tokenizer_and_tasks(folder)
         model = Gato.from_pretrained(folder, device=device)
         return Agent(model=model, tokenizer=tokenizer, tasks=tasks)

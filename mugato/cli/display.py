@@ -14,6 +14,7 @@ from rich.table import Table
 
 # A file or a pipe is wide enough for every name: what is cut cannot be given back to a command.
 PIPED_COLUMNS = 160
+PERCENT = 100  # a total that is no number of things
 SECONDS_PER_LINE = 10.0  # between two lines on what is under way, without a terminal
 
 T = TypeVar("T")
@@ -63,17 +64,19 @@ def progress(what: str, *, transient: bool = False) -> Iterator[ShowProgress]:
         return
     columns = (
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(),
-        TextColumn("{task.completed}/{task.total}"), TimeRemainingColumn(),
+        TextColumn("{task.fields[how_far]}"), TimeRemainingColumn(),
     )  # fmt: skip
     to_terminal = sys.stdout.isatty()  # what is printed beside goes above the bar, unless piped
     with Progress(
         *columns, console=progress_console, transient=transient, redirect_stdout=to_terminal
     ) as bar:
-        bar_id = bar.add_task(what, total=None)
+        bar_id = bar.add_task(what, total=None, how_far="")
 
         def show(part: str, done: int, total: int) -> None:
             text = f"{what}: {part}" if part else what
-            bar.update(bar_id, description=text, completed=done, total=total)
+            bar.update(
+                bar_id, description=text, completed=done, total=total, how_far=_how_far(done, total)
+            )
 
         yield show
 
@@ -109,7 +112,13 @@ class _Lines:
     def __call__(self, part: str, done: int, total: int) -> None:
         if self._pace.due():
             text = f"{self._what}: {part}" if part else self._what
-            progress_console.print(f"{text} {done}/{total}", highlight=False, soft_wrap=True)
+            progress_console.print(
+                f"{text} {_how_far(done, total)}", highlight=False, soft_wrap=True
+            )
+
+
+def _how_far(done: int, total: int) -> str:
+    return f"{done} %" if total == PERCENT else f"{done}/{total}"
 
 
 def print_json(value: Any) -> None:

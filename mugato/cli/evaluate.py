@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -68,10 +69,14 @@ def _evaluate(
 ) -> "EvaluationResults":
     """Score one agent, write its report and show it."""
     from mugato.evaluation.evaluate import evaluate as evaluate_run
+    from mugato.evaluation.results import read_results
     from mugato.reports.render import HTML, write_report
 
     if started is not None and not 0 <= started <= time.time():
         raise ValueError(f"--started is a moment that has been, in seconds since 1970: {started}")
+    known = None
+    with suppress(ValueError):  # none, or one of which nothing is lost
+        known = read_results(run)
     with display.progress(f"evaluating {run.name}") as show:
         results = evaluate_run(
             run, config, on_progress=show, command=typed_command(), started=started
@@ -85,6 +90,11 @@ def _evaluate(
         )
     if not quiet:
         _show(results)
+        if known is not None and len(known.tasks) > len(results.tasks):
+            display.console.print(
+                f"It takes the place of a report of {len(known.tasks)} tasks: `mugato evaluate "
+                f"{run}` scores them all again"
+            )
         display.console.print(f"The report is in [bold]{run / HTML}[/bold]")
     return results
 
@@ -109,13 +119,16 @@ def _show_together(found: "Trainings", trainings: int) -> None:
 def _show(results: "EvaluationResults") -> None:
     """Show the scores, and what has none."""
     from mugato.reports.scales import MARK, cautions
-    from mugato.reports.tables import task_table
+    from mugato.reports.tables import headline, task_table
 
-    cells = task_table(results).select(*COLUMNS)
-    table = Table(*cells.header, box=None)
-    for row in cells.rows:
-        table.add_row(*row)
-    display.console.print(table)
+    if results.tasks:
+        cells = task_table(results).select(*COLUMNS)
+        table = Table(*cells.header, box=None)
+        for row in cells.rows:
+            table.add_row(*row)
+        display.console.print(table)
+    for what, value, beside in headline(results):
+        display.console.print(f"{what}: {value} ({beside})", highlight=False, markup=False)
     for name, why in cautions(results).items():
         display.console.print(f"{name} {MARK}: {why}", highlight=False, markup=False)
     for line in _problems(results):

@@ -60,6 +60,12 @@ def generate(
     from mugato.acting.text import continue_text
     from mugato.agent import Agent
 
+    if config.image is not None and prompt:
+        raise ValueError(f"a picture is captioned or asked about, with --question; got {prompt!r}")
+    if config.question is not None and not config.question.strip():
+        raise ValueError("--question is empty")
+    if config.max_tokens < 1:
+        raise ValueError(f"--max-tokens must be at least 1, got {config.max_tokens}")
     sampling, agent = config.sampling(), Agent.from_pretrained(config.agent)
     if config.image is not None:
         _print(_answer(agent, config, config.image, sampling))

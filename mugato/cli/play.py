@@ -40,5 +40,7 @@ def play(
         path = path.with_suffix(".gif")
     with display.status(f"Playing {task}"):
         inference = InferenceConfig(sampling=flags.sampling())
-        episode_return = render_video(agent, task, seed=seed, path=path, inference=inference)
-    display.console.print(f"return {episode_return:g}, video in [bold]{path}[/bold]")
+        film = render_video(agent, task, seed=seed, path=path, inference=inference)
+    for text in film.texts:
+        display.console.print(text, highlight=False, markup=False, soft_wrap=True)
+    display.console.print(f"return {film.episode_return:g}, video in [bold]{path}[/bold]")

@@ -210,7 +210,7 @@ def _record(task: Task, config: RecordConfig | CorrectionConfig) -> None:
             how = " without --overwrite" if config.overwrite else ""
             console.print(
                 f"{task.name}: {kept} of {total} episodes are kept; the same command{how} goes on "
-                "from there, --overwrite begins anew",
+                "from there",
                 soft_wrap=True,
             )
         raise

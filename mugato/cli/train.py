@@ -142,6 +142,11 @@ def selected_config(chosen: Selection, run: Path | None = None) -> TrainConfig:
         raise ValueError(f"--weights {chosen.weights} and --shares-from are two ways to set shares")
     if (chosen.env_kwargs or chosen.wrapper) and not chosen.env:
         raise ValueError("--env-kwargs and --wrapper need --env ID")
+    if chosen.env and chosen.tasks is not None:
+        raise ValueError(
+            "--env and --tasks exclude each other: from Python both can be trained on together, "
+            "DatasetConfig(name=..., demonstrations=...)"
+        )
     if chosen.demonstrations and not chosen.env:
         raise ValueError("--demonstrations NAME needs --env ID, the environment that they are of")
     tasks = (chosen.env,) if chosen.env else chosen.tasks
@@ -188,7 +193,7 @@ def run_and_show(config: TrainConfig, *, resume: bool = False, overwrite: bool =
         )
     skipped = f", of which {progress.skipped} skipped" if progress.skipped else ""
     console.print(
-        f"Trained {progress.step} steps{skipped}, {progress.tokens / 1e6:.1f} M tokens in "
+        f"Trained {progress.step} steps{skipped}, {millions(progress.tokens)} tokens in "
         f"{progress.seconds:.0f} s. The agent is in [bold]{config.run}[/bold]"
     )
 
@@ -198,6 +203,7 @@ def tune_if_played(config: TrainConfig) -> None:
     if any(is_played(dataset) for dataset in config.datasets):
         from mugato.evaluation.tuning import TuningConfig
 
+        console.print("Finding out by playing how it acts best (--no-tune leaves that out)")
         try:
             tune_and_show(config.run, TuningConfig())
         except ValueError as error:  # the agent is trained, and acts as it was taught
@@ -257,8 +263,17 @@ def foretold(report: StepReport, config: TrainConfig) -> str:
     if config.max_tokens is not None:
         tokens = min(tokens, config.max_tokens)
     return (
-        f"At this pace about {tokens / 1e6:.1f} M tokens in {config.max_seconds:,.0f} s of training"
+        f"At this pace about {millions(tokens)} tokens in {config.max_seconds:,.0f} s of training"
     )
+
+
+def millions(tokens: float) -> str:
+    """Return a number of tokens to two digits or more.
+
+    >>> millions(10_600_000), millions(1_234_000), millions(20_480)
+    ('10.6 M', '1.2 M', '0.02 M')
+    """
+    return f"{tokens / 1e6:.{1 if tokens >= 1e6 else 2}f} M"
 
 
 def _losses(report: StepReport) -> Table:
@@ -309,11 +324,8 @@ def _names(
     """
     for name in chosen.tasks or ():
         if name not in TASKS:
-            hint = did_you_mean(name, TASKS)
-            raise ValueError(
-                f"{name!r} is not one of our tasks{hint}; name an environment with --env and its "
-                "data set with --demonstrations"
-            )
+            hint = "; name an environment with --env and its data set with --demonstrations"
+            raise ValueError(f"{name!r} is not one of our tasks{did_you_mean(name, TASKS) or hint}")
     for name in chosen.sources or ():
         if not is_source(name):
             raise ValueError(f"no source {name!r}{did_you_mean(name, [*SOURCES, *DOWNLOADED])}")

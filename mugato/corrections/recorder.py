@@ -137,7 +137,7 @@ def corrections_id(task: Task, weights: str) -> str:
     >>> corrections_id(get_task("cartpole"), "0123456789abcdef")
     'mugato/cartpole/corrections-0123456789ab-v0'
     """
-    return f"mugato/{task.name}/corrections-{weights[:SHOWN_DIGITS]}-v0"
+    return task.dataset_id_of(f"corrections-{weights[:SHOWN_DIGITS]}")
 
 
 def default_episodes(num_demonstrations: int, share: float = 0.25) -> int:

@@ -8,6 +8,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, get_args
 from urllib.parse import parse_qsl
@@ -17,7 +18,7 @@ from mugato.data.formats.hub import open_hub_captions, open_hub_questions, open_
 from mugato.data.formats.image_folder import open_images
 from mugato.data.formats.jat import open_jat
 from mugato.data.formats.lerobot import open_lerobot
-from mugato.data.formats.minari.read import open_minari
+from mugato.data.formats.minari.read import complete_dataset_id, dataset_folder, open_minari
 from mugato.data.formats.text_files import open_paragraphs, open_text
 from mugato.data.source import Source
 from mugato.data.sources.downloaded import QUESTIONS, open_questions, open_wikitext
@@ -25,6 +26,7 @@ from mugato.data.sources.easy_vqa import open_easy_vqa
 from mugato.data.sources.emoji import open_emoji
 from mugato.data.sources.factbook import open_factbook
 from mugato.data.sources.shakespeare import open_shakespeare
+from mugato.system.errors import did_you_mean
 
 # The splits that scores are measured on: the first one that a source has.
 HELD_OUT = ("test", "validation")
@@ -84,9 +86,9 @@ def open_source(
         ValueError: an unknown name, format, split or option, listing the known ones; or what the
             opener finds wrong with the data.
 
-    >>> open_source("shakespear", "train")  # doctest: +ELLIPSIS
+    >>> open_source("shakespear", "train")
     Traceback (most recent call last):
-    ValueError: no source 'shakespear'; there are shakespeare, ...; or minari:WHERE, ...
+    ValueError: no source 'shakespear'; did you mean shakespeare?
     """
     name, options = _options_in(name, options)
     kind, colon, where = name.partition(":")
@@ -100,9 +102,23 @@ def open_source(
     if name not in named:
         formats = ", ".join(f"{kind}:WHERE" for kind in FORMATS)
         hint = _DEMONSTRATIONS_HINT if ENVIRONMENT_VERSION.search(name) else ""
-        raise ValueError(f"no source {name!r}; there are {', '.join(named)}; or {formats}{hint}")
+        raise ValueError(
+            f"no source {name!r}"
+            + (
+                did_you_mean(name, [*named, *_recorded(name)])
+                or f"; there are {', '.join(named)}; or {formats}{hint}"
+            )
+        )
     _check_options(name, named[name], options)
     return named[name](split, **options)
+
+
+def _recorded(name: str) -> list[str]:
+    """Return the name of the user's Minari data set that is called so, if there is one."""
+    with suppress(ValueError):
+        if dataset_folder(complete_dataset_id(name)).exists():
+            return [f"minari:{name}"]
+    return []
 
 
 def is_source(name: str) -> bool:

@@ -167,13 +167,18 @@ def check_split(name: str, split: str, splits: Sequence[str]) -> None:
 
 
 def similar(name: str, known: Sequence[str]) -> str:
-    """Return the end of an error's message: which names are like this one.
+    """Return the end of an error's message: which names are like this one, or which there are.
 
-    >>> similar("atari-pongo", ["atari-alien", "atari-pong"])
-    '; there are atari-pong, atari-alien'
+    >>> similar("atari-pongo", ["atari-alien", "atari-pong"]), similar("x", ["a", "b"])
+    ('; did you mean atari-pong or atari-alien?', '; there are a, b')
     """
-    close = difflib.get_close_matches(name, known, n=5, cutoff=0.5) or sorted(known)[:5]
-    return f"; there are {', '.join(close)}" if close else ""
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
+    shown, more = sorted(known)[:5], len(known) - 5
+    return f"; there are {', '.join([*shown, *([f'{more} more'] if more > 0 else [])])}" * bool(
+        known
+    )
 
 
 def split_by_hash(key: bytes, percent: Mapping[str, int]) -> str:

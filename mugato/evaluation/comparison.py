@@ -4,7 +4,7 @@ Episodes at the same seed are pairs: the environment began alike, so that only t
 Scores of both are taken against the first one's references.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def compare(
         ValueError: no report, or no task with a score and seeds in common.
     """
     one, other = _results(first), _results(second)
-    remarks = list(_only_in_one(one, other))
+    remarks = [*_only_in_one(one, other), *_made_otherwise(one, other)]
     pairs: dict[str, Float[np.ndarray, "pairs 2"]] = {}
     for name in (name for name in one.tasks if name in other.tasks):
         try:
@@ -151,6 +151,18 @@ def _references_remark(one: TaskScores, other: TaskScores) -> str:
         f"{second.random:g}); both are scored by the first's ({first.expert:g}, "
         f"{first.random:g})"
     )
+
+
+def _made_otherwise(one: EvaluationResults, other: EvaluationResults) -> Iterator[str]:
+    """Name tasks of the same name whose environments are not."""
+    for name in (name for name in one.tasks if name in other.tasks):
+        said = [
+            next((line for line in results.missing if line.startswith(f"{name} is ")), "")
+            for results in (one, other)
+        ]
+        if said[0] != said[1]:
+            plain = f"{name} is as it comes"
+            yield f"not the same environment: {said[0] or plain}; {said[1] or plain}"
 
 
 def _only_in_one(one: EvaluationResults, other: EvaluationResults) -> list[str]:

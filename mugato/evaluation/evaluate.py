@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from mugato.data.config import DatasetConfig
 from mugato.data.metrics import TextMetric, metric_of
 from mugato.data.registry import HELD_OUT
 from mugato.evaluation.agent_info import AgentInfo, agent_info
@@ -39,6 +40,7 @@ from mugato.evaluation.results import (
 from mugato.evaluation.scores import Reference, TaskScores
 from mugato.evaluation.video import film_episode, rendering_variables, video_name, write_mp4
 from mugato.system.jobs import Job, Outcome
+from mugato.system.optional import require
 from mugato.system.workers import JobProgress
 from mugato.tasks.task import Task
 from mugato.training.run_info import is_played
@@ -67,8 +69,10 @@ def evaluate(
 
     Raises:
         ValueError: no agent in `run`, or an unknown task.
+        ImportError: without the packages that intervals take.
     """
     begun = time.time()
+    require("scipy.stats", extra="report")  # asked for before hours are played
     plan = make_plan(run, config)
     agent = agent_info(plan)  # before: what is scored are the weights that lie there now
     tasks, problems = find_tasks(plan)
@@ -221,9 +225,24 @@ def _missing(plan: Plan) -> list[str]:
                 f"trained on {dataset.name}'s split {dataset.split!r}: what is called held out "
                 "may have been seen"
             )
+    for dataset in plan.datasets:
+        if dataset.name in plan.tasks and (made := made_with(dataset)):
+            missing.append(f"{dataset.name} {made}")
     if plan.left_out:
         missing.append(f"left out on request: {', '.join(plan.left_out)}")
     return missing
+
+
+def made_with(dataset: DatasetConfig) -> str:
+    """Say in what an environment differs from the one that its id alone stands for.
+
+    >>> made_with(DatasetConfig(name="CartPole-v1", demonstrations="x", env_kwargs={"size": 6}))
+    'is made with size=6'
+    """
+    given = [f"{name}={value!r}" for name, value in dataset.env_kwargs.items()]
+    parts = [f"made with {', '.join(given)}"] if given else []
+    parts += [f"wrapped in {', '.join(dataset.wrappers)}"] if dataset.wrappers else []
+    return f"is {' and '.join(parts)}" if parts else ""
 
 
 def _measure(

@@ -69,8 +69,8 @@ def render_video(
     seed: int,
     path: Path,
     inference: InferenceConfig = InferenceConfig(),
-) -> float:
-    """Let the agent in a folder play one episode; write the film and return the episode's return.
+) -> Film:
+    """Let the agent in a folder play one episode; write the film and return it.
 
     Raises:
         ValueError: no agent, a task that it does not know, a path that is neither an mp4's nor a
@@ -86,7 +86,7 @@ def render_video(
     film = film_episode(agent, tasks[0], seed=seed, inference=inference)
     write = write_mp4 if path.suffix == ".mp4" else write_film_as_gif
     write(film, path)
-    return film.episode_return
+    return film
 
 
 def film_episode(

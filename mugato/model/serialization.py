@@ -99,6 +99,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         ValueError: if it is missing or not one of ours.
     """
     path = folder / CONFIG
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder} that could hold an agent")
     if not path.exists():
         raise ValueError(f"{folder} holds no mugato checkpoint: there is no {CONFIG} in it")
     config = read_json(path)

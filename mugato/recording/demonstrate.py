@@ -104,7 +104,9 @@ def demonstrate(
         raise ValueError(f"{task.name}, seed {seed}: {error}") from error
     except Exception as error:
         cause = type(error).__name__
-        return RejectedEpisode(seed=seed, cause=cause, reason=describe(error)[:200])
+        return RejectedEpisode(
+            seed=seed, cause=cause, reason=describe(error, with_place=True)[:200]
+        )
     return _packed(task, env, rollout, parts, jpeg=criteria.jpeg)
 
 

@@ -281,8 +281,9 @@ def check_may_write(dataset_id: str, *, overwrite: bool) -> None:
     """
     if is_recorded(dataset_id) and not overwrite:
         raise ValueError(
-            f"data set {dataset_id!r} exists in {dataset_folder(dataset_id)}; overwrite it or "
-            "choose a name"
+            f"data set {dataset_id!r} is recorded already, in {dataset_folder(dataset_id)}; "
+            "nothing is added to what is complete; choose another name, or record it anew with "
+            "overwrite=True (--overwrite)"
         )
 
 

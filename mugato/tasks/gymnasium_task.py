@@ -58,7 +58,7 @@ def gymnasium_task(
     make_env = partial(_make_env, env_id, limit, dict(env_kwargs), tuple(wrappers))
     _check_spaces(env_id, make_env)
     return Task(
-        name=env_id.rpartition(":")[2],
+        name=env_id,  # by which an agent knows it, too
         domain="gymnasium",
         make_env=make_env,
         make_expert=None if expert is None else partial(make_expert, expert),

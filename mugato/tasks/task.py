@@ -4,6 +4,7 @@ A task knows nothing of tokens or models. Everything in it can be pickled, so th
 evaluation may run in other processes.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -63,8 +64,16 @@ class Task:
 
     @property
     def dataset_id(self) -> str:
-        """The Minari id of the task's own demonstrations."""
-        return f"mugato/{self.name}/expert-v0"
+        """The Minari id of the task's own demonstrations.
+
+        >>> Task(name="robo:Reach-v0", domain="", make_env=int, max_episode_steps=1).dataset_id
+        'mugato/robo-Reach-v0/expert-v0'
+        """
+        return self.dataset_id_of("expert")
+
+    def dataset_id_of(self, what: str) -> str:
+        """Return the Minari id of a data set of this task: Minari takes no colons in names."""
+        return f"mugato/{re.sub('[/:.]', '-', self.name)}/{what}-v0"
 
     def succeeded(self, episode_return: float) -> bool:
         return self.failure_return is None or episode_return > self.failure_return

@@ -157,9 +157,10 @@ def _train_here(
                     tell(f"Warning: {line}")
             mixture = make_mixture(config, sources, tokenizer)
             agent = make_agent(config, sources, tokenizer)
+            plural = "s" if len(agent.tasks) > 1 else ""
             tell(
                 f"Training {agent.model.num_parameters / 1e6:.2f} M parameters in {config.run} "
-                f"({len(agent.tasks)} data sets; Ctrl-C saves, --resume goes on)"
+                f"({len(agent.tasks)} data set{plural}; Ctrl-C saves, --resume goes on)"
             )
             return run_training(config, agent, mixture, context, resume=resume, on_report=tell)
 

@@ -9,7 +9,7 @@ import torch
 from mugato.agent import Agent, AgentTask, read_tokenizer_and_tasks
 from mugato.data.cache import MemoryBudget
 from mugato.data.config import DatasetConfig
-from mugato.data.formats.minari.read import open_minari
+from mugato.data.formats.minari.read import dataset_folder, open_minari
 from mugato.data.mixture import Mixture
 from mugato.data.registry import open_source
 from mugato.data.round_trip import sample_warnings
@@ -44,6 +44,17 @@ def open_sources(datasets: Sequence[DatasetConfig]) -> dict[str, Source]:
     Raises:
         ValueError: for a name that is neither a task with demonstrations nor a source.
     """
+    unrecorded = [
+        dataset.name
+        for dataset in datasets
+        if dataset.name in TASKS and dataset.demonstrations is None
+        and not dataset_folder(TASKS[dataset.name].dataset_id).exists()
+    ]  # fmt: skip
+    if unrecorded:
+        raise ValueError(
+            f"no demonstrations of {', '.join(unrecorded)} are here yet; record them: mugato "
+            f"record {' '.join(unrecorded)}"
+        )
     budget = MemoryBudget()
     sources = {}
     for dataset in datasets:

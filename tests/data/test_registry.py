@@ -34,10 +34,10 @@ def test_every_source_keeps_the_contract(name: str, split: str):
 
 
 def test_wrong_names_and_splits_list_the_right_ones():
-    with pytest.raises(
-        ValueError, match="no source 'easyvqa'; there are shakespeare, factbook, emo"
-    ):
+    with pytest.raises(ValueError, match=r"no source 'easyvqa'; did you mean easy-vqa\?$"):
         open_source("easyvqa", "train")
+    with pytest.raises(ValueError, match="no source 'zzz'; there are shakespeare, factbook, emo"):
+        open_source("zzz", "train")
     for name in SOURCES:
         with pytest.raises(ValueError, match=f"{name} has no split 'dev'; its splits are .*train"):
             open_source(name, "dev")

@@ -36,7 +36,7 @@ def folder(tmp_path):
 def test_the_video_shows_the_episode_of_its_seed(folder, monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "egl")  # no need to probe for CartPole
     path = folder / "cartpole.mp4"
-    returned = render_video(folder, "cartpole", seed=2_000_001, path=path)
+    returned = render_video(folder, "cartpole", seed=2_000_001, path=path).episode_return
     request = EpisodeRequest(task=TASKS["cartpole"], seed=2_000_001)
     [played] = play_episodes(load_agent(str(folder), "cpu"), [request])
     assert isinstance(played, PlayedEpisode) and returned == played.episode_return

@@ -54,7 +54,7 @@ def test_the_first_loss_is_a_uniform_guess_whatever_was_read_before(kind):
     drawn = ids[torch.randint(len(ids), (8, 64))].tolist()
     sequences = [sequence(text_timesteps(row), config.vocab) for row in drawn]
     losses = Gato(config)(pack(sequences, length=64)).values
-    assert losses.mean().item() == pytest.approx(math.log(config.vocab.size), rel=0.03)
+    assert losses.mean().item() == pytest.approx(math.log(config.vocab.size), rel=0.04)
     tied = Gato(dataclasses.replace(config, output_projection=False))
     if kind == "continuous":  # the fault: what was read is expected again
         assert tied(pack(sequences, length=64)).values.mean() > 18
