@@ -28,7 +28,7 @@ class List:
     def __call__(self) -> None:
         from mugato.cli.data_view import show_all
 
-        show_all(_tokenizer(TokenizerConfig(), {}), as_json=self.json)
+        show_all(usual_tokenizer(), as_json=self.json)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Show:
         from mugato.cli.display import print_json, progress_console
 
         source, shown = open_by_id(self.id, self.split), self.timesteps
-        tokenizer = _tokenizer(self.tokenizer, {self.id: source})
+        tokenizer = usual_tokenizer(self.tokenizer, {self.id: source})
         episode, spec = read_episode(source, self.episode), source.spec
         if self.json:
             print_json(episode_json(episode, spec, tokenizer, timesteps=shown))
@@ -95,7 +95,7 @@ class Check:
         from mugato.cli.data_view import open_by_id
 
         source = open_by_id(self.id, self.split)
-        check(source, _tokenizer(self.tokenizer, {self.id: source}), episodes=self.episodes)
+        check(source, usual_tokenizer(self.tokenizer, {self.id: source}), episodes=self.episodes)
 
 
 Action = Annotated[
@@ -108,7 +108,10 @@ def data(action: Action) -> None:
     action()
 
 
-def _tokenizer(config: TokenizerConfig, sources: Mapping[str, "Source"]) -> "Tokenizer":
+def usual_tokenizer(
+    config: TokenizerConfig = TokenizerConfig(), sources: Mapping[str, "Source"] = {}
+) -> "Tokenizer":
+    """Make the tokenizer of an agent of ours that is trained on such data."""
     from mugato.training.setup import make_tokenizer
 
     return make_tokenizer(config, GatoConfig.micro(), sources)

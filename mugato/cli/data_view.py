@@ -128,6 +128,9 @@ def show_episode(
         parts.append(f"return {episode.episode_return:g}")
     console.print(Text(episode.name, style="bold"), Text(", ".join(parts)))
     console.print(Text(describe(spec)))
+    pieces, px = len(tokenizer.vocab.text), tokenizer.image.patch_px
+    how = f"as read with {pieces:,} pieces of text (demo's agents learn 8,192 of their own)"
+    console.print(f"{how} and patches of {px} pixels", style="dim", highlight=False)
     console.print(_legend())
     for t in range(min(timesteps, len(episode))):
         console.print(Rule(f"timestep {t}", align="left", style="dim"))
@@ -233,7 +236,7 @@ def _timestep(
         kind = "separator" if leaf is None else leaf.kind
         style = f"bold {STYLES[kind]}" if is_action else STYLES[kind]
         if kind == "image":
-            tokens = f"{len(ids)} patches"
+            tokens = f"{len(ids)} patch{'es' * (len(ids) > 1)}"
         else:
             tokens = " ".join(map(str, ids[:max_tokens]))
             tokens += f" … {len(ids) - max_tokens:,} more" if len(ids) > max_tokens else ""

@@ -220,13 +220,12 @@ def _record(task: Task, config: RecordConfig | CorrectionConfig) -> None:
 
 def _recorded(report: RecordReport) -> Iterator[str]:
     """Say in one line what was recorded, and in more what of it tokens lose."""
+    from mugato.cli.data import usual_tokenizer
     from mugato.data.formats.minari.read import open_minari
     from mugato.data.round_trip import sample_warnings
     from mugato.data.summary import summarize
-    from mugato.tokens.text import TextTokenizer
-    from mugato.tokens.tokenizer import Tokenizer
 
-    tokenizer = Tokenizer(text=TextTokenizer.paper())
+    tokenizer = usual_tokenizer()
     source = open_minari(report.dataset_id)
     found = summarize(source, tokenizer)
     parts = [

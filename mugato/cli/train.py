@@ -267,7 +267,7 @@ def foretold(report: StepReport, config: TrainConfig) -> str:
     )
 
 
-def millions(tokens: float) -> str:
+def millions(tokens: float | int) -> str:
     """Return a number of tokens to two digits or more.
 
     >>> millions(10_600_000), millions(1_234_000), millions(20_480)

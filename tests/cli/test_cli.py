@@ -140,6 +140,28 @@ def test_what_takes_long_says_so_without_a_terminal(capsys, monkeypatch):
     assert capsys.readouterr().err == "recording: cartpole 3/9\n"
 
 
+def test_flags_that_exclude_each_other_are_not_dropped_in_silence(capsys):
+    own = ("--env", "CartPole-v1", "--demonstrations", "x")
+    assert "exclude each other" in fails(capsys, "train", *own, "--tasks", "acrobot")
+    line = fails(capsys, "generate", "caption this", "--image", "cat.png")
+    assert "a picture is captioned or asked about, with --question; got 'caption this'" in line
+    assert "--question is empty" in fails(
+        capsys, "generate", "--image", "cat.png", "--question", " "
+    )
+    assert "--max-tokens must be at least 1, got -3" in fails(
+        capsys, "generate", "a", "--max-tokens", "-3"
+    )
+
+
+@pytest.mark.parametrize("command", [("generate", "To be"), ("play", "cartpole")])
+def test_without_an_agent_those_that_there_are_are_named(command, capsys):
+    with pytest.raises(SystemExit):
+        run(*command)
+    line = capsys.readouterr().err
+    assert "there is no agent in runs/demo, for there is no such folder" in line
+    assert "mugato-small" in line
+
+
 def test_an_unknown_data_set_is_one_line(capsys):
     line = fails(capsys, "train", "--env", "CartPole-v1", "--demonstrations", "nothing-there")
     assert "no Minari data set 'nothing-there-v0'" in line
@@ -149,7 +171,7 @@ def test_a_preset_narrowed_to_some_tasks_forgets_the_others(capsys):
     line = fails(
         capsys, "train", "--preset", "demo", "--tasks", "cartpole", "--sources", "--processes", "1"
     )
-    assert "mugato/cartpole/expert-v0" in line  # not recorded in this test's folder
+    assert "no demonstrations of cartpole are here yet; record them: mugato record cartpole" in line
 
 
 @pytest.mark.parametrize("flag", [("--sources=text:plays",), ("--sources", "text:plays")])

@@ -84,7 +84,7 @@ def test_list_counts_what_is_there_and_says_what_is_damaged(folder, shown, monke
     (folder / "minari/broken-v1/data/main_data.hdf5").write_bytes(b"no HDF5")
     run("list")
     text = plain(shown)
-    assert re.search(r"minari:mine/robot-v0 +3 +9 +54 +14\.0 kB +\d+\.\d kB", text)
+    assert re.search(r"minari:mine/robot-v0 +3 +9 +45 +14\.0 kB +\d+\.\d kB", text)
     assert "camera: image 16×32, state: 2 continuous → action: 3 discrete" in text
     assert re.search(r"^cartpole +3 +9 ", text, re.MULTILINE)  # a task's own goes by its name
     assert re.search(r"emoji +1,699 +1,699 +15,119 ", text)
@@ -95,11 +95,11 @@ def test_show_gives_pictures_tokens_and_decoded_values(shown, tmp_path):
     write("mine/robot-v0")
     run("show", "minari:mine/robot-v0", "--episode", "1", "--timesteps", "2")
     text = plain(shown)
-    assert "3 timesteps, 18 tokens, 3 of them targets, return 3" in text
+    assert "3 timesteps, 15 tokens, 3 of them targets, return 3" in text
     assert data_pictures.UPPER_HALF * 32 in text and "38;2;200;200;200" in shown.getvalue()
-    # Two patches, two numbers, the separator and the action.
+    # One patch, two numbers, the separator and the action.
     assert (
-        "2 patches" in text and "34048" in text and re.search(r"action \(target\) +33025 +1", text)
+        "1 patch " in text and "34048" in text and re.search(r"action \(target\) +33025 +1", text)
     )
     state = re.search(r"state +(\d+) (\d+) +\[(\S+) +(\S+)\]", text)
     assert state and float(state[3]) == pytest.approx(-1, abs=0.02)

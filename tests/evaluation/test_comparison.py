@@ -92,6 +92,9 @@ def test_what_cannot_be_compared_is_said():
     assert found.tasks["walk"].second == pytest.approx(0.2)  # by the first's references
     assert any("the second report's references differ" in remark for remark in found.remarks)
     assert "only in the second: run" in found.remarks
+    wrapped = "walk is made with size=6 and wrapped in robo:HalfSpeed"
+    found = compare(first, dataclasses.replace(second, missing=["other is made with a=1", wrapped]))
+    assert f"not the same environment: walk is as it comes; {wrapped}" in found.remarks
     with pytest.raises(ValueError, match="nothing to compare: walk: no seeds in common"):
         compare(first, report([1.0] * 5, seeds=range(3_500_000, 3_500_005)))
     with pytest.raises(ValueError, match="walk: the expert's mean return 0 is not above"):

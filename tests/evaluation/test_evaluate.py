@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -222,6 +223,14 @@ def test_files_are_written_whole_or_not_at_all(run, monkeypatch):
 def test_bad_requests_are_refused(run, options, message):
     with pytest.raises(ValueError, match=message):
         evaluate(run, **{**OPTIONS, **options})
+
+
+def test_packages_for_intervals_are_asked_for_before_anything_is_played(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.stats", None)
+    told = []
+    with pytest.raises(ImportError, match=r"install it: pip install 'mugato\[report\]'"):
+        evaluate_run(run, on_progress=lambda *what: told.append(what))
+    assert not told
 
 
 def test_a_folder_without_an_agent_is_refused(tmp_path):

@@ -49,7 +49,7 @@ def test_the_video_shows_the_episode_of_its_seed(folder, monkeypatch):
 
 def test_what_cannot_be_played_is_refused_before_anything_is_written(folder, tmp_path):
     path = tmp_path / "films" / "x.mp4"
-    with pytest.raises(ValueError, match="no mugato checkpoint"):
+    with pytest.raises(ValueError, match="there is no agent in"):
         render_video(tmp_path / "nowhere", "cartpole", seed=0, path=path)
     with pytest.raises(ValueError, match=r"knows no task 'cartpol'; did you mean cartpole\?"):
         render_video(folder, "cartpol", seed=0, path=path)

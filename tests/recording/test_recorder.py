@@ -220,7 +220,9 @@ def test_an_action_outside_its_space_stops_the_recording(workers: int, minari_fo
 
 def test_an_existing_data_set_is_only_replaced_on_request_and_only_when_complete():
     record(task_with("expert"), episodes=2, dataset="mine")
-    with pytest.raises(ValueError, match=r"data set 'mine-v0' exists in .*mine-v0"):
+    with pytest.raises(
+        ValueError, match=r"data set 'mine-v0' is recorded already, in .*mine-v0; nothing is added"
+    ):
         record(task_with("expert"), episodes=3, dataset="mine")
     with pytest.raises(ValueError, match="no demonstration came of 20"):
         record(task_with("expert", failure_return=1.0), episodes=3, dataset="mine", overwrite=True)

@@ -118,7 +118,7 @@ def test_whenever_it_is_killed_the_next_call_completes_it(
     process.communicate(timeout=300)
     assert process.returncode == -signal.SIGKILL
     if minari.list_local_datasets():
-        with pytest.raises(ValueError, match="data set 'it-v0' exists"):
+        with pytest.raises(ValueError, match="data set 'it-v0' is recorded already"):
             record_it()
     else:
         record_it()
@@ -202,7 +202,7 @@ def test_an_interrupted_replacement_keeps_the_old_until_it_goes_on(minari_folder
     assert len(open_minari("it")) == 1
     assert record_it(episodes=5).continued >= 3
     assert len(open_minari("it")) == 5
-    with pytest.raises(ValueError, match="exists"):
+    with pytest.raises(ValueError, match="recorded already"):
         record_it()
     assert os.listdir(minari_folder) == ["it-v0"]
 

@@ -3,6 +3,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from mugato.data.formats.minari.read import complete_dataset_id
 from mugato.tasks.gymnasium_task import gymnasium_task
 from mugato.tasks.rollout import run_episode
 
@@ -17,7 +18,13 @@ def test_the_environments_module_is_imported_and_its_limit_made_up():
     task = gymnasium_task(all_spaces.ENV_ID, expert="all_spaces:expert", max_episode_steps=3)
     rollout = run_episode(task.make_env(), task.make_expert, seed=0, max_episode_steps=3)
     assert len(rollout) == 3
-    assert gymnasium_task(all_spaces.ENV_ID).max_episode_steps == 10_000
+    task = gymnasium_task(all_spaces.ENV_ID)
+    assert task.max_episode_steps == 10_000
+    # By this name it is trained on, so by this name it is corrected.
+    assert task.name == all_spaces.ENV_ID and ":" in task.name
+    assert complete_dataset_id(task.dataset_id_of("corrections-0123")) == (
+        "mugato/all_spaces-AllSpaces-v0/corrections-0123-v0"
+    )
 
 
 def test_missions_become_text():

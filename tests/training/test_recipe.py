@@ -131,4 +131,4 @@ def test_what_the_time_allows_is_foretold():
     config = dataclasses.replace(preset("demo"), max_seconds=690.0, max_tokens=16_000_000)
     assert foretold(report, config) == "At this pace about 1.4 M tokens in 690 s of training"
     config = dataclasses.replace(config, max_tokens=500_000)
-    assert "about 0.5 M tokens" in foretold(report, config)
+    assert "about 0.50 M tokens" in foretold(report, config)
