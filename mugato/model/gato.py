@@ -78,8 +78,7 @@ class Gato(nn.Module):
     def forward(self, batch: Batch, loss: LossConfig = LossConfig()) -> TargetLosses:
         """Score every target of the batch: the training pass (§2.3)."""
         hidden, _ = self.hidden(batch.inputs)
-        table, bins = self.embedding.table.weight, self.config.vocab.continuous
-        return target_losses(self.output, hidden, table, batch.targets, loss, continuous=bins)
+        return target_losses(self.output, hidden, self.embedding.table.weight, batch.targets, loss)
 
     def embed(self, inputs: ModelInput) -> Float[Tensor, "B L width"]:
         """Turn all tokens into vectors, positions within the observation included.
