@@ -16,7 +16,7 @@ def ablate(
     episodes: int = 20,
     workers: int = 2,
 ) -> None:
-    """Score an agent without a prompt, with the right demonstration and with a wrong task's.
+    """Score an agent without a prompt, with the right demonstration and with a wrong one.
 
     Writes ablation.json and ablation.md into the run's folder.
 

@@ -1,46 +1,42 @@
 """The commands: `mugato COMMAND`.
 
-To add a command: one file in this room and one line below.
+To add a command: one module in this room, with a function of its name, and one line below. A module
+is imported when its command is called: most of them take seconds to load PyTorch.
 """
 
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
-import tyro
 from rich.markup import escape
 
 from mugato.cli import display
-from mugato.cli.ablate import ablate
-from mugato.cli.compare import compare
-from mugato.cli.data import data
-from mugato.cli.demo import demo
-from mugato.cli.evaluate import evaluate
-from mugato.cli.export import export
-from mugato.cli.generate import generate
-from mugato.cli.play import play
-from mugato.cli.record import record
-from mugato.cli.reference import reference
-from mugato.cli.train import train
-from mugato.cli.tune import tune
 from mugato.system.errors import did_you_mean
 
-COMMANDS: Mapping[str, Callable[..., Any]] = {
-    "record": record,
-    "train": train,
-    "tune": tune,
-    "evaluate": evaluate,
-    "play": play,
-    "generate": generate,
-    "compare": compare,
-    "ablate": ablate,
-    "data": data,
-    "reference": reference,
-    "export": export,
-    "demo": demo,
+# The first line of each command's docstring.
+COMMANDS: Mapping[str, str] = {
+    "record": "Record expert demonstrations as Minari data sets; what was interrupted goes on.",
+    "train": "Train an agent: `mugato train --preset demo [--steps 500 --model.width 128 ...]`.",
+    "tune": "Find how an agent acts best in each task, and keep that; `mugato train` does so too.",
+    "evaluate": "Score an agent on fresh seeds and write report.json, report.md and report.html.",
+    "play": "Let the agent act in one episode and render it as a video.",
+    "generate": "Continue a text; with --image, caption the picture, or answer a --question.",
+    "compare": "Show two evaluations side by side, with paired intervals of the difference.",
+    "ablate": "Score an agent without a prompt, with the right demonstration and with a wrong one.",
+    "data": "Look at data: list what there is, show an episode, check all of it.",
+    "reference": "Measure experts and random actions over fresh seeds, into a table of references.",
+    "export": "Write an agent alone, in half the space: to publish it, or to put it on a robot.",
+    "demo": "Everything in one go: record what is missing, train one agent, evaluate it.",
+    "info": "Show versions, hardware and what is installed: for a report of a fault.",
 }
+
+
+def command(name: str) -> Callable[..., Any]:
+    """Import a command."""
+    return getattr(import_module(f"mugato.cli.{name}"), name)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -58,9 +54,11 @@ def run(arguments: Sequence[str]) -> None:
         sys.exit(2)
     try:
         if name == "train":
-            train(rest)
+            command(name)(rest)
         else:
-            tyro.cli(COMMANDS[name], args=rest, prog=f"mugato {name}")
+            import tyro
+
+            tyro.cli(command(name), args=rest, prog=f"mugato {name}")
     except BrokenPipeError:  # the reader has seen enough: `mugato data list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

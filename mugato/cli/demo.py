@@ -20,7 +20,7 @@ def demo(
     started: float | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Everything in one go: record what is missing, train one agent, evaluate it, write the report.
+    """Everything in one go: record what is missing, train one agent, evaluate it.
 
     What was interrupted goes on; an agent that is there is evaluated anew.
 

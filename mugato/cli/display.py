@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -31,11 +32,11 @@ console = Console(width=_width())
 progress_console = Console(stderr=True, emoji=False)
 
 
-def commands(known: Mapping[str, Callable]) -> None:
+def commands(known: Mapping[str, str]) -> None:
     """Show what there is, for `mugato` without a command."""
     table = Table.grid(padding=(0, 2))
-    for name, function in known.items():
-        table.add_row(f"  [bold]mugato {name}[/bold]", (function.__doc__ or "").splitlines()[0])
+    for name, summary in known.items():
+        table.add_row(f"  [bold]mugato {name}[/bold]", escape(summary))
     console.print("One generalist agent: record, train, act, evaluate. Each takes --help.\n", table)
 
 

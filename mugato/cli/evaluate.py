@@ -30,7 +30,7 @@ def evaluate(
     json: bool = False,
     started: float | None = None,
 ) -> None:
-    """Score a trained agent on fresh seeds and write report.json, report.md and report.html.
+    """Score an agent on fresh seeds and write report.json, report.md and report.html.
 
     Several runs are trainings of one recipe with different seeds: each gets its report, and all of
     them together an interval over the trainings. `mugato compare` is for different recipes.

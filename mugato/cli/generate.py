@@ -52,7 +52,7 @@ def generate(
     *,
     config: Annotated[GenerateConfig, tyro.conf.arg(name="")] = GenerateConfig(),
 ) -> None:
-    """Continue a text; with --image, caption the picture, or answer a --question about it.
+    """Continue a text; with --image, caption the picture, or answer a --question.
 
     Args:
         prompt: text to continue; empty starts a new document.

@@ -21,7 +21,7 @@ def tune(
     episodes: int = 16,
     workers: int = 2,
 ) -> None:
-    """Find how an agent acts best in each task, and keep that with it; `mugato train` does so too.
+    """Find how an agent acts best in each task, and keep that; `mugato train` does so too.
 
     How far it looks back, how boldly it samples, what it takes of a continuous action: each way is
     played on seeds that serve nothing else.

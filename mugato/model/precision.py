@@ -33,7 +33,7 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     Raises:
         ValueError: for an unknown precision.
     """
-    wanted = _wants_bf16(precision, device, _product_of_matrices)
+    wanted = _wants_bf16(precision, device, product_of_matrices)
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
 
 
@@ -139,7 +139,7 @@ def _seconds(run: Callable[[], object]) -> float:
     return min(times)
 
 
-def _product_of_matrices(device: torch.device, dtype: torch.dtype) -> Callable[[], Tensor]:
+def product_of_matrices(device: torch.device, dtype: torch.dtype) -> Callable[[], Tensor]:
     """Make a product as training has them."""
     a = torch.ones(1024, 256, device=device, dtype=dtype)
     b = torch.ones(256, 1024, device=device, dtype=dtype)

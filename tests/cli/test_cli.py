@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -291,10 +291,37 @@ def test_without_a_command_all_are_listed(capsys):
     assert all(f"mugato {name}" in shown for name in commands.COMMANDS)
 
 
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_commands_are_listed_by_what_they_say_of_themselves(name):
+    assert (commands.command(name).__doc__ or "").splitlines()[0] == commands.COMMANDS[name]
+
+
+def test_what_there_is_shows_without_loading_what_takes_long():
+    code = (
+        "import sys, mugato.cli.main as m, mugato.cli.commands; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_info_tells_what_is_installed_and_what_is_not(capsys, monkeypatch):
+    def installed(name: str) -> str:
+        if name == "minigrid":
+            raise PackageNotFoundError
+        return version(name)
+
+    monkeypatch.setattr("mugato.cli.info.version", installed)
+    run("info", "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert "[babyai] lacks minigrid" in found["without"] and "box2d" in found["extras"]
+    assert f"torch {torch.__version__}" in found["packages"]
+    run("info")
+    assert "lacks minigrid" in capsys.readouterr().out
+
+
 def test_an_error_is_shown_as_it_is_brackets_and_all(capsys, monkeypatch):
     def broken(name: str) -> None:
         raise ImportError(f"pip install 'mugato[report]' [/tmp/{name}]")
 
-    monkeypatch.setitem(commands.COMMANDS, "play", broken)
+    monkeypatch.setattr("mugato.cli.play.play", broken)
     line = fails(capsys, "play", "--name", "x")
     assert line == "mugato play: pip install 'mugato[report]' [/tmp/x]"
