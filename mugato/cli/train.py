@@ -35,7 +35,8 @@ class Selection:
 
     Attributes:
         preset: a complete configuration, which the flags change: demo, own, mugato-small
-            (47 tasks, to be shipped), mini, small, baseline or large. The demo's if none is.
+            (47 tasks, to be shipped), babyai, metaworld, generalist (all that has an expert), mini,
+            small, baseline or large. The demo's if none is.
         tasks: control tasks by name. Without a preset these (and `sources`) alone are trained on;
             with one they take the place of the preset's, which keep what it says of them.
         sources: texts, captions, questions and data sets in other formats by name.

@@ -68,8 +68,7 @@ def evaluate(
         started: when the whole undertaking began, in seconds since 1970.
 
     Raises:
-        ValueError: no agent in `run`, or an unknown task.
-        ImportError: without the packages that intervals take.
+        ValueError: no agent in `run`, or an unknown task; ImportError: no package for intervals.
     """
     begun = time.time()
     require("scipy.stats", extra="report")  # asked for before hours are played
@@ -83,9 +82,9 @@ def evaluate(
         on_progress=on_progress,
     )
     now, origin = time.time(), Provenance.here(command)
-    seconds = (now - begun, now - (begun if started is None else started))
+    took = (now - begun, now - (begun if started is None else started))
     results = _results(
-        plan, tasks, outcomes, agent=agent, problems=problems, provenance=origin, seconds=seconds
+        plan, tasks, outcomes, agent=agent, problems=problems, provenance=origin, seconds=took
     )
     if not results.all_failed:
         results.save()

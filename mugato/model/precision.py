@@ -33,7 +33,7 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     Raises:
         ValueError: for an unknown precision.
     """
-    wanted = _wants_bf16(precision, device, product_of_matrices)
+    wanted = wants_bf16(precision, device)
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
 
 
@@ -49,7 +49,7 @@ def inference_weights(model: SequenceModel, precision: Precision) -> SequenceMod
         ValueError: for an unknown precision.
     """
     parameters = list(model.parameters())
-    if not _wants_bf16(precision, parameters[0].device, _product_of_a_few_rows):
+    if not wants_bf16(precision, parameters[0].device, _product_of_a_few_rows):
         return model
     # Weights loaded under inference mode cannot change, and count no changes.
     marks = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters]
@@ -114,7 +114,16 @@ def _packed(linear: Any) -> nn.Module:
     return PackedLinear(linear) if packable else linear
 
 
-def _wants_bf16(precision: Precision, device: torch.device, product: Product) -> bool:
+def wants_bf16(precision: Precision, device: torch.device, product: Product | None = None) -> bool:
+    """Tell whether to multiply in bf16; by the stopwatch where that is left open.
+
+    Args:
+        product: what is timed; a product of matrices, as training has them, if not given.
+
+    Raises:
+        ValueError: for an unknown precision.
+    """
+    product = product or product_of_matrices
     if precision not in get_args(Precision):
         raise ValueError(f"precision is one of {get_args(Precision)}, not {precision!r}")
     return bf16_is_faster(device, product) if precision == "auto" else precision == "bf16"

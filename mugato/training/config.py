@@ -13,6 +13,9 @@ from mugato.model.precision import Precision
 from mugato.system.typed_json import from_json
 from mugato.training.optimizer import OptimizerConfig
 
+# A run of fewer steps is there to see whether it runs, not to learn.
+TRIAL_STEPS = 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerConfig:
@@ -113,6 +116,12 @@ class TrainConfig:
         ):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        steps = self.planned_steps
+        if steps is not None and TRIAL_STEPS <= steps < self.optimizer.warmup_steps:
+            raise ValueError(
+                f"the rate would still be rising at the end: about {steps:,} steps in all, and "
+                f"optimizer.warmup_steps is {self.optimizer.warmup_steps:,}"
+            )
         if self.workers < 0:
             raise ValueError(f"workers must be at least 0, got {self.workers}")
         if self.corrections < 0 or not self.correction_share > 0:
@@ -123,6 +132,13 @@ class TrainConfig:
         for name in ("prompt_share", "acting_prompt_share", "history_dropout", "balance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+
+    @property
+    def planned_steps(self) -> int | None:
+        """How many steps the budget allows, if it is not one of time alone."""
+        places = self.batch_rows * self.model.context_length
+        by_tokens = None if self.max_tokens is None else self.max_tokens // places
+        return min((n for n in (self.steps, by_tokens) if n is not None), default=None)
 
     @property
     def rounds(self) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
@@ -17,7 +18,7 @@ from mugato.agent import Agent
 from mugato.data.loader import BatchLoader
 from mugato.data.mixture import MicrobatchState, Mixture
 from mugato.model.gato import Gato
-from mugato.model.precision import autocast
+from mugato.model.precision import autocast, wants_bf16
 from mugato.system.signals import handled
 from mugato.tokens.batch import Batch
 from mugato.training.averaging import AveragedWeights
@@ -27,7 +28,7 @@ from mugato.training.distributed import DistributedContext
 from mugato.training.metrics import MetricsWriter, StepReport
 from mugato.training.optimizer import learning_rate, make_optimizer
 from mugato.training.run_folder import begin
-from mugato.training.run_info import save_config
+from mugato.training.run_info import read_config, save_config
 
 # Steps in a row whose loss or gradient is not finite before a run is given up.
 MAX_SKIPPED = 20
@@ -70,6 +71,7 @@ def run_training(
     Raises:
         ValueError: after `MAX_SKIPPED` such steps in a row; the last good state is kept.
     """
+    config = _settled(config, context, resume=resume)
     model = agent.model.to(context.device).train()
     learner = _learner(model, config, context)
     fresh = TrainingProgress(microbatches=mixture.start())
@@ -87,6 +89,17 @@ def run_training(
         model.load_state_dict(learner.acting.state_dict())
     model.eval()
     return progress
+
+
+def _settled(config: TrainConfig, context: DistributedContext, *, resume: bool) -> TrainConfig:
+    """Decide "auto" once, by the main process's stopwatch, for all processes and all of the run."""
+    if config.precision != "auto":
+        return config
+    bf16 = False
+    if context.is_main:
+        saved = read_config(config.run).precision if resume else "auto"
+        bf16 = wants_bf16(saved, context.device)
+    return dataclasses.replace(config, precision="bf16" if context.any(bf16) else "fp32")
 
 
 def _learner(model: Gato, config: TrainConfig, context: DistributedContext) -> Learner:
@@ -185,7 +198,7 @@ class _TrainingRun:
         self.optimizer.zero_grad(set_to_none=True)
         for microbatch, batch in zip(self.microbatches, batches, strict=True):
             # Dropout and patch positions depend on seed, step and microbatch, not on who computes.
-            torch.manual_seed(hash((self.config.seed, step, microbatch)) % 2**63)
+            torch.manual_seed(seed_of(self.config.seed, step, microbatch))
             batch = batch.to(self.context.device)
             with autocast(self.context.device, self.config.precision):
                 losses = self.model(batch, self.config.loss)
@@ -238,6 +251,15 @@ class _TrainingRun:
         if not self.context.is_main:
             return nullcontext()
         return closing(MetricsWriter(self.config.run, from_step=progress.step))
+
+
+def seed_of(*numbers: int) -> int:
+    """Mix numbers into one seed, the same whatever Python's own hash does.
+
+    >>> seed_of(0, 1, 2) == seed_of(0, 1, 2) != seed_of(0, 2, 1)
+    True
+    """
+    return int(np.random.SeedSequence([n % 2**64 for n in numbers]).generate_state(1, np.uint64)[0])
 
 
 def target_weights(mixture: Mixture, balance: float) -> Float[Tensor, " sources"]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from mugato.data.config import DatasetConfig
 from mugato.model.config import GatoConfig
+from mugato.system.errors import did_you_mean
+from mugato.tasks.registry import TASKS
 from mugato.training.config import TokenizerConfig, TrainConfig
 from mugato.training.optimizer import OptimizerConfig
 
@@ -102,6 +104,38 @@ def own(
     )
 
 
+def _of_domains(run: str, *domains: str) -> TrainConfig:
+    """Train on every task of some domains that has an expert."""
+    tasks = [t for t in TASKS.values() if t.make_expert is not None and t.domain in domains]
+    config = own([DatasetConfig(name=task.name) for task in tasks], run=Path(run))
+    return dataclasses.replace(config, max_tokens=20_000_000)
+
+
+def babyai() -> TrainConfig:
+    """Train on all BabyAI levels; `mugato record --preset babyai` comes first."""
+    return _of_domains("runs/babyai", "babyai")
+
+
+def metaworld() -> TrainConfig:
+    """Train on Meta-World's fifty."""
+    return _of_domains("runs/metaworld", "metaworld")
+
+
+def generalist() -> TrainConfig:
+    """Train on every task that has an expert, and on text, captions and questions; days."""
+    config = _of_domains("runs/generalist", *{task.domain for task in TASKS.values()})
+    sources = [dataset for dataset in DEMO_DATASETS if dataset.name not in TASKS]
+    known = dataclasses.replace(config, datasets=(*config.datasets, *sources))
+    share = 0.62 / len(config.datasets)  # as in the demo, what is not control has 38 %
+    datasets = [
+        dataclasses.replace(one, weight=share) if one.name in TASKS else one
+        for one in known.datasets
+    ]
+    return dataclasses.replace(
+        known, datasets=tuple(datasets), model=GatoConfig.mini(), max_tokens=200_000_000
+    )
+
+
 def _paper(model: GatoConfig, run: str) -> TrainConfig:
     """Train as in the paper (App. D) on the demo's data, on machines that can carry it."""
     return TrainConfig(
@@ -139,6 +173,9 @@ PRESETS: Mapping[str, Callable[[], TrainConfig]] = {
     "demo": demo,
     "mugato-small": mugato_small,
     "own": own,
+    "babyai": babyai,
+    "metaworld": metaworld,
+    "generalist": generalist,
     "mini": mini,
     "small": small,
     "baseline": baseline,
@@ -153,5 +190,7 @@ def preset(name: str) -> TrainConfig:
     PosixPath('runs/demo')
     """
     if name not in PRESETS:
-        raise ValueError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+        raise ValueError(
+            f"no preset {name!r}; there are {', '.join(PRESETS)}{did_you_mean(name, PRESETS)}"
+        )
     return PRESETS[name]()

@@ -87,6 +87,8 @@ def changes(saved: TrainConfig, config: TrainConfig) -> list[str]:
             f"cannot resume {config.run}: it was trained on {names[0]}, not on {names[1]}"
         )
     before, after = dict(fields(saved)), dict(fields(config))
+    if after["precision"] == "auto":  # decided when the run began
+        after["precision"] = before["precision"]
     changed = [name for name in after if before[name] != after[name] and name != "run"]
     refused = [name for name in changed if name.partition(".")[0] not in MAY_CHANGE]
     if refused:

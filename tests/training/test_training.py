@@ -23,7 +23,8 @@ from mugato.training.loop import StepResult
 from mugato.training.loop import run_training as run_loop
 from mugato.training.optimizer import OptimizerConfig
 from mugato.training.run import Events, run_in_processes
-from mugato.training.run_info import read_metrics
+from mugato.training.run_folder import changes
+from mugato.training.run_info import read_config, read_metrics
 from tests.agents import tiny_agent
 from tests.data.test_mixture import TOKENIZER, control_source, make_windows, text_source
 
@@ -74,6 +75,23 @@ def test_a_stopped_run_resumes_to_the_bit(workers, tmp_path):
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_the_stopwatch_decides_once_for_the_whole_run(faster, tmp_path, monkeypatch):
+    """By it alone two processes, or a run and its end, could multiply differently."""
+    monkeypatch.setattr("mugato.model.precision.bf16_is_faster", lambda *what: faster)
+    config = dataclasses.replace(make_config(tmp_path / "run", save_every=3), precision="auto")
+    stop_after(config, 3)
+    decided = "bf16" if faster else "fp32"
+    assert read_config(config.run).precision == decided
+    monkeypatch.setattr("mugato.model.precision.bf16_is_faster", lambda *what: not faster)
+    assert changes(read_config(config.run), config) == []
+    agent = run_training(config, resume=True)
+    assert read_config(config.run).precision == decided
+    whole = run_training(dataclasses.replace(make_config(tmp_path / "w"), precision=decided))
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, agent.model.state_dict()[name]), name
 
 
 def stop_after(config: TrainConfig, steps: int) -> None:
@@ -157,6 +175,11 @@ def test_settings_of_the_data_are_checked(tmp_path):
         make_config(tmp_path, prompt_share=25.0)
     with pytest.raises(ValueError, match="workers must be at least 0, got -1"):
         make_config(tmp_path, workers=-1)
+    slow = OptimizerConfig(warmup_steps=15_000)
+    with pytest.raises(ValueError, match=r"about 1,000 steps in all, and .*warmup_steps is 15,000"):
+        dataclasses.replace(make_config(tmp_path), steps=1000, optimizer=slow)
+    with pytest.raises(ValueError, match="about 390 steps"):
+        TrainConfig(datasets=(dataset("text"),), max_tokens=3_200_000, optimizer=slow)
     with pytest.raises(ValueError, match="nothing to train on"):
         TrainConfig(run=tmp_path)
     with pytest.raises(ValueError, match="two data sets have the same name"):
