@@ -7,6 +7,7 @@ row. The state belongs to the `TokenStream`; the model stays as it is.
 import copy
 import dataclasses
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -17,11 +18,15 @@ from mugato.acting.sampling import sample
 from mugato.agent import Sampling
 from mugato.model.gato import Gato
 from mugato.model.precision import Precision, inference_weights
+from mugato.system.threads import threads
 from mugato.tokens.batch import Layout, ModelInput
 from mugato.tokens.sequence import ACTION_POSITION, TokenSequence
 
 # Tokens that are read in one forward pass; more are read in several.
 CHUNK = 64
+# Weights of the sequence model times rows up to which one thread computes: a second helps little
+# on an idle machine, and beside other work each waits for the other's core (2 to 12 times slower).
+ONE_THREAD = 100_000_000
 
 
 class TokenStream:
@@ -35,6 +40,7 @@ class TokenStream:
         self.model = model
         self.device = model.embedding.table.weight.device
         self._sequence_model = inference_weights(model.sequence_model, precision)
+        self._num_weights = sum(p.numel() for p in model.sequence_model.parameters())
         self._dtype = next(self._sequence_model.parameters()).dtype
         self._state = self._sequence_model.init_state(num_rows, model.config.context_length + CHUNK)
         self._positions = torch.zeros(num_rows, dtype=torch.int64, device=self.device)
@@ -49,7 +55,8 @@ class TokenStream:
         """Append tokens to the row named for each of them, in ascending order; to row 0 if None."""
         rows = np.zeros(len(tokens), np.int64) if rows is None else rows
         inputs = _rows_of(tokens, rows, len(self)).to(self.device)
-        self._forward(_joined(self._pending_input(), inputs))
+        with self._threads():
+            self._forward(_joined(self._pending_input(), inputs))
 
     def decode(
         self,
@@ -70,13 +77,15 @@ class TokenStream:
             values: what the ids stand for, see `sample`.
         """
         if self._pending.shape[1]:
-            self._forward(self._pending_input())
+            with self._threads():
+                self._forward(self._pending_input())
         if self._last is None:
             raise ValueError("nothing was read yet: a sequence cannot start from nothing")
         drawing: list[torch.Generator | None] = list(generators)
         if active is not None and drawing:  # a row that is over must not use up its numbers
             drawing = [g if on else None for g, on in zip(drawing, active.tolist(), strict=True)]
-        chosen = sample(self.model.logits(self._last, ids), sampling, drawing, values)
+        with self._threads():
+            chosen = sample(self.model.logits(self._last, ids), sampling, drawing, values)
         chosen = chosen + ids.start
         if given is not None:
             chosen = torch.where(given >= 0, given, chosen)
@@ -126,6 +135,11 @@ class TokenStream:
             self._last = torch.where(rows[:, None], other._last, last)
         self._positions = torch.where(rows, other._positions, self._positions)
         self._pending = self._pending.masked_fill(rows[:, None], -1)
+
+    def _threads(self) -> AbstractContextManager[object]:
+        """Use one thread where there is little to do; how many they are is the user's otherwise."""
+        small = self._num_weights * len(self) <= ONE_THREAD
+        return threads(1) if small and self.device.type == "cpu" else nullcontext()
 
     def _forward(self, inputs: ModelInput) -> None:
         length = inputs.ids.shape[1]

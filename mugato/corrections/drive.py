@@ -19,13 +19,13 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
 
 from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
 from mugato.agent import Agent
 from mugato.evaluation.config import load_agent
 from mugato.recording.demonstrate import Demonstration, RejectedEpisode, demonstration_of
 from mugato.system.errors import describe
+from mugato.system.threads import threads
 from mugato.system.workers import WorkerDiedError, WorkerPool
 from mugato.tasks.conform import NotInSpaceError, conform, detached
 from mugato.tasks.environment import opened, reset, stays, step
@@ -82,7 +82,7 @@ def endless_corrections(
     done = after % driving.block
     run = partial(_correct_in_worker, driving=driving)
     if workers == 1:
-        with _task_with_environments(task) as given, _one_thread():
+        with _task_with_environments(task) as given, threads(1):
             yield _flat((run(given, block) for block in seeds), done)
         return
     setup = partial(_task_with_environments, task)
@@ -251,14 +251,3 @@ def _flat(blocks: Iterator[list[Outcome]], done: int) -> Iterator[Outcome]:
     for block in blocks:
         yield from block[done:]
         done = 0
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute as other processes do: sums of two threads differ in their last bits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

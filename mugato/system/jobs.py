@@ -78,17 +78,14 @@ def run_jobs(
 
 
 def _run_here(jobs: Sequence[Job], progress: OnProgress) -> list[Outcome]:
-    """Run jobs with one thread, as elsewhere: sums of two threads differ in their last bits."""
-    import torch
+    """Run jobs with one thread, as elsewhere."""
+    from mugato.system.threads import threads
 
-    outcomes, threads = [], torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    outcomes = []
+    with threads(1):
         for job in jobs:
             outcomes.append(_run(job, JobProgress(tell=partial(progress, job.name))))
             progress(job.name, 1, 1)
-    finally:
-        torch.set_num_threads(threads)
     return outcomes
 
 

@@ -10,6 +10,7 @@ from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
 from mugato.acting.stream import CHUNK, TokenStream
 from mugato.agent import GREEDY, Sampling
 from mugato.spec import spec_of
+from mugato.system.threads import threads
 from mugato.tokens.sequence import sequence
 from mugato.tokens.timesteps import text_timesteps
 from tests.agents import tiny_agent
@@ -67,6 +68,24 @@ def test_a_prompt_read_at_once_equals_one_read_token_by_token(kind):
     for i in ids:
         read(slowly, agent, [[i]])
     torch.testing.assert_close(at_once._last, slowly._last, atol=1e-4, rtol=0)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("one_thread", "expected"), [(10**9, 1), (0, 2)])
+def test_what_is_little_is_computed_by_one_thread(one_thread, expected, monkeypatch):
+    """Beside one busy process two threads took ten times as long as one."""
+    monkeypatch.setattr("mugato.acting.stream.ONE_THREAD", one_thread)
+    agent, seen = make_agent(), []
+    agent.model.sequence_model.register_forward_hook(
+        lambda *_: seen.append(torch.get_num_threads())
+    )
+    with threads(2):
+        stream = TokenStream(agent.model, num_rows=1)
+        stream.prefill(sequence(text_timesteps([5, 6, 7]), agent.tokenizer.vocab))
+        stream.decode(range(9), GREEDY)
+        stream.decode(range(9), GREEDY)
+        assert torch.get_num_threads() == 2
+    assert set(seen) == {expected}
 
 
 def test_nothing_can_be_decoded_from_nothing():
