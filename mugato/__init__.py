@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mugato.evaluation.comparison import Comparison, compare
     from mugato.evaluation.config import EvaluationConfig
     from mugato.evaluation.evaluate import evaluate
+    from mugato.evaluation.finetuning import FinetuneConfig, finetune
     from mugato.evaluation.results import EvaluationResults
     from mugato.evaluation.tuning import TuningConfig, tune
     from mugato.model.config import GatoConfig
@@ -46,6 +47,7 @@ _NAMES = {
     "evaluation.comparison": ("Comparison", "compare"),
     "evaluation.config": ("EvaluationConfig",),
     "evaluation.evaluate": ("evaluate",),
+    "evaluation.finetuning": ("FinetuneConfig", "finetune"),
     "evaluation.results": ("EvaluationResults",),
     "evaluation.tuning": ("TuningConfig", "tune"),
     "model.config": ("GatoConfig",),
@@ -76,6 +78,7 @@ __all__ = [
     "Episode",
     "EvaluationConfig",
     "EvaluationResults",
+    "FinetuneConfig",
     "Gato",
     "GatoConfig",
     "InferenceConfig",
@@ -95,6 +98,7 @@ __all__ = [
     "VectorPolicy",
     "compare",
     "evaluate",
+    "finetune",
     "get_task",
     "gymnasium_task",
     "pack",

@@ -20,6 +20,7 @@ from mugato.system.errors import did_you_mean
 COMMANDS: Mapping[str, str] = {
     "record": "Record expert demonstrations as Minari data sets; what was interrupted goes on.",
     "train": "Train an agent: `mugato train --preset demo [--steps 500 --model.width 128 ...]`.",
+    "finetune": "Train an agent on few demonstrations of a task, beside fresh weights.",
     "tune": "Find how an agent acts best in each task, and keep that; `mugato train` does so too.",
     "evaluate": "Score an agent on fresh seeds and write report.json, report.md and report.html.",
     "play": "Let the agent act in one episode and render it as a video.",

@@ -18,6 +18,7 @@ class DatasetConfig:
             as its context reaches.
         prompt_share: this share of its windows begins with a prompt from another episode (§2.3);
             the run's where None.
+        episodes: train on the first so many demonstrations alone; None is all.
         fit_scale: bring continuous values to [-1, 1] by their range in its episodes, where they
             are too large or too close for the paper's tokens.
         demonstrations: Minari data set of a task, where it is not the task's own; sources have
@@ -33,6 +34,7 @@ class DatasetConfig:
     weight: float = 1.0
     history: int | None = None
     prompt_share: float | None = None
+    episodes: int | None = None
     fit_scale: bool = False
     demonstrations: str | None = None
     corrections: tuple[str, ...] = ()
@@ -46,6 +48,8 @@ class DatasetConfig:
             raise ValueError(
                 f"{self.name}: history must be at least 1 timestep, got {self.history}"
             )
+        if self.episodes is not None and self.episodes < 1:
+            raise ValueError(f"{self.name}: episodes must be at least 1, got {self.episodes}")
         if self.prompt_share is not None and not 0 <= self.prompt_share <= 1:
             raise ValueError(
                 f"{self.name}: prompt_share must be between 0 and 1, got {self.prompt_share}"

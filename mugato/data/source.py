@@ -155,6 +155,38 @@ class JoinedSource(Source):
         return self._parts[number], index - (int(self._ends[number - 1]) if number else 0)
 
 
+class FirstEpisodes(Source):
+    """A source's first episodes, as a source of the same name."""
+
+    def __init__(self, source: Source, count: int) -> None:
+        """Take so many.
+
+        Raises:
+            ValueError: if there are fewer.
+        """
+        if count > len(source):
+            raise ValueError(f"{source.name} has {len(source)} episodes, not {count}")
+        self._source, self._count = source, count
+        self.name, self.spec, self.remarks = source.name, source.spec, source.remarks
+        self.lengths = None if source.lengths is None else source.lengths[:count]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Episode:
+        if not 0 <= index < self._count:
+            raise IndexError(f"{self.name} has {self._count} episodes, no episode {index}")
+        return self._source[index]
+
+    @property
+    def metric(self) -> Metric | None:
+        return self._source.metric
+
+    def window(self, index: int, start: int, stop: int) -> Episode:
+        """Read the timesteps from `start` up to `stop` of an episode."""
+        return self._source.window(index, start, stop)
+
+
 def check_split(name: str, split: str, splits: Sequence[str]) -> None:
     """Refuse a split that the source does not have.
 

@@ -37,6 +37,8 @@ class TrainConfig:
 
     Attributes:
         run: folder of the run: checkpoint, resolved config, metrics.
+        init_from: begin with this agent's weights, sizes and tokenizer instead of fresh ones, a
+            run's folder or the name of one that is shipped: fine-tuning (App. E).
         datasets: what the agent is trained on; seeds give the same batches for the same order.
         mixing: what the share of a data set follows: its own weight ("weights"), nothing
             ("uniform"), or how many tokens it has ("by_tokens").
@@ -72,6 +74,7 @@ class TrainConfig:
     """
 
     run: Path = Path("runs/train")
+    init_from: Path | None = None
     datasets: Annotated[tuple[DatasetConfig, ...], tyro.conf.Suppress] = ()
     mixing: Literal["weights", "uniform", "by_tokens"] = "weights"
     prompt_share: float = 0.25

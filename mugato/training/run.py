@@ -29,13 +29,13 @@ from mugato.training.loop import run_training
 from mugato.training.metrics import StepReport
 from mugato.training.run_folder import claimed
 from mugato.training.setup import (
+    as_begun,
     check_environments,
     data_warnings,
     make_agent,
     make_mixture,
-    make_tokenizer,
     open_sources,
-    saved_tokenizer,
+    tokenizer_of,
 )
 
 REPORTED = (ValueError, ImportError, OSError)  # what a user can cause: said in one line
@@ -104,7 +104,7 @@ def train_part(
     """
     # Read by PyTorch at its first allocation: what a step allocates anew costs fewer page faults.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    count = num_processes(config)
+    config, count = as_begun(config, resume=resume), num_processes(config)
     events = Events(on_report or (lambda report: None), on_status or (lambda status: None))
     for line in check_environments(config.datasets):
         events.tell(f"Warning: {line}")
@@ -147,11 +147,7 @@ def _train_here(
                 tell(change)
             tell("Reading demonstrations and text")
             sources = open_sources(config.datasets)
-            tokenizer = (
-                saved_tokenizer(config, sources)
-                if resume
-                else make_tokenizer(config.tokenizer, config.model, sources)
-            )
+            tokenizer = tokenizer_of(config, sources, resume=resume)
             if context.is_main:
                 for line in data_warnings(config, sources, tokenizer):
                     tell(f"Warning: {line}")

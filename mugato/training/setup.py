@@ -14,7 +14,7 @@ from mugato.data.mixture import Mixture
 from mugato.data.registry import open_source
 from mugato.data.round_trip import sample_warnings
 from mugato.data.scaling import ScaledSource
-from mugato.data.source import JoinedSource, Source
+from mugato.data.source import FirstEpisodes, JoinedSource, Source
 from mugato.data.windows import WindowConfig, called, windows_of
 from mugato.model.config import GatoConfig
 from mugato.model.gato import Gato
@@ -26,7 +26,7 @@ from mugato.tokens.images import ImageTokenizer
 from mugato.tokens.text import TextTokenizer
 from mugato.tokens.tokenizer import Tokenizer
 from mugato.training.config import TokenizerConfig, TrainConfig
-from mugato.training.run_info import is_task, task_of
+from mugato.training.run_info import is_task, read_config, task_of
 
 # Episodes looked at per source when a text tokenizer is trained: missions and questions repeat,
 # documents are few and long.
@@ -60,6 +60,8 @@ def open_sources(datasets: Sequence[DatasetConfig]) -> dict[str, Source]:
     for dataset in datasets:
         with called(dataset.name):
             source = _open(dataset, budget)
+            if dataset.episodes is not None:
+                source = FirstEpisodes(source, dataset.episodes)
             corrections = [open_minari(name, budget=budget) for name in dataset.corrections]
             if other := [found.name for found in corrections if found.spec != source.spec]:
                 raise ValueError(f"{other[0]} is not of the same environment as {source.name}")
@@ -98,6 +100,29 @@ def make_tokenizer(
     vocab = dataclasses.replace(model.vocab, num_text=text.num_pieces)
     image = ImageTokenizer(patch_px=model.patch_px, max_patches=config.max_patches)
     return Tokenizer(text=text, vocab=vocab, image=image)
+
+
+def as_begun(config: TrainConfig, *, resume: bool) -> TrainConfig:
+    """Give a run that begins with an agent that agent's sizes.
+
+    Raises:
+        ValueError: if there is no such agent, or no run to go on with.
+    """
+    if config.init_from is None:
+        return config
+    if resume:
+        return dataclasses.replace(config, model=read_config(config.run).model)
+    model = Agent.from_pretrained(config.init_from).model.config
+    return dataclasses.replace(config, model=model)
+
+
+def tokenizer_of(config: TrainConfig, sources: Mapping[str, Source], *, resume: bool) -> Tokenizer:
+    """Return a run's tokenizer: its own, that of the agent it begins with, or a new one."""
+    if resume:
+        return saved_tokenizer(config, sources)
+    if config.init_from is not None:
+        return Agent.from_pretrained(config.init_from).tokenizer
+    return make_tokenizer(config.tokenizer, config.model, sources)
 
 
 def saved_tokenizer(config: TrainConfig, sources: Mapping[str, Source]) -> Tokenizer:
@@ -179,8 +204,11 @@ def agent_tasks(config: TrainConfig, sources: Mapping[str, Source]) -> dict[str,
 
 
 def make_agent(config: TrainConfig, sources: Mapping[str, Source], tokenizer: Tokenizer) -> Agent:
-    """Make an agent with fresh weights under the run's seed."""
+    """Make an agent with fresh weights under the run's seed, or with those of `init_from`."""
     torch.manual_seed(config.seed)
+    if config.init_from is not None:
+        known = Agent.from_pretrained(config.init_from)
+        return dataclasses.replace(known, tasks=agent_tasks(config, sources))
     model = Gato(dataclasses.replace(config.model, vocab=tokenizer.vocab))
     return Agent(model=model, tokenizer=tokenizer, tasks=agent_tasks(config, sources))
 

@@ -119,7 +119,7 @@ def test_version_and_a_command_that_there_is_not(capsys):
         run("trian")
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("mugato: no command 'trian'; there are record, train, tune")
+    assert line.startswith("mugato: no command 'trian'; there are record, train, finetune, tune")
     assert line.endswith("; did you mean train?")
 
 

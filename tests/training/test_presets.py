@@ -59,7 +59,8 @@ def test_all_that_is_asked_of_training_stands_in_that_comparison():
     ours = {"muon_momentum", "muon_iterations", "max_norm"}  # the paper is silent on clipping
     assert {f.name for f in dataclasses.fields(OptimizerConfig)} == {*OPTIMIZER, *ours}
     machine = {
-        "run", "datasets", "mixing", "model", "optimizer", "correction_share", "microbatches",
+        "run", "init_from", "datasets", "mixing", "model", "optimizer", "correction_share",
+        "microbatches",
         "processes", "workers", "precision", "compile", "checkpoint_activations", "seed",
         "log_every", "save_every",
     }  # fmt: skip
