@@ -66,7 +66,8 @@ def test_a_configuration_comes_back_as_it_was_kept(name, tmp_path):
 def test_every_number_and_name_survives_json(lr, betas, max_seconds, names, steps):
     config = TrainConfig(
         datasets=tuple(mugato.DatasetConfig(name=name) for name in names),
-        optimizer=OptimizerConfig(lr=lr, betas=betas, warmup_steps=9), steps=steps, max_seconds=max_seconds,
+        optimizer=OptimizerConfig(lr=lr, betas=betas, warmup_steps=9), steps=steps,
+        max_seconds=max_seconds,
     )  # fmt: skip
     text = json.dumps(dataclasses.asdict(config), default=str)
     assert TrainConfig.from_json(json.loads(text), "it") == config
