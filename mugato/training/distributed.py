@@ -9,12 +9,14 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 CPU = torch.device("cpu")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,18 @@ class DistributedContext:
         dist.all_reduce(flat)
         for p, grad in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
             p.grad = grad.view_as(p)
+
+    def gather(self, dealt: tuple[T, ...]) -> tuple[T, ...]:
+        """Collect what was dealt out as microbatches are: each item from the process that has it.
+
+        Args:
+            dealt: as long in every process, with its own items up to date.
+        """
+        if self.world_size == 1:
+            return dealt
+        gathered: list[Any] = [None] * self.world_size
+        dist.all_gather_object(gathered, dealt)
+        return tuple(gathered[i % self.world_size][i] for i in range(len(dealt)))
 
     def any(self, flag: bool) -> bool:
         """Tell whether the flag is set in any process."""

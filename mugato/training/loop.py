@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mugato.agent import Agent
 from mugato.data.loader import BatchLoader
-from mugato.data.mixture import MicrobatchState, Mixture
+from mugato.data.mixture import Mixture
 from mugato.model.gato import Gato
 from mugato.model.precision import autocast, wants_bf16
 from mugato.system.signals import handled
@@ -71,9 +70,9 @@ def run_training(
     Raises:
         ValueError: after `MAX_SKIPPED` such steps in a row; the last good state is kept.
     """
-    config = _settled(config, context, resume=resume)
+    config = settled(config, context, resume=resume)
     model = agent.model.to(context.device).train()
-    learner = _learner(model, config, context)
+    learner = make_learner(model, config, context)
     fresh = TrainingProgress(microbatches=mixture.start())
     progress = load_state(config.run, learner) if resume else fresh
     if context.is_main:
@@ -91,7 +90,7 @@ def run_training(
     return progress
 
 
-def _settled(config: TrainConfig, context: DistributedContext, *, resume: bool) -> TrainConfig:
+def settled(config: TrainConfig, context: DistributedContext, *, resume: bool) -> TrainConfig:
     """Decide "auto" once, by the main process's stopwatch, for all processes and all of the run."""
     if config.precision != "auto":
         return config
@@ -102,7 +101,8 @@ def _settled(config: TrainConfig, context: DistributedContext, *, resume: bool) 
     return dataclasses.replace(config, precision="bf16" if context.any(bf16) else "fp32")
 
 
-def _learner(model: Gato, config: TrainConfig, context: DistributedContext) -> Learner:
+def make_learner(model: Gato, config: TrainConfig, context: DistributedContext) -> Learner:
+    """Give a model its optimiser, and its averaged weights if the run keeps them."""
     share = config.optimizer.average_share
     return Learner(
         model=model,
@@ -177,7 +177,7 @@ class _TrainingRun:
 
     def save(self, progress: TrainingProgress) -> None:
         """Write the agent and the run's state, from the main process."""
-        microbatches = self._all_microbatches(progress.microbatches)
+        microbatches = self.context.gather(progress.microbatches)
         if self.context.is_main:
             progress = dataclasses.replace(progress, microbatches=microbatches)
             # The state last: to go on from it takes the agent's tokenizer.
@@ -225,16 +225,6 @@ class _TrainingRun:
             if self.learner.averaged:
                 self.learner.averaged.update(self.model, step + 1)
         return result
-
-    def _all_microbatches(
-        self, microbatches: tuple[MicrobatchState, ...]
-    ) -> tuple[MicrobatchState, ...]:
-        """Collect each microbatch's state from the process that computes it."""
-        if self.context.world_size == 1:
-            return microbatches
-        gathered: list[Any] = [None] * self.context.world_size
-        dist.all_gather_object(gathered, microbatches)
-        return tuple(gathered[i % self.context.world_size][i] for i in range(len(microbatches)))
 
     def _fraction(self, progress: TrainingProgress) -> float:
         """Return how much of the budget is used up; the clock is the main process's."""
