@@ -107,7 +107,7 @@ class GatoConfig:
 
     @staticmethod
     def mini(vocab: Vocab = Vocab()) -> "GatoConfig":
-        """Return our 30 M parameters, an afternoon on one GPU."""
+        """Return our 34 M parameters, an afternoon on one GPU."""
         return GatoConfig(
             vocab=vocab,
             width=512,
