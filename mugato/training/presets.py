@@ -63,8 +63,8 @@ def demo() -> TrainConfig:
     return TrainConfig(
         run=Path("runs/demo"),
         datasets=DEMO_DATASETS,
-        # A timestep of a grid world takes about 26 of the 256 tokens: beside a prompt there would
-        # be five timesteps of the agent's own past instead of nine.
+        # A timestep of a grid world takes about 13 of the 256 tokens: a prompt would take half of
+        # the agent's own past.
         prompt_share=0.0,
         tokenizer=TokenizerConfig(text_pieces=8192, max_patches=16),
         optimizer=RECIPE,
