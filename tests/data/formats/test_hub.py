@@ -161,7 +161,7 @@ def test_configurations_are_found_by_the_card(tmp_path: Path):
     write_readme(tmp_path, ["small-raw", "large-raw"], ["train"], path="data/{config}-*")
     assert locate(str(tmp_path / "small-raw")).config == "small-raw"
     assert all_texts(open_hub_text(str(tmp_path / "small-raw"), "train")) == ["small-raw"]
-    with pytest.raises(ValueError, match=r"no 'smal-raw' in .*; there are small-raw"):
+    with pytest.raises(ValueError, match=r"no 'smal-raw' in .*; did you mean small-raw"):
         open_hub_text(str(tmp_path / "smal-raw"), "train")
     with pytest.raises(
         ValueError, match=r" cannot be read: Config name is missing.*'small-raw', 'large-raw'"

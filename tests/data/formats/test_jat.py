@@ -183,7 +183,7 @@ def test_the_first_episodes_alone(tmp_path: Path):
 
 
 def test_unknown_names_list_close_ones():
-    with pytest.raises(ValueError, match=r"JAT has no 'atari-pongo'; there are atari-pong, "):
+    with pytest.raises(ValueError, match=r"JAT has no 'atari-pongo'; did you mean atari-pong "):
         open_jat("atari-pongo", "train")
 
 
