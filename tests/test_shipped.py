@@ -73,7 +73,7 @@ def test_an_agent_of_the_package_is_found_by_its_name_unless_a_folder_has_it(her
     other = spec_of(spaces.Discrete(2), spaces.Discrete(2))
     tiny_agent({"mine": other}).save_pretrained(here / "tiny")
     assert list(Agent.from_pretrained("tiny").tasks) == ["mine"]
-    with pytest.raises(ValueError, match=r"there is no agent in tiny-er, .* comes with mugato: tiny"):
+    with pytest.raises(ValueError, match=r"there is no agent in tiny-er, .*mugato: tiny"):
         Agent.from_pretrained("tiny-er")
 
 
