@@ -87,7 +87,7 @@ def test_list_counts_what_is_there_and_says_what_is_damaged(folder, shown, monke
     assert re.search(r"minari:mine/robot-v0 +3 +9 +45 +14\.0 kB +\d+\.\d kB", text)
     assert "camera: image 16×32, state: 2 continuous → action: 3 discrete" in text
     assert re.search(r"^cartpole +3 +9 ", text, re.MULTILINE)  # a task's own goes by its name
-    assert re.search(r"emoji +1,699 +1,699 +15,119 ", text)
+    assert re.search(r"emoji +1,699 +1,699 +10,022 ", text)
     assert re.search(r"Minari data set 'broken-v1' in .* cannot be read", " ".join(text.split()))
 
 

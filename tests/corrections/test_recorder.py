@@ -183,7 +183,7 @@ def test_killed_again_and_again_it_records_the_same(driver: Path, minari_folder:
         assert process.returncode == -signal.SIGKILL
     assert correct(walk_task(), driver).continued == 18
     assert contents(minari_folder) == contents(minari_folder, "whole-v0")
-    with pytest.raises(ValueError, match="exists"):
+    with pytest.raises(ValueError, match="recorded already"):
         correct(walk_task(), driver)
 
 
