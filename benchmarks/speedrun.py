@@ -271,11 +271,7 @@ def train(config: TrainConfig, *, every: int) -> None:
     context = DistributedContext(device=torch.device("cuda" if cuda else "cpu"))
     sources, held_out = setup.open_sources(config.datasets), held_out_sources(config.datasets)
     curve, resume = config.run / CURVE, (config.run / STATE).exists()
-    tokenizer = (
-        setup.saved_tokenizer(config, sources)
-        if resume
-        else setup.make_tokenizer(config.tokenizer, config.model, sources)
-    )
+    tokenizer = setup.tokenizer_of(config, sources, resume=resume)
     batches = held_out_batches(config, held_out, tokenizer)
     agent = setup.make_agent(config, sources, tokenizer)
     mixture = setup.make_mixture(config, sources, tokenizer)

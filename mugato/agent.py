@@ -171,13 +171,7 @@ class Agent:
         Raises:
             ValueError: if the folder holds no agent, or a corrupt or foreign one.
         """
-        folder = shipped_agent(folder) or Path(folder)
-        if not folder.exists():
-            names = ", ".join(shipped_agents())
-            raise ValueError(
-                f"there is no agent in {folder}, for there is no such folder; train one "
-                f"(`mugato demo`), or name one that comes with mugato: {names}"
-            )
+        folder = agent_folder(folder)
         tokenizer, tasks = read_tokenizer_and_tasks(folder)
         model = Gato.from_pretrained(folder, device=device)
         return Agent(model=model, tokenizer=tokenizer, tasks=tasks)
@@ -188,6 +182,22 @@ def shipped_agent(name: str | Path) -> Path | None:
     folder = SHIPPED / name
     is_name = len(Path(name).parts) == 1 and not Path(name).exists()
     return folder if is_name and (folder / files.CONFIG).exists() else None
+
+
+def agent_folder(name: str | Path) -> Path:
+    """Return where an agent lies: in a folder, or in the package if it is the name of one there.
+
+    Raises:
+        ValueError: if there is no such folder, naming those that come with the package.
+    """
+    folder = shipped_agent(name) or Path(name)
+    if not folder.exists():
+        names = ", ".join(shipped_agents())
+        raise ValueError(
+            f"there is no agent in {folder}, for there is no such folder; train one "
+            f"(`mugato demo`), or name one that comes with mugato: {names}"
+        )
+    return folder
 
 
 def shipped_agents() -> list[str]:

@@ -55,8 +55,7 @@ class TokenStream:
         """Append tokens to the row named for each of them, in ascending order; to row 0 if None."""
         rows = np.zeros(len(tokens), np.int64) if rows is None else rows
         inputs = _rows_of(tokens, rows, len(self)).to(self.device)
-        with self._threads():
-            self._forward(_joined(self._pending_input(), inputs))
+        self._forward(_joined(self._pending_input(), inputs))
 
     def decode(
         self,
@@ -77,8 +76,7 @@ class TokenStream:
             values: what the ids stand for, see `sample`.
         """
         if self._pending.shape[1]:
-            with self._threads():
-                self._forward(self._pending_input())
+            self._forward(self._pending_input())
         if self._last is None:
             raise ValueError("nothing was read yet: a sequence cannot start from nothing")
         drawing: list[torch.Generator | None] = list(generators)
@@ -143,9 +141,10 @@ class TokenStream:
 
     def _forward(self, inputs: ModelInput) -> None:
         length = inputs.ids.shape[1]
-        for start in range(0, length, CHUNK):
-            whole = length <= CHUNK
-            self._forward_chunk(inputs if whole else _columns(inputs, slice(start, start + CHUNK)))
+        with self._threads():
+            for start in range(0, length, CHUNK):
+                columns = slice(start, start + CHUNK)
+                self._forward_chunk(inputs if length <= CHUNK else _columns(inputs, columns))
         self._pending = self._pending[:, :0]
 
     def _forward_chunk(self, inputs: ModelInput) -> None:

@@ -9,12 +9,12 @@ from rich.table import Table
 
 from mugato.cli import display
 from mugato.cli.evaluate import typed_command
-from mugato.evaluation.finetuning import FinetuneConfig, folder_of
-
-FIGURE = "finetuning.svg"
+from mugato.evaluation.finetuning import REPORT, FinetuneConfig, folder_of
 
 if TYPE_CHECKING:
     from mugato.evaluation.finetuning import Shots
+
+FIGURE = "finetuning.svg"
 
 
 def finetune(
@@ -42,7 +42,6 @@ def finetune(
         config: how.
     """
     from mugato.cli.train import Selection, selected_config
-    from mugato.evaluation.finetuning import REPORT
     from mugato.evaluation.finetuning import finetune as finetune_agent
     from mugato.reports.figures import draw_shots
 

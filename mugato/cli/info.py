@@ -4,6 +4,7 @@ import platform
 import re
 from importlib.metadata import PackageNotFoundError, requires, version
 
+from rich.markup import escape
 from rich.table import Table
 
 from mugato.cli import display
@@ -24,7 +25,7 @@ def info(*, json: bool = False) -> None:
         return
     table = Table.grid(padding=(0, 2))
     for name, value in found.items():
-        table.add_row(f"[bold]{name}[/bold]", display.escape(str(value)))
+        table.add_row(f"[bold]{name}[/bold]", escape(str(value)))
     display.console.print(table)
 
 
@@ -34,12 +35,13 @@ def facts() -> dict[str, str | int | float | None]:
     from minari.storage import get_dataset_path
 
     from mugato.agent import shipped_agents
-    from mugato.model.precision import bf16_is_faster, product_of_matrices
+    from mugato.model.precision import wants_bf16
     from mugato.system.machine import describe_machine, git_commit, package_versions
 
     machine, packages = describe_machine(), package_versions()
-    missing = {extra: what for extra, what in missing_packages().items() if what}
-    bf16 = bf16_is_faster(torch.device("cpu"), product_of_matrices)
+    extras = missing_packages()
+    missing = {extra: what for extra, what in extras.items() if what}
+    bf16 = wants_bf16("auto", torch.device("cpu"))
     return {
         "mugato": version("mugato") + (f", commit {commit}" if (commit := git_commit()) else ""),
         "python": f"{machine['python']} on {platform.platform()}",
@@ -48,7 +50,7 @@ def facts() -> dict[str, str | int | float | None]:
         "gpu": machine["gpu"] or "none",
         "threads": torch.get_num_threads(),
         "packages": ", ".join(f"{name} {number}" for name, number in packages.items()),
-        "extras": ", ".join(sorted(set(missing_packages()) - set(missing))) or "none",
+        "extras": ", ".join(sorted(set(extras) - set(missing))) or "none",
         "without": "; ".join(
             f"[{extra}] lacks {', '.join(what)}" for extra, what in missing.items()
         )

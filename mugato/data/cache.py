@@ -111,7 +111,7 @@ class CachedSource(Source):
             IndexError: for an index out of range.
             ValueError: if the episode is damaged or does not fit the spec.
         """
-        self._check_index(index)
+        self.check_index(index)
         return self._cache.get(index, lambda: self._validated(index, 0, self.lengths[index]))
 
     def window(self, index: int, start: int, stop: int) -> Episode:
@@ -122,7 +122,7 @@ class CachedSource(Source):
         Raises:
             IndexError, ValueError: as `[index]`; timesteps that the episode does not have.
         """
-        self._check_index(index)
+        self.check_index(index)
         if not 0 <= start < stop <= self.lengths[index]:
             raise ValueError(
                 f"{self.name} episode {index} has {self.lengths[index]} timesteps, "
@@ -134,10 +134,6 @@ class CachedSource(Source):
 
     def _validated(self, index: int, start: int, stop: int) -> Episode:
         return validate(self.read(index, start, stop), self.spec)
-
-    def _check_index(self, index: int) -> None:
-        if not 0 <= index < len(self):
-            raise IndexError(f"{self.name} has {len(self)} episodes, no episode {index}")
 
 
 def _timestep_bytes(spec: Spec, *, has_executed: bool) -> int:

@@ -9,16 +9,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from mugato.data.metrics import Metric
-from mugato.data.source import Source
-from mugato.episode import Episode
+from mugato.data.source import Source, WrappedSource
 from mugato.spec import Leaf, Role, Spec, Tree, unflatten
 
 # A scale is fitted on at most so many episodes from all over a source.
 NUM_FITTED = 1000
 
 
-class ScaledSource(Source):
+class ScaledSource(WrappedSource):
     """A source whose values are the same and whose spec says how they are scaled."""
 
     def __init__(self, source: Source) -> None:
@@ -26,22 +24,8 @@ class ScaledSource(Source):
 
         Actions within finite bounds are scaled by these as ever.
         """
-        self.name, self.lengths, self._source = source.name, source.lengths, source
+        super().__init__(source)
         self.spec = _fitted(source)
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: int) -> Episode:
-        return self._source[index]
-
-    @property
-    def metric(self) -> Metric | None:
-        return self._source.metric
-
-    def window(self, index: int, start: int, stop: int) -> Episode:
-        """Read the timesteps from `start` up to `stop` of an episode."""
-        return self._source.window(index, start, stop)
 
 
 def _fitted(source: Source) -> Spec:

@@ -4,7 +4,6 @@ A source is a named, finite, randomly accessible list of episodes with one spec.
 tokens, weights or batches. Every opener takes its split by name: nothing is split implicitly.
 """
 
-import difflib
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from jaxtyping import Int
 from mugato.data.metrics import Metric, metric_of
 from mugato.episode import Episode, validate
 from mugato.spec import Spec
+from mugato.system.errors import did_you_mean
 
 # Episodes looked at to learn how many tokens a text has.
 NUM_PROBES = 32
@@ -90,6 +90,11 @@ class Source(ABC):
         picked = np.linspace(0, len(self) - 1, min(len(self), NUM_PROBES)).astype(int)
         return [self.checked(int(i)) for i in picked]
 
+    def check_index(self, index: int) -> None:
+        """Raise IndexError for an episode that is not there: a list ends where iteration does."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name} has {len(self)} episodes, no episode {index}")
+
     def _check(self, index: int, episode: Episode) -> None:
         where = f"source {self.name!r}, episode {index}"
         try:
@@ -149,13 +154,34 @@ class JoinedSource(Source):
         return part.window(place, start, stop)
 
     def _place(self, index: int) -> tuple[Source, int]:
-        if not 0 <= index < len(self):
-            raise IndexError(f"{self.name} has {len(self)} episodes, no episode {index}")
+        self.check_index(index)
         number = int(np.searchsorted(self._ends, index, side="right"))
         return self._parts[number], index - (int(self._ends[number - 1]) if number else 0)
 
 
-class FirstEpisodes(Source):
+class WrappedSource(Source):
+    """A source that reads its episodes from another one: subclasses change what they are for."""
+
+    def __init__(self, source: Source) -> None:
+        self.name, self.spec, self.lengths = source.name, source.spec, source.lengths
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Episode:
+        return self._source[index]
+
+    @property
+    def metric(self) -> Metric | None:
+        return self._source.metric
+
+    def window(self, index: int, start: int, stop: int) -> Episode:
+        """Read the timesteps from `start` up to `stop` of an episode."""
+        return self._source.window(index, start, stop)
+
+
+class FirstEpisodes(WrappedSource):
     """A source's first episodes, as a source of the same name."""
 
     def __init__(self, source: Source, count: int) -> None:
@@ -166,25 +192,16 @@ class FirstEpisodes(Source):
         """
         if count > len(source):
             raise ValueError(f"{source.name} has {len(source)} episodes, not {count}")
-        self._source, self._count = source, count
-        self.name, self.spec, self.remarks = source.name, source.spec, source.remarks
+        super().__init__(source)
+        self._count, self.remarks = count, source.remarks
         self.lengths = None if source.lengths is None else source.lengths[:count]
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, index: int) -> Episode:
-        if not 0 <= index < self._count:
-            raise IndexError(f"{self.name} has {self._count} episodes, no episode {index}")
-        return self._source[index]
-
-    @property
-    def metric(self) -> Metric | None:
-        return self._source.metric
-
-    def window(self, index: int, start: int, stop: int) -> Episode:
-        """Read the timesteps from `start` up to `stop` of an episode."""
-        return self._source.window(index, start, stop)
+        self.check_index(index)
+        return super().__getitem__(index)
 
 
 def check_split(name: str, split: str, splits: Sequence[str]) -> None:
@@ -204,9 +221,8 @@ def similar(name: str, known: Sequence[str]) -> str:
     >>> similar("atari-pongo", ["atari-alien", "atari-pong"]), similar("x", ["a", "b"])
     ('; did you mean atari-pong or atari-alien?', '; there are a, b')
     """
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    if close:
-        return f"; did you mean {' or '.join(close)}?"
+    if hint := did_you_mean(name, known, most=3, cutoff=0.5):
+        return hint
     shown, more = sorted(known)[:5], len(known) - 5
     return f"; there are {', '.join([*shown, *([f'{more} more'] if more > 0 else [])])}" * bool(
         known

@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from mugato.agent import Agent
+from mugato.agent import Agent, agent_folder
 from mugato.data.config import DatasetConfig
 from mugato.evaluation.config import EvaluationConfig
 from mugato.evaluation.evaluate import evaluate
-from mugato.evaluation.results import Provenance, read_results, save_json
+from mugato.evaluation.results import EvaluationResults, Provenance, read_results, save_json
 from mugato.evaluation.scores import TaskScores
 from mugato.evaluation.trainings import TrainingsScore
+from mugato.model.gato import read_sizes
 from mugato.training.checkpoint import STATE, read_progress
 from mugato.training.config import TrainConfig
 from mugato.training.optimizer import OptimizerConfig
@@ -161,11 +162,10 @@ def training(
 ) -> TrainConfig:
     """Return the configuration of one training."""
     given = replace(dataset, episodes=episodes or None)
-    model = Agent.from_pretrained(agent).model.config
     return replace(
         own([given]),
         init_from=Path(agent) if start == "agent" else None,
-        model=model,
+        model=read_sizes(agent_folder(agent)),
         optimizer=config.optimizer if start == "agent" else RECIPE,
         max_tokens=config.max_tokens,
         batch_rows=config.batch_rows,
@@ -196,13 +196,16 @@ def _scores(run: TrainConfig, config: FinetuneConfig) -> TaskScores:
     asked = EvaluationConfig(
         tasks=[name], episodes=config.evaluation_episodes, workers=config.workers, videos=False
     )
-    try:
-        results = read_results(run.run)
-        known = results.stale is None and results.evaluation.episodes == asked.episodes
-    except ValueError:
-        known = False
-    if not known:
-        results = evaluate(run.run, asked)
+    results = _played(run.run, asked.episodes) or evaluate(run.run, asked)
     if name not in results.tasks:
         raise ValueError(f"{name} could not be played: {'; '.join(results.problems.values())}")
     return results.tasks[name]
+
+
+def _played(run: Path, episodes: int) -> EvaluationResults | None:
+    """Return what the weights in a run's folder scored in so many episodes, if they did."""
+    try:
+        results = read_results(run)
+    except ValueError:  # there is no report
+        return None
+    return results if results.stale is None and results.evaluation.episodes == episodes else None

@@ -143,11 +143,15 @@ class Gato(nn.Module):
             ValueError: if the folder holds no checkpoint, or a corrupt or foreign one.
         """
         folder = Path(folder)
-        config = serialization.read_config(folder)["model"]
-        where = f"{folder / serialization.CONFIG}: model"
-        model = Gato(from_json(GatoConfig, config, where))
+        model = Gato(read_sizes(folder))
         serialization.load_weights(model, folder)
         return model.to(device).eval()
+
+
+def read_sizes(folder: Path) -> GatoConfig:
+    """Read a checkpoint's sizes, without its weights; raises as `Gato.from_pretrained`."""
+    config = serialization.read_config(folder)["model"]
+    return from_json(GatoConfig, config, f"{folder / serialization.CONFIG}: model")
 
 
 def build_sequence_model(config: GatoConfig) -> SequenceModel:

@@ -123,7 +123,7 @@ def wants_bf16(precision: Precision, device: torch.device, product: Product | No
     Raises:
         ValueError: for an unknown precision.
     """
-    product = product or product_of_matrices
+    product = product or _product_of_matrices
     if precision not in get_args(Precision):
         raise ValueError(f"precision is one of {get_args(Precision)}, not {precision!r}")
     return bf16_is_faster(device, product) if precision == "auto" else precision == "bf16"
@@ -148,7 +148,7 @@ def _seconds(run: Callable[[], object]) -> float:
     return min(times)
 
 
-def product_of_matrices(device: torch.device, dtype: torch.dtype) -> Callable[[], Tensor]:
+def _product_of_matrices(device: torch.device, dtype: torch.dtype) -> Callable[[], Tensor]:
     """Make a product as training has them."""
     a = torch.ones(1024, 256, device=device, dtype=dtype)
     b = torch.ones(256, 1024, device=device, dtype=dtype)

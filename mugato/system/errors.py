@@ -37,11 +37,15 @@ def describe(
     return f"{type(error).__name__}: {one_line(error)}{place}"
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> str:
     """Return the end of an error's message about a name: the one that was meant, if one is like it.
+
+    Args:
+        most: names that are shown.
+        cutoff: how like it they must be, from 0 to 1.
 
     >>> did_you_mean("cartpol", ["lunar-lander", "cartpole"]), did_you_mean("x", ["cartpole"])
     ('; did you mean cartpole?', '')
     """
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    close = difflib.get_close_matches(name, list(known), n=most, cutoff=cutoff)
+    return f"; did you mean {' or '.join(close)}?" if close else ""

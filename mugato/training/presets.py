@@ -104,35 +104,32 @@ def own(
     )
 
 
-def _of_domains(run: str, *domains: str) -> TrainConfig:
-    """Train on every task of some domains that has an expert."""
-    tasks = [t for t in TASKS.values() if t.make_expert is not None and t.domain in domains]
-    config = own([DatasetConfig(name=task.name) for task in tasks], run=Path(run))
-    return dataclasses.replace(config, max_tokens=20_000_000)
+def _experts(*domains: str) -> list[DatasetConfig]:
+    """List the tasks of some domains that have an expert."""
+    tasks = [task for task in TASKS.values() if task.domain in domains]
+    return [DatasetConfig(name=task.name) for task in tasks if task.make_expert is not None]
 
 
 def babyai() -> TrainConfig:
     """Train on all BabyAI levels; `mugato record --preset babyai` comes first."""
-    return _of_domains("runs/babyai", "babyai")
+    config = own(_experts("babyai"), run=Path("runs/babyai"))
+    return dataclasses.replace(config, max_tokens=20_000_000)
 
 
 def metaworld() -> TrainConfig:
     """Train on Meta-World's fifty."""
-    return _of_domains("runs/metaworld", "metaworld")
+    config = own(_experts("metaworld"), run=Path("runs/metaworld"))
+    return dataclasses.replace(config, max_tokens=20_000_000)
 
 
 def generalist() -> TrainConfig:
     """Train on every task that has an expert, and on text, captions and questions; days."""
-    config = _of_domains("runs/generalist", *{task.domain for task in TASKS.values()})
-    sources = [dataset for dataset in DEMO_DATASETS if dataset.name not in TASKS]
-    known = dataclasses.replace(config, datasets=(*config.datasets, *sources))
-    share = 0.62 / len(config.datasets)  # as in the demo, what is not control has 38 %
-    datasets = [
-        dataclasses.replace(one, weight=share) if one.name in TASKS else one
-        for one in known.datasets
-    ]
+    tasks = _experts(*{task.domain for task in TASKS.values()})
+    share = 0.62 / len(tasks)  # as in the demo, what is not control has 38 %
+    datasets = [dataclasses.replace(task, weight=share) for task in tasks]
+    datasets += [dataset for dataset in DEMO_DATASETS if dataset.name not in TASKS]
     return dataclasses.replace(
-        known, datasets=tuple(datasets), model=GatoConfig.mini(), max_tokens=200_000_000
+        own(datasets, run=Path("runs/generalist")), model=GatoConfig.mini(), max_tokens=200_000_000
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import torch
 
-from mugato.agent import Agent, AgentTask, read_tokenizer_and_tasks
+from mugato.agent import Agent, AgentTask, agent_folder, read_tokenizer_and_tasks
 from mugato.data.cache import MemoryBudget
 from mugato.data.config import DatasetConfig
 from mugato.data.formats.minari.read import dataset_folder, open_minari
@@ -17,7 +17,7 @@ from mugato.data.scaling import ScaledSource
 from mugato.data.source import FirstEpisodes, JoinedSource, Source
 from mugato.data.windows import WindowConfig, called, windows_of
 from mugato.model.config import GatoConfig
-from mugato.model.gato import Gato
+from mugato.model.gato import Gato, read_sizes
 from mugato.spec import spec_of
 from mugato.tasks.compatibility import check_compatible
 from mugato.tasks.environment import opened
@@ -112,8 +112,7 @@ def as_begun(config: TrainConfig, *, resume: bool) -> TrainConfig:
         return config
     if resume:
         return dataclasses.replace(config, model=read_config(config.run).model)
-    model = Agent.from_pretrained(config.init_from).model.config
-    return dataclasses.replace(config, model=model)
+    return dataclasses.replace(config, model=read_sizes(agent_folder(config.init_from)))
 
 
 def tokenizer_of(config: TrainConfig, sources: Mapping[str, Source], *, resume: bool) -> Tokenizer:
@@ -121,7 +120,7 @@ def tokenizer_of(config: TrainConfig, sources: Mapping[str, Source], *, resume: 
     if resume:
         return saved_tokenizer(config, sources)
     if config.init_from is not None:
-        return Agent.from_pretrained(config.init_from).tokenizer
+        return read_tokenizer_and_tasks(agent_folder(config.init_from))[0]
     return make_tokenizer(config.tokenizer, config.model, sources)
 
 

@@ -62,7 +62,7 @@ class MinariSource(CachedSource):
         self._reader = reader
 
     def __getitem__(self, index: int) -> Episode:
-        self._check_index(index)
+        self.check_index(index)
         block, place = divmod(index, self._block_episodes())
         return self._cache.get(block, partial(self._read_block, block))[place]
 
