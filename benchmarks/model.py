@@ -87,7 +87,7 @@ def _gato(options: argparse.Namespace, device: Any) -> tuple[Any, Callable]:
 
     config = _config(options.size, options.model.removeprefix("gato "))
     model = Gato(config).to(device).train()
-    batch = _batch(options, config.vocab).to(device)
+    batch = _batch(options, config).to(device)
     if options.compile:
         model.sequence_model.compile()
     return model, lambda: model(batch).mean()
@@ -113,7 +113,7 @@ def _gpt2(options: argparse.Namespace, device: Any) -> tuple[Any, Callable]:
         )
     )
     model = model.to(device).train()
-    batch = _batch(options, config.vocab).to(device)
+    batch = _batch(options, config).to(device)
     labels = batch.targets.ids.masked_fill(~batch.targets.loss_mask, -100).roll(1, dims=1)
     labels[:, 0] = -100
     if options.compile:
@@ -121,7 +121,7 @@ def _gpt2(options: argparse.Namespace, device: Any) -> tuple[Any, Callable]:
     return model, lambda: model(input_ids=batch.inputs.ids, labels=labels).loss
 
 
-def _batch(options: argparse.Namespace, vocab: Any) -> Any:
+def _batch(options: argparse.Namespace, config: Any) -> Any:
     import numpy as np
 
     from mugato.tokens.images import ImageTokenizer
@@ -129,13 +129,13 @@ def _batch(options: argparse.Namespace, vocab: Any) -> Any:
     from mugato.tokens.sequence import sequence
     from mugato.tokens.timesteps import Timesteps, TokenizedLeaf, text_timesteps
 
-    generator = np.random.default_rng(0)
+    generator, vocab, side = np.random.default_rng(0), config.vocab, config.patch_px
     if options.batch == "text":
         texts = generator.integers(0, vocab.num_text, (options.rows, LENGTH))
         return pack([sequence(text_timesteps(ids), vocab) for ids in texts], length=LENGTH)
 
     num_steps = LENGTH // TIMESTEP
-    tiles = generator.integers(0, 256, (options.tiles, 768), dtype=np.uint8)
+    tiles = generator.integers(0, 256, (options.tiles, 3 * side**2), dtype=np.uint8)
 
     def leaf(kind: str, tokens: Any, **more: Any) -> TokenizedLeaf:
         lengths = np.full(num_steps, tokens.shape[1])
@@ -146,7 +146,7 @@ def _batch(options: argparse.Namespace, vocab: Any) -> Any:
                                     (num_steps, OTHERS, 1))  # fmt: skip
         actions = generator.integers(0, 7, (num_steps, 1, 1)) + vocab.discrete.start
         pictures = tiles[generator.integers(0, len(tiles), (num_steps, PATCHES))]
-        intervals = ImageTokenizer().intervals((64, 64))
+        intervals = ImageTokenizer(patch_px=side).intervals((4 * side, 4 * side))
         observations = {
             "image": leaf("image", pictures, intervals=intervals),
             "values": leaf("continuous", values),

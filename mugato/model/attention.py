@@ -152,7 +152,8 @@ def attend(
     Args:
         by_distance: queries p, and the projections r of the distances D - 1 to 0.
     """
-    if mask.aligned and (by_distance is not None or q.device.type == "cpu"):
+    by_blocks = by_distance is not None or q.device.type == "cpu"
+    if by_blocks and mask.aligned:  # in this order: a GPU would have to be waited for
         return blockwise_attention(q, k, v, mask.blocks, by_distance=by_distance)
     seen = mask.visible
     if by_distance is not None:

@@ -3,8 +3,9 @@
 It knows positions and segments, no vectors.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,6 +15,24 @@ from torch import Tensor
 BLOCK = 128
 # A score that no softmax lets through; finite in bf16, so that rows of padding get no NaN.
 MASK_VALUE = -30000.0
+
+
+T = TypeVar("T")
+
+
+class Once(Generic[T]):
+    """`functools.cached_property` without its lock, which `torch.compile` cannot see through."""
+
+    def __init__(self, work_out: Callable[[Any], T]) -> None:
+        self._work_out, self.__doc__ = work_out, work_out.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type) -> T:
+        value = self._work_out(instance)
+        object.__setattr__(instance, self._name, value)
+        return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +89,7 @@ class AttentionMask:
             segments=segments,
         )
 
-    @cached_property
+    @Once
     def aligned(self) -> bool:
         """Tell whether distances between tokens that see each other are those of their places.
 
@@ -85,7 +104,7 @@ class AttentionMask:
         begins = self.positions[:, 0] == 0
         return bool((follows | (next_s == 0)).all() & begins.all())
 
-    @cached_property
+    @Once
     def blocks(self) -> tuple[QueryBlock, ...]:
         """Cut aligned rows into blocks of queries; each sees an unbroken run of keys."""
         length = self.positions.shape[1]
@@ -113,12 +132,12 @@ class AttentionMask:
             blocks.append(QueryBlock(queries=slice(at, stop), keys=slice(begin, stop), bias=bias))
         return tuple(blocks)
 
-    @cached_property
+    @Once
     def distances(self) -> Int[Tensor, "B 1 Q K"]:
         """Subtract each key's position from each query's."""
         return self.positions[:, None, :, None] - self.key_positions[:, None, None, :]
 
-    @cached_property
+    @Once
     def visible(self) -> Bool[Tensor, "B 1 Q K"]:
         """Mark where a query may look: at itself and its past, less than `max_distance` back."""
         seen = (self.distances >= 0) & (self.distances < self.max_distance)
@@ -127,7 +146,7 @@ class AttentionMask:
             seen &= self.segments[:, None, :, None] == self.segments[:, None, None, :]
         return seen
 
-    @cached_property
+    @Once
     def bias(self) -> Float[Tensor, "B 1 Q K"]:
         """Turn the mask into numbers to add to scores: 0 where a query may look."""
         return self._bias(~self.visible)

@@ -117,15 +117,15 @@ class PatchPositionEncoding(nn.Module):
         for table in (self.rows, self.columns):
             nn.init.normal_(table.weight, std=init_std(width))
 
-    def forward(self, intervals: Int[Tensor, "N 4"]) -> Float[Tensor, "N width"]:
-        start, stop = intervals[:, 0::2], intervals[:, 1::2]
+    def forward(self, intervals: Int[Tensor, "*N 4"]) -> Float[Tensor, "*N width"]:
+        start, stop = intervals[..., 0::2], intervals[..., 1::2]
         if self.training:
             drawn = torch.rand(start.shape, device=start.device)
             index = start + (drawn * (stop - start)).long()
         else:
             index = torch.round((start + stop) / 2).long()
         index = index.clamp(max=NUM_LEVELS - 1)  # an interval of one level may end at 128
-        return self.rows(index[:, 0]) + self.columns(index[:, 1])
+        return self.rows(index[..., 0]) + self.columns(index[..., 1])
 
 
 class LocalPositionEncoding(nn.Module):

@@ -87,17 +87,31 @@ class Gato(nn.Module):
         CPUs, where memory is the limit, that makes a training step a third faster.
         """
         x = self.embedding(inputs.ids)
-        is_patch = inputs.patch_index >= 0
         if len(inputs.patches):
-            # Each distinct patch goes through the block once; positions are added per token.
-            patches = self.patch_embedding(inputs.patches)[inputs.patch_index[is_patch]]
-            positions = self.patch_positions(inputs.intervals[is_patch])
-            x = x.masked_scatter(is_patch[..., None], (patches + positions).to(x.dtype))
+            x = self._with_patches(x, inputs)
         x = math.sqrt(self.config.width) * (x + self.local_positions(inputs.local_positions))
         x = self.dropout(x)
         if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         return x
+
+    def _with_patches(
+        self, x: Float[Tensor, "B L width"], inputs: ModelInput
+    ) -> Float[Tensor, "B L width"]:
+        """Put the patches into their places.
+
+        Each distinct patch goes through the block once; positions are added per token. A GPU works
+        them out for all tokens, since asking it how many patches there are would mean to wait.
+        """
+        is_patch = inputs.patch_index >= 0
+        patches = self.patch_embedding(inputs.patches)
+        if x.device.type == "cpu":
+            known = patches[inputs.patch_index[is_patch]]
+            known = known + self.patch_positions(inputs.intervals[is_patch])
+            return x.masked_scatter(is_patch[..., None], known.to(x.dtype))
+        known = F.embedding(inputs.patch_index.clamp(min=0), patches)
+        known = known + self.patch_positions(inputs.intervals)
+        return torch.where(is_patch[..., None], known.to(x.dtype), x)
 
     def hidden(
         self, inputs: ModelInput, state: Any = None

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 from mugato.tokens.batch import Targets
 
-# Rows of logits that exist at once.
-CHUNK_ROWS = 256
+# Rows of logits that are worked on at once: as many as a processor's cache holds. A GPU wants many.
+CHUNK_ROWS = {"cpu": 256, "cuda": 8192}
 # Rows are filled up to a multiple of this: each new shape costs the matrix library a compilation.
 FILL_ROWS = 64
 
@@ -91,16 +91,19 @@ def target_losses(
     if config.observation_weight:
         scored = scored | targets.observation_mask.flatten()
     rows = torch.nonzero(scored).squeeze(1)
+    sources = targets.sources.flatten()[rows]
     losses = linear_cross_entropy(
         output(hidden.flatten(0, 1)[rows]),
         table,
         targets.ids.flatten()[rows],
         label_smoothing=config.label_smoothing,
     )
+    if not config.observation_weight:
+        return TargetLosses(values=losses, sources=sources, observations=losses.new_zeros(()))
     kept = is_target[rows]
     return TargetLosses(
         values=losses[kept],
-        sources=targets.sources.flatten()[rows[kept]],
+        sources=sources[kept],
         observations=config.observation_weight * losses[~kept].sum(),
     )
 
@@ -137,8 +140,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, table: Tensor, targets: Tensor, smoothing: float) -> Tensor:
         losses, sums = torch.empty(2, len(x), device=x.device)
         grad = torch.empty(len(x), len(table), dtype=x.dtype, device=x.device)
-        for start in range(0, len(x), CHUNK_ROWS):
-            at = slice(start, start + CHUNK_ROWS)
+        chunk = CHUNK_ROWS.get(x.device.type, FILL_ROWS)
+        for start in range(0, len(x), chunk):
+            at = slice(start, start + chunk)
             torch.mm(x[at], table.T, out=grad[at])
             losses[at], sums[at] = _score(grad[at], targets[at], smoothing)
         ctx.save_for_backward(x, table, grad, sums)

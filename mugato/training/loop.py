@@ -126,7 +126,8 @@ class _TrainingRun:
         self.context, self.learner = context, learner
         self.model, self.optimizer = learner.model, learner.optimizer
         self.microbatches = context.own_microbatches(config.microbatches)
-        self.weights = target_weights(mixture, config.balance).to(context.device)
+        self._counted = target_weights(mixture, config.balance)
+        self.weights = self._counted.to(context.device)
 
     def steps(
         self, progress: TrainingProgress, interrupted: Callable[[], bool], watch: "_Watch"
@@ -190,11 +191,10 @@ class _TrainingRun:
         """Update the weights once, from this process's microbatches."""
         num_sources = len(self.mixture.names)
         # Sum, then divide by the global target count: ranks hold different numbers of targets.
-        weights = self.weights.cpu()
-        counted = sum(weights[b.targets.sources[b.targets.loss_mask]].sum() for b in batches)
+        counted = sum(self._counted[b.targets.sources[b.targets.loss_mask]].sum() for b in batches)
         total = self.context.sum(torch.as_tensor(counted).to(self.context.device)).clamp(min=1)
         sums = torch.zeros(2, num_sources, dtype=torch.float64, device=self.context.device)
-        tokens = torch.zeros((), dtype=torch.int64, device=self.context.device)
+        tokens = sum(int((batch.inputs.segments > 0).sum()) for batch in batches)
         self.optimizer.zero_grad(set_to_none=True)
         for microbatch, batch in zip(self.microbatches, batches, strict=True):
             # Dropout and patch positions depend on seed, step and microbatch, not on who computes.
@@ -203,21 +203,23 @@ class _TrainingRun:
             with autocast(self.context.device, self.config.precision):
                 losses = self.model(batch, self.config.loss)
             (losses.sum(self.weights) / total).backward()
-            sums[0].index_add_(0, losses.sources, losses.values.detach().double())
-            sums[1] += torch.bincount(losses.sources, minlength=num_sources)
-            tokens += (batch.inputs.segments > 0).sum()
+            values = losses.values.detach().double()
+            ones = torch.ones_like(values)
+            sums.index_add_(1, losses.sources, torch.stack([values, ones]))
         self.context.sum_gradients(self.model.parameters())
         norm = torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), self.config.optimizer.max_norm
         )
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        loss_sums, target_counts = self.context.sum(sums).cpu()
+        counts = self.context.sum(torch.cat([sums.flatten(), sums.new_full((1,), tokens)]))
+        told = torch.cat([counts, norm.double()[None]]).cpu()  # a GPU is waited for here alone
+        loss_sums, target_counts = told[: 2 * num_sources].view(2, -1)
         result = StepResult(
             losses=loss_sums,
             targets=target_counts,
-            tokens=int(self.context.sum(tokens)),
-            grad_norm=float(norm),
+            tokens=int(told[-2]),
+            grad_norm=float(told[-1]),
         )
         if result.is_finite:
             with autocast(self.context.device, self.config.precision):

@@ -67,37 +67,44 @@ class MuonAdamW(torch.optim.AdamW):
     def _step_matrices(self, group: dict[str, Any]) -> None:
         """Update a group's matrices; each is worked out by one process for all."""
         matrices = [p for p in group["params"] if p.grad is not None]
-        n, momentum = group["parts"], group["momentum"]
-        parts = [part for p in matrices for part in self._momentum(p, momentum).chunk(n)]
-        rank, world_size = self._context.rank, self._context.world_size
-        updates = [
-            orthogonal(part, group["iterations"]) if i % world_size == rank else part.new_zeros(())
-            for i, part in enumerate(parts)
-        ]
-        updates = [u.expand_as(part) for u, part in zip(updates, parts, strict=True)]
-        if world_size > 1:
-            flat = self._context.sum(torch.cat([u.flatten() for u in updates]))
-            pieces = flat.split([part.numel() for part in parts])
-            updates = [u.view_as(part) for u, part in zip(pieces, parts, strict=True)]
-        lr = group["lr"] * group["lr_factor"]
-        remaining = iter(updates)
+        if not matrices:
+            return
+        n, lr = group["parts"], group["lr"] * group["lr_factor"]
+        parts = [part for d in self._directions(matrices, group["momentum"]) for part in d.chunk(n)]
+        updates = self._dealt_out(parts, group["iterations"])
+        scales = [-lr * RMS * math.sqrt(max(part.shape)) for part in parts]
+        torch._foreach_mul_(matrices, 1 - lr * group["weight_decay"])
+        torch._foreach_mul_(updates, scales)
+        torch._foreach_add_([weights for p in matrices for weights in p.chunk(n)], updates)
         for p in matrices:
-            p.mul_(1 - lr * group["weight_decay"])
-            for weights in p.chunk(n):
-                scale = RMS * math.sqrt(max(weights.shape))
-                weights.add_(next(remaining), alpha=-lr * scale)
             p.grad = None
 
-    def _momentum(self, p: nn.Parameter, momentum: float) -> Tensor:
-        """Keep the gradient, and return what to follow (Nesterov)."""
-        assert p.grad is not None
-        state = self.state[p]
-        if not state:
-            state["step"] = torch.zeros(())  # AdamW looks for it in everyone's state
-            state["momentum_buffer"] = torch.zeros_like(p)
-        state["step"] += 1
-        buffer = state["momentum_buffer"].lerp_(p.grad, 1 - momentum)
-        return p.grad.lerp(buffer, momentum)
+    def _directions(self, matrices: list[nn.Parameter], momentum: float) -> list[Tensor]:
+        """Keep the gradients, and return what to follow (Nesterov)."""
+        for p in matrices:
+            state = self.state[p]
+            if not state:
+                state["step"] = torch.zeros(())  # AdamW looks for it in everyone's state
+                state["momentum_buffer"] = torch.zeros_like(p)
+            state["step"] += 1
+        buffers = [self.state[p]["momentum_buffer"] for p in matrices]
+        gradients: Any = [p.grad for p in matrices]
+        torch._foreach_lerp_(buffers, gradients, 1 - momentum)
+        return list(torch._foreach_lerp(gradients, buffers, momentum))
+
+    def _dealt_out(self, parts: list[Tensor], iterations: int) -> list[Tensor]:
+        """Make each matrix orthogonal in one of the processes, and tell the others."""
+        rank, world_size = self._context.rank, self._context.world_size
+        if world_size == 1:
+            return orthogonal_each(parts, iterations)
+        own = iter(orthogonal_each(parts[rank::world_size], iterations))
+        updates = [
+            next(own) if i % world_size == rank else torch.zeros_like(part)
+            for i, part in enumerate(parts)
+        ]
+        flat = self._context.sum(torch.cat([u.flatten() for u in updates]))
+        pieces = flat.split([part.numel() for part in parts])
+        return [u.view_as(part) for u, part in zip(pieces, parts, strict=True)]
 
 
 def matrices_of(model: nn.Module) -> dict[int, list[Tensor]]:
@@ -109,7 +116,21 @@ def matrices_of(model: nn.Module) -> dict[int, list[Tensor]]:
     return found
 
 
-def orthogonal(matrix: Float[Tensor, "m n"], iterations: int) -> Float[Tensor, "m n"]:
+def orthogonal_each(matrices: list[Tensor], iterations: int) -> list[Tensor]:
+    """Make matrices orthogonal; on a GPU those of equal shape at once, for one does not fill it."""
+    if not matrices or matrices[0].device.type == "cpu":
+        return [orthogonal(matrix, iterations) for matrix in matrices]
+    alike: dict[torch.Size, list[int]] = {}
+    for i, matrix in enumerate(matrices):
+        alike.setdefault(matrix.shape, []).append(i)
+    found = {}
+    for places in alike.values():
+        together = orthogonal(torch.stack([matrices[i] for i in places]), iterations)
+        found.update(zip(places, together.unbind(), strict=True))
+    return [found[i] for i in range(len(matrices))]
+
+
+def orthogonal(matrix: Float[Tensor, "*B m n"], iterations: int) -> Float[Tensor, "*B m n"]:
     """Bring all singular values near 1 by polynomials of the matrix; under autocast in bf16.
 
     >>> values = torch.linalg.svdvals(orthogonal(torch.diag(torch.tensor([1.0, 0.1, 0.02])), 5))
@@ -117,11 +138,13 @@ def orthogonal(matrix: Float[Tensor, "m n"], iterations: int) -> Float[Tensor, "
     (True, True)
     """
     x = matrix.float()
-    is_tall = x.shape[0] > x.shape[1]
-    x = x.T if is_tall else x
-    x = x / (SAFETY * x.norm()).clamp(min=1e-7)
+    is_tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if is_tall else x
+    x = x / (SAFETY * torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True)).clamp(min=1e-7)
+    added_to_product = torch.addmm if x.ndim == 2 else torch.baddbmm
     for i in range(iterations):
         a, b, c = POLYNOMIALS[min(i, len(POLYNOMIALS) - 1)]
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x.T if is_tall else x).to(matrix.dtype)
+        gram = x @ x.mT
+        polynomial = added_to_product(gram, gram, gram, beta=b, alpha=c)
+        x = added_to_product(x, polynomial, x, beta=a)
+    return (x.mT if is_tall else x).to(matrix.dtype)
