@@ -71,11 +71,12 @@ def flops(model: torch.nn.Module, options: argparse.Namespace) -> float:
     config: Any = model.config
     width = getattr(config, "width", None) or config.n_embd
     layers = getattr(config, "num_layers", None) or config.n_layer
-    blocks = [m.weight for n, m in model.named_modules() if n and _multiplies(n, m)]
+    modules: list[tuple[str, Any]] = list(model.named_modules())
+    blocks = [m.weight.numel() for n, m in modules if _multiplies(n, m)]
     vocab = next(p.shape[0] for n, p in model.named_parameters() if "table" in n or "wte" in n)
     share = 1.0 if options.batch == "text" else 1 / 25
     head = share * vocab * width
-    return 6.0 * (sum(w.numel() for w in blocks) + head) + 6.0 * layers * width * LENGTH
+    return 6.0 * (sum(blocks) + head) + 6.0 * layers * width * LENGTH
 
 
 def _multiplies(name: str, module: torch.nn.Module) -> bool:

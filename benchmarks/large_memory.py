@@ -7,6 +7,7 @@ Weights, gradients and AdamW's moments in fp32, forward and backward under bf16 
 """
 
 import argparse
+from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -30,7 +31,8 @@ def main() -> None:
     # Questions to the values, which fake tensors lack, answered from real ones.
     places = torch.arange(LENGTH)[None]
     mask = AttentionMask.of_rows(places, torch.ones_like(places), LENGTH, torch.bfloat16)
-    AttentionMask.blocks, AttentionMask.aligned = mask.blocks, True
+    known: Any = AttentionMask
+    known.blocks, known.aligned = mask.blocks, True
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = Gato(getattr(GatoConfig, options.size)()).train()
         model.sequence_model.checkpoint_activations = not options.keep_activations

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -56,7 +57,8 @@ def untiled(tiles: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
 def pack(folder: Path, target: Path, most: int | None) -> str:
     """Write one data set's episodes, up to `most`, to one file."""
-    with h5py.File(folder / "data" / DATA) as file:
+    with h5py.File(folder / "data" / DATA) as opened:
+        file: Any = opened
         names = sorted(file, key=lambda name: int(name.rpartition("_")[2]))[:most]
         paths: list[str] = []
         file[names[0]].visititems(
@@ -92,7 +94,7 @@ def pack(folder: Path, target: Path, most: int | None) -> str:
     return f"{target.name}: {len(names):,} episodes, {target.stat().st_size / 1e6:.1f} MB"
 
 
-def _read(file: h5py.File, path: str) -> np.ndarray:
+def _read(file: Any, path: str) -> np.ndarray:
     # h5py's own objects take several times as long to make as HDF5 to read a short episode.
     dataset = h5d.open(file.id, path.encode())
     array = np.empty(dataset.shape, dataset.dtype)
