@@ -18,7 +18,7 @@ from mugato.model import serialization as files
 from mugato.model.gato import Gato
 from mugato.spec import Spec
 from mugato.spec_json import spec_from_json, spec_to_json
-from mugato.system.errors import did_you_mean
+from mugato.system.errors import known_names
 from mugato.system.typed_json import from_json, within
 from mugato.tokens.tokenizer import Tokenizer
 
@@ -120,7 +120,7 @@ class Agent:
             ValueError: for a task that the agent does not know, listing those it does.
         """
         if name not in self.tasks:
-            hint = did_you_mean(name, self.tasks) or f", only {sorted(self.tasks)}"
+            hint = known_names(name, self.tasks)
             raise ValueError(f"the agent knows no task {name!r}{hint}")
         return self.tasks[name]
 

@@ -203,6 +203,23 @@ def flatten(tree: Tree, value: Any, root: str) -> dict[str, Any]:
     return {path: _at(value, keys) for path, keys, _ in _walk(tree, root)}
 
 
+def surplus_keys(tree: Tree, value: Any, root: str = "") -> list[str]:
+    """Name what a value has and its tree has not, by path.
+
+    >>> leaf = Leaf(kind="text")
+    >>> surplus_keys({"a": leaf, "b": {"c": leaf}}, {"a": 1, "b": {"c": 2, "d": 3}, "e": 4})
+    ['b/d', 'e']
+    """
+    if isinstance(tree, Leaf):
+        return []
+    children = list(tree.items() if isinstance(tree, dict) else enumerate(tree))
+    found = []
+    for key, child in children:
+        found += surplus_keys(child, value[key], f"{root}{key}/")
+    keys = value if isinstance(tree, dict) else range(len(value))
+    return found + [f"{root}{key}" for key in keys if key not in dict(children)]
+
+
 def unflatten(tree: Tree, leaves: Mapping[str, Any], root: str) -> Any:
     """Put leaves together again: the inverse of `flatten`.
 

@@ -21,7 +21,7 @@ from mugato.acting.stream import TokenStream
 from mugato.agent import Agent, Sampling
 from mugato.episode import Episode, check_leaf, stack_values
 from mugato.model.precision import Precision
-from mugato.spec import Leaf, Spec, flatten, unflatten
+from mugato.spec import Leaf, Spec, flatten, surplus_keys, unflatten
 from mugato.tasks.conform import as_array, detached
 from mugato.tokens.sequence import TokenSequence, check_fits, encode
 
@@ -246,9 +246,14 @@ def flat_observation(spec: Spec, observation: Any, *, task: str) -> dict[str, An
     """Return an observation's leaves by path.
 
     Raises:
-        ValueError: if its structure is not the task's.
+        ValueError: if its structure is not the task's: what is missing, or what is too much.
     """
     try:
+        if surplus := surplus_keys(spec.observation, observation):
+            raise ValueError(
+                f"{task}: the observation has {surplus}, which the task has not; expected "
+                f"{sorted(spec.observation_leaves)}"
+            )
         return flatten(spec.observation, observation, "observation")
     except (KeyError, IndexError, TypeError) as error:
         raise ValueError(

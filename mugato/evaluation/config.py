@@ -15,7 +15,7 @@ from mugato.agent import Agent, Sampling, shipped_agent
 from mugato.data.config import DatasetConfig
 from mugato.data.registry import named_like
 from mugato.model.serialization import CONFIG, WEIGHTS
-from mugato.system.errors import did_you_mean
+from mugato.system.errors import known_names
 from mugato.tasks.task import DEMONSTRATION_SEEDS, EVALUATION_SEEDS, Task
 from mugato.training.run_info import RunInfo, is_played, task_of
 
@@ -181,6 +181,6 @@ def _chosen(known: Sequence[str], names: Sequence[str] | None) -> Sequence[str]:
         return known
     found = {name: named_like(name, known) for name in names}
     if unknown := [name for name, like in found.items() if like is None]:
-        hint = did_you_mean(unknown[0], known) or f", only {list(known)}"
+        hint = known_names(unknown[0], known)
         raise ValueError(f"the run has no task {unknown}{hint}")
     return [name for name in known if name in found.values()]

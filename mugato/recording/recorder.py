@@ -107,7 +107,13 @@ class RecordConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "first_seed", operator.index(self.first_seed))
+        for name in ("episodes", "workers", "first_seed"):
+            value = getattr(self, name)
+            if value is not None:
+                try:
+                    object.__setattr__(self, name, operator.index(value))
+                except TypeError:
+                    raise ValueError(f"{name} must be an integer, got {value!r}") from None
 
 
 def record(

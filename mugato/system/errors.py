@@ -49,3 +49,14 @@ def did_you_mean(name: str, known: Iterable[str], *, most: int = 1, cutoff: floa
     """
     close = difflib.get_close_matches(name, list(known), n=most, cutoff=cutoff)
     return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def known_names(name: str, known: Iterable[str], *, most: int = 12) -> str:
+    """Return the end of an error's message about a name: which was meant, or those there are.
+
+    >>> known_names("cartpol", ["lunar-lander", "cartpole"]), known_names("x", "abc", most=2)
+    ('; did you mean cartpole?', ', only a, b and 1 more')
+    """
+    known = sorted(known)
+    more = f" and {len(known) - most} more" if len(known) > most else ""
+    return did_you_mean(name, known) or f", only {', '.join(known[:most])}{more}"

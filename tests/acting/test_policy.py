@@ -113,6 +113,7 @@ def test_reset_forgets():
         ({"x": np.full(3, np.nan), "mission": ""}, "'x' holds NaN"),
         ({"x": np.zeros(3), "mission": 3}, "'mission' is not a string: 3"),
         ({"mission": "go"}, "does not have the task's structure"),
+        ({"x": np.zeros(3), "mission": "", "y": 1}, r"has \['y'\], which the task has not"),
     ],
 )
 def test_wrong_observations_are_named(observation, message):
@@ -132,8 +133,11 @@ def test_a_history_of_one_timestep_forgets_the_last():
 
 def test_an_unknown_task_lists_the_known():
     agent = tiny_agent({"walk": spec_of(OBSERVATION, spaces.Discrete(2))})
-    with pytest.raises(ValueError, match=r"no task 'fly', only \['walk'\]"):
+    with pytest.raises(ValueError, match="no task 'fly', only walk"):
         Policy(agent, task="fly")
+    many = tiny_agent({f"walk-{i}": spec_of(OBSERVATION, spaces.Discrete(2)) for i in range(20)})
+    with pytest.raises(ValueError, match=r"no task 'fly', only walk-0, .* and 8 more$"):
+        Policy(many, task="fly")
 
 
 def test_text_goes_on_deterministically_under_a_seed():
