@@ -15,7 +15,7 @@ from mugato.agent import Agent
 from mugato.data.loader import BatchLoader
 from mugato.data.mixture import Mixture
 from mugato.model.precision import autocast
-from mugato.training.checkpoint import TrainingProgress, load_state, save_state
+from mugato.training.checkpoint import TrainingProgress, load_state, save_state, state_tensors
 from mugato.training.config import TrainConfig
 from mugato.training.distributed import DistributedContext, distributed_context
 from mugato.training.loop import make_learner, seed_of, settled, target_weights
@@ -70,7 +70,7 @@ def train(
     if here.is_main:
         save_config(config)
         replace(agent, model=learner.acting).save_pretrained(config.run)
-        save_state(config.run, learner, progress)
+        save_state(config.run, state_tensors(learner), progress)
 
 
 if __name__ == "__main__":

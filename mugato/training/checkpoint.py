@@ -13,11 +13,14 @@ import torch
 from torch import nn
 
 from mugato.data.mixture import MicrobatchState
+from mugato.model.config import GatoConfig
+from mugato.model.gato import Gato
 from mugato.model.serialization import check_finite, read_tensors, write_tensors
 from mugato.system.errors import one_line
 from mugato.system.typed_json import from_json
 from mugato.training.averaging import AveragedWeights
 from mugato.training.config import TrainConfig
+from mugato.training.sharding import split_like
 
 STATE = "training_state.safetensors"
 MOMENTS = {False: ("step", "exp_avg", "exp_avg_sq"), True: ("step", "momentum_buffer")}  # of Muon?
@@ -73,8 +76,8 @@ class Learner:
         return self.averaged.model if self.averaged else self.model
 
 
-def save_state(run: Path, learner: Learner, progress: TrainingProgress) -> None:
-    """Write the run's state; the previous one stays until the new one is whole."""
+def state_tensors(learner: Learner) -> dict[str, torch.Tensor]:
+    """Return all that changes with every step, by name."""
     tensors = {f"model.{name}": value for name, value in learner.model.state_dict().items()}
     if learner.averaged:
         averaged = learner.averaged.model.state_dict()
@@ -82,6 +85,19 @@ def save_state(run: Path, learner: Learner, progress: TrainingProgress) -> None:
     for index, moments in learner.optimizer.state_dict()["state"].items():
         for name, value in moments.items():
             tensors[f"optimizer.{index}.{name}"] = value
+    return tensors
+
+
+def whole_model(config: GatoConfig, tensors: Mapping[str, torch.Tensor]) -> Gato:
+    """Make a model of its own out of a state's tensors."""
+    model = Gato(config)
+    weights = {n: t for n, t in tensors.items() if n.startswith("model.")}
+    model.load_state_dict({name.removeprefix("model."): t for name, t in weights.items()})
+    return model
+
+
+def save_state(run: Path, tensors: Mapping[str, torch.Tensor], progress: TrainingProgress) -> None:
+    """Write the run's state; the previous one stays until the new one is whole."""
     metadata = {"progress": json.dumps(asdict(progress))}
     write_tensors(run / STATE, tensors, metadata)
 
@@ -110,8 +126,9 @@ def load_state(run: Path, learner: Learner) -> TrainingProgress:
 
 
 def _load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    own = model.state_dict()
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict({n: split_like(w, own.get(n)) for n, w in weights.items()})
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip()
         raise ValueError(f"{path} is of another model: {reason}") from None
@@ -123,17 +140,17 @@ def _moments(
 ) -> dict[int, dict[str, torch.Tensor]]:
     """Sort moments by the number of their parameter, all or none of each."""
     expected = [
-        (p.shape, MOMENTS[group.get("muon", False)])
+        (p, MOMENTS[group.get("muon", False)])
         for group in optimizer.param_groups
         for p in group["params"]
     ]
     found: dict[int, dict[str, torch.Tensor]] = {}
-    for i, (shape, names) in enumerate(expected):
+    for i, (p, names) in enumerate(expected):
         for name in names:
             tensor = tensors.get(f"{i}.{name}")
-            if tensor is None or tensor.shape != (() if name == "step" else shape):
-                raise ValueError(f"{path} is corrupt: no {name} of {shape} for parameter {i}")
-            found.setdefault(i, {})[name] = tensor
+            if tensor is None or tensor.shape != (() if name == "step" else p.shape):
+                raise ValueError(f"{path} is corrupt: no {name} of {p.shape} for parameter {i}")
+            found.setdefault(i, {})[name] = split_like(tensor, None if name == "step" else p)
     return found
 
 

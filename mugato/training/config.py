@@ -64,6 +64,9 @@ class TrainConfig:
             the result does not depend on how many processes there are.
         processes: training processes on a CPU; None starts one for each core, as far as the
             microbatches can be dealt out evenly. Ignored on GPUs and under torchrun.
+        shards: over so many processes each weight is split, with its gradient and moments (FSDP2).
+            With 1 every process has them all; otherwise neighbors share them, as many groups of
+            them as the processes give. Takes AdamW alone, without averages.
         workers: processes that compute batches ahead, for each training process; with 0 a thread
             does. The batches are the same.
         precision: bf16 (autocast), fp32, or auto: bf16 where the processor multiplies it faster.
@@ -93,6 +96,7 @@ class TrainConfig:
     batch_rows: int = 32
     microbatches: int = 2
     processes: int | None = None
+    shards: int = 1
     workers: int = 0
     precision: Precision = "auto"
     compile: bool = False
@@ -114,6 +118,7 @@ class TrainConfig:
             "max_tokens",
             "batch_rows",
             "microbatches",
+            "shards",
             "log_every",
             "save_every",
         ):
@@ -124,6 +129,11 @@ class TrainConfig:
             raise ValueError(
                 f"the rate would still be rising at the end: about {steps:,} steps in all, and "
                 f"optimizer.warmup_steps is {self.optimizer.warmup_steps:,}"
+            )
+        if self.shards > 1 and (self.optimizer.muon_lr_factor or self.optimizer.average_share):
+            raise ValueError(
+                f"shards={self.shards} goes with AdamW and without averaged weights: set "
+                "optimizer.muon_lr_factor and optimizer.average_share to 0"
             )
         if self.workers < 0:
             raise ValueError(f"workers must be at least 0, got {self.workers}")

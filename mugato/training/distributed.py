@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 CPU = torch.device("cpu")
 T = TypeVar("T")
@@ -53,12 +54,13 @@ class DistributedContext:
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Sum all gradients in one message; a microbatch without images gives the patch block none.
 
-        There it becomes zero, with one process as with many: the optimiser treats all alike.
+        There it becomes zero, with one process as with many: the optimiser treats all alike. Those
+        of split weights were summed on the way.
         """
         parameters = [p for p in parameters if p.requires_grad]
         for p in parameters:
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-        if self.world_size == 1:
+        if self.world_size == 1 or any(isinstance(p, DTensor) for p in parameters):
             return
         flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
         dist.all_reduce(flat)

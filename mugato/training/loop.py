@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 
 from mugato.agent import Agent
 from mugato.data.loader import BatchLoader
@@ -21,13 +23,21 @@ from mugato.model.precision import autocast, wants_bf16
 from mugato.system.signals import handled
 from mugato.tokens.batch import Batch
 from mugato.training.averaging import AveragedWeights
-from mugato.training.checkpoint import Learner, TrainingProgress, load_state, save_state
+from mugato.training.checkpoint import (
+    Learner,
+    TrainingProgress,
+    load_state,
+    save_state,
+    state_tensors,
+    whole_model,
+)
 from mugato.training.config import TrainConfig
 from mugato.training.distributed import DistributedContext
 from mugato.training.metrics import MetricsWriter, StepReport
 from mugato.training.optimizer import learning_rate, make_optimizer
 from mugato.training.run_folder import begin
 from mugato.training.run_info import read_config, save_config
+from mugato.training.sharding import shard, whole
 
 # Steps in a row whose loss or gradient is not finite before a run is given up.
 MAX_SKIPPED = 20
@@ -72,6 +82,8 @@ def run_training(
     """
     config = settled(config, context, resume=resume)
     model = agent.model.to(context.device).train()
+    if config.shards > 1:
+        shard(model, config.shards, context)
     learner = make_learner(model, config, context)
     fresh = TrainingProgress(microbatches=mixture.start())
     progress = load_state(config.run, learner) if resume else fresh
@@ -179,12 +191,15 @@ class _TrainingRun:
     def save(self, progress: TrainingProgress) -> None:
         """Write the agent and the run's state, from the main process."""
         microbatches = self.context.gather(progress.microbatches)
+        tensors = whole(state_tensors(self.learner), self.context)
         if self.context.is_main:
             progress = dataclasses.replace(progress, microbatches=microbatches)
             # The state last: to go on from it takes the agent's tokenizer.
             acting: Any = self.learner.acting
+            if self.config.shards > 1:
+                acting = whole_model(self.agent.model.config, tensors)
             dataclasses.replace(self.agent, model=acting).save_pretrained(self.config.run)
-            save_state(self.config.run, self.learner, progress)
+            save_state(self.config.run, tensors, progress)
         self.context.any(False)  # nobody leaves before all is on disk
 
     def _step(self, batches: list[Batch], step: int, lr: float) -> StepResult:
@@ -202,6 +217,8 @@ class _TrainingRun:
             batch = batch.to(self.context.device)
             with autocast(self.context.device, self.config.precision):
                 losses = self.model(batch, self.config.loss)
+            if isinstance(self.model, FSDPModule):  # gradients travel once a step
+                self.model.set_requires_gradient_sync(microbatch == self.microbatches[-1])
             (losses.sum(self.weights) / total).backward()
             values = losses.values.detach().double()
             ones = torch.ones_like(values)
@@ -210,6 +227,7 @@ class _TrainingRun:
         norm = torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), self.config.optimizer.max_norm
         )
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         counts = self.context.sum(torch.cat([sums.flatten(), sums.new_full((1,), tokens)]))

@@ -12,7 +12,7 @@ from mugato.evaluation.agent_info import agent_info, fingerprint, staleness
 from mugato.evaluation.config import EvaluationConfig, make_plan
 from mugato.model.serialization import WEIGHTS
 from mugato.reports.tables import training
-from mugato.training.checkpoint import STATE, Learner, TrainingProgress, save_state
+from mugato.training.checkpoint import STATE, Learner, TrainingProgress, save_state, state_tensors
 from tests.agents import tiny_agent
 
 
@@ -35,7 +35,7 @@ def write(run, *, progress=None, **allowed):
         model = torch.nn.Linear(1, 1)
         progress = TrainingProgress(microbatches=(), **progress)
         learner = Learner(model=model, optimizer=torch.optim.AdamW(model.parameters()))
-        save_state(run, learner, progress)
+        save_state(run, state_tensors(learner), progress)
 
 
 @pytest.mark.parametrize(
