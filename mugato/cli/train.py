@@ -54,6 +54,7 @@ class Selection:
         resume: go on where the run in the folder stopped, with its own configuration in the place
             of the preset's; the flags change it as far as that can be.
         overwrite: begin anew where the folder holds a run, which is lost.
+        dry_run: say what the run would take on 1 to 64 GPUs, and do nothing.
         tune: then find by playing how the agent acts best in each task, see `mugato tune`.
     """
 
@@ -73,6 +74,7 @@ class Selection:
     fit_scale: tuple[str, ...] = ()
     resume: bool = False
     overwrite: bool = False
+    dry_run: bool = False
     tune: bool = True
 
 
@@ -121,6 +123,9 @@ def train(arguments: Sequence[str]) -> None:
         prog="mugato train",
     )
     picked = command.selection
+    if picked.dry_run:
+        show_estimates(command.config)
+        return
     run_and_show(command.config, resume=picked.resume, overwrite=picked.overwrite)
     if picked.tune:
         tune_if_played(command.config)
@@ -165,6 +170,33 @@ def selected_config(chosen: Selection, run: Path | None = None) -> TrainConfig:
     if isinstance(chosen.weights, str):
         return dataclasses.replace(config, mixing=chosen.weights)
     return config if chosen.shares_from is None else _reweighted(config, chosen.shares_from)
+
+
+def show_estimates(config: TrainConfig) -> None:
+    """Show what a run would take."""
+    from mugato.training.estimate import PEAK_FLOPS, REACHED, estimates, flops_per_token
+
+    model, found = estimates(config)
+    flops, table = flops_per_token(model), Table(
+        "GPUs", "weights split over", "weights, gradients, moments", "gathered", "activations",
+        "memory of each", "hours", box=None,
+    )  # fmt: skip
+    for one in found:
+        parts = (one.weights_gib, one.gathered_gib, one.activations_gib, one.memory_gib)
+        hours = "by the clock" if one.hours is None else f"{one.hours:,.1f}"
+        cells = [f"{part:,.1f} GiB" for part in parts]
+        table.add_row(f"{one.devices}", f"{one.shards}", *cells, hours)
+    rows = config.batch_rows // config.microbatches
+    console.print(
+        f"{model.num_parameters / 1e6:,.1f} M parameters, {flops / 1e9:,.2f} GFLOP a token, "
+        f"{config.microbatches} microbatches of {rows} x {config.model.context_length} tokens"
+    )
+    console.print(table)
+    console.print(
+        f"Estimates: fp32 weights and moments, bf16 activations, {REACHED:.0%} of "
+        f"{PEAK_FLOPS / 1e12:.0f} TFLOP/s reached; numbers of GPUs that do not divide the "
+        "microbatches are left out. Pictures, and what the allocator wastes, come on top."
+    )
 
 
 def _reweighted(config: TrainConfig, run: Path) -> TrainConfig:

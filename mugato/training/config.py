@@ -72,6 +72,9 @@ class TrainConfig:
         precision: bf16 (autocast), fp32, or auto: bf16 where the processor multiplies it faster.
         compile: compile the sequence model with torch.compile.
         checkpoint_activations: save memory by computing activations again in the backward pass.
+        profile: write where the time of a few steps goes to `trace.json.gz` in the run's folder.
+        tracker: where reports go beside the run's folder, which always has TensorBoard's files:
+            Weights & Biases or Trackio, whose packages you install.
         seed: of weights, data order and dropout.
         log_every, save_every: in steps.
     """
@@ -101,6 +104,8 @@ class TrainConfig:
     precision: Precision = "auto"
     compile: bool = False
     checkpoint_activations: bool = False
+    profile: bool = False
+    tracker: Literal["none", "wandb", "trackio"] = "none"
     seed: int = 0
     log_every: int = 10
     save_every: int = 500

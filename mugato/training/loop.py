@@ -33,8 +33,9 @@ from mugato.training.checkpoint import (
 )
 from mugato.training.config import TrainConfig
 from mugato.training.distributed import DistributedContext
-from mugato.training.metrics import MetricsWriter, StepReport
+from mugato.training.metrics import MetricsWriter, StepReport, metrics_writer
 from mugato.training.optimizer import learning_rate, make_optimizer
+from mugato.training.profiling import profiled
 from mugato.training.run_folder import begin
 from mugato.training.run_info import read_config, save_config
 from mugato.training.sharding import shard, whole
@@ -150,7 +151,8 @@ class _TrainingRun:
         loader = BatchLoader(
             self.mixture, self.microbatches, progress.microbatches, workers=self.config.workers
         )
-        with loader, self._writer(progress) as writer:
+        tracing = profiled(self.config.run, wanted=self.config.profile and self.context.is_main)
+        with loader, self._writer(progress) as writer, tracing as step_done:
             done = self._fraction(progress)
             while done < self.config.until and not self.context.any(interrupted()):
                 batches, microbatches = loader.next()
@@ -163,6 +165,7 @@ class _TrainingRun:
                     skipped=progress.skipped + (not result.is_finite),
                     microbatches=microbatches,
                 )
+                step_done()
                 done = self._fraction(progress)
                 good = progress if result.is_finite else self._last_good(good, progress)
                 if self.context.is_main:  # nobody else reports, which empties the sums
@@ -260,7 +263,7 @@ class _TrainingRun:
         """Open the metrics, in the process that reports."""
         if not self.context.is_main:
             return nullcontext()
-        return closing(MetricsWriter(self.config.run, from_step=progress.step))
+        return closing(metrics_writer(self.config, from_step=progress.step))
 
 
 def seed_of(*numbers: int) -> int:

@@ -6,14 +6,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Protocol, get_type_hints
 
 from mugato.system.files import write_whole
+from mugato.system.optional import require
 from mugato.system.typed_json import from_json, within
+from mugato.training.config import TrainConfig
 
 METRICS = "metrics.jsonl"
 
 
+# Of a report, what is drawn beside the losses.
+SHOWN = ("loss", "lr", "grad_norm", "tokens_per_s", "fill", "skipped")
 # Of a report, by whoever reads it; older runs have no others.
 NEEDED = {"step", "loss", "losses", "tokens", "seconds"}
 
@@ -48,15 +52,24 @@ class StepReport:
     skipped: int
 
 
+class Tracker(Protocol):
+    """What `wandb.init` and `trackio.init` return."""
+
+    def log(self, values: dict[str, float], *, step: int) -> Any: ...
+
+    def finish(self) -> Any: ...
+
+
 class MetricsWriter:
     """Appends reports to `metrics.jsonl` and TensorBoard's event files in the run's folder.
 
     Every method raises OSError, naming the file or folder, for instance when the disk is full.
     """
 
-    def __init__(self, run: Path, *, from_step: int) -> None:
+    def __init__(self, run: Path, *, from_step: int, tracker: Tracker | None = None) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        self._tracker = tracker
         self._path, self._events = run / METRICS, run / "tensorboard"
         kept = [r for r in read_metrics(run) if r["step"] <= from_step] if from_step else []
         text = "".join(json.dumps(r) + "\n" for r in kept)
@@ -68,18 +81,36 @@ class MetricsWriter:
     def write(self, report: StepReport) -> None:
         with _named(self._path), self._path.open("a") as file:
             file.write(json.dumps(asdict(report)) + "\n")
+        values = {f"train/{name}": getattr(report, name) for name in SHOWN}
+        values |= {f"loss/{source}": loss for source, loss in report.losses.items()}
         with _named(self._events):
-            for name in ("loss", "lr", "grad_norm", "tokens_per_s", "fill", "skipped"):
-                self._board.add_scalar(f"train/{name}", getattr(report, name), report.step)
-            for source, loss in report.losses.items():
-                self._board.add_scalar(f"loss/{source}", loss, report.step)
+            for name, value in values.items():
+                self._board.add_scalar(name, value, report.step)
+        if self._tracker is not None:
+            self._tracker.log(values, step=report.step)
 
     def close(self) -> None:
         try:
             with _named(self._events):
                 self._board.close()
+            if self._tracker is not None:
+                self._tracker.finish()
         finally:
             threading.excepthook = self._excepthook
+
+
+def metrics_writer(config: TrainConfig, *, from_step: int) -> MetricsWriter:
+    """Open a run's metrics, and the tracker that it asks for, under the name of its folder.
+
+    Raises:
+        ImportError: if the tracker's package is not installed.
+    """
+    tracker = None
+    if config.tracker != "none":
+        module: Any = require(config.tracker, extra=config.tracker)
+        told = json.loads(json.dumps(asdict(config), default=str))
+        tracker = module.init(project="mugato", name=config.run.name, config=told)
+    return MetricsWriter(config.run, from_step=from_step, tracker=tracker)
 
 
 def _report_thread(args: threading.ExceptHookArgs) -> None:

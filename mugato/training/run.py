@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from mugato.system.signals import end_with_parent, handled, held_back, let_through
-from mugato.training.checkpoint import TrainingProgress
+from mugato.training.checkpoint import STATE, TrainingProgress
 from mugato.training.config import TrainConfig
 from mugato.training.distributed import DistributedContext, distributed_context
 from mugato.training.loop import run_training
@@ -91,7 +91,7 @@ def train_part(
 
     Args:
         resume: go on where the run in the folder stopped. What the configuration changes is told
-            and kept; not all may be changed.
+            and kept; not all may be changed. What torchrun starts again goes on by itself.
         overwrite: begin anew where the folder holds a run, which is lost.
         on_report: called every `log_every` steps.
         on_status: called with a line about what is being done.
@@ -104,6 +104,9 @@ def train_part(
     """
     # Read by PyTorch at its first allocation: what a step allocates anew costs fewer page faults.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    if restarted():
+        resume = (config.run / STATE).exists()
+        overwrite = not resume
     config, count = as_begun(config, resume=resume), num_processes(config)
     events = Events(on_report or (lambda report: None), on_status or (lambda status: None))
     for line in check_environments(config.datasets):
@@ -117,6 +120,11 @@ def train_part(
     if progress.fraction(config) < config.until:
         raise TrainingInterrupt(progress, config)
     return progress
+
+
+def restarted() -> bool:
+    """Tell whether torchrun started this process again, after one of its group had died."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
 def num_processes(config: TrainConfig) -> int:

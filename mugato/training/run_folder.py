@@ -19,7 +19,7 @@ from mugato.training.run_info import read_config, save_config
 
 MAY_CHANGE = (
     "optimizer", "loss", "steps", "max_tokens", "max_seconds", "processes", "workers", "precision",
-    "compile", "checkpoint_activations", "log_every", "save_every",
+    "compile", "checkpoint_activations", "log_every", "save_every", "shards", "profile", "tracker",
 )  # fmt: skip
 
 

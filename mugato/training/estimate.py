@@ -1,0 +1,117 @@
+"""What a run would take, worked out without doing it: weights, arithmetic, memory, time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from mugato.model.config import GatoConfig
+from mugato.model.gato import Gato
+from mugato.training.config import TrainConfig
+
+# Dense bf16 arithmetic of one H100 or H200 in a second, and the share of it that a step reaches.
+PEAK_FLOPS, REACHED = 989e12, 0.35
+# Bytes that a layer keeps of each token for the backward pass, for each element of its width, in
+# bf16 (Korthikanti et al. 2022, §4.1); only its input where activations are computed again.
+KEPT, KEPT_INPUT = 34, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """One number of GPUs.
+
+    Attributes:
+        devices, shards: how many there are, and over how many each weight is split.
+        weights_gib: weights, gradients and moments in fp32, of one GPU.
+        gathered_gib: what it holds of others' while it computes, at most.
+        activations_gib: of the rows of one microbatch.
+        hours: until the budget is used up; None where it is one of time.
+    """
+
+    devices: int
+    shards: int
+    weights_gib: float
+    gathered_gib: float
+    activations_gib: float
+    hours: float | None
+
+    @property
+    def memory_gib(self) -> float:
+        """All that one GPU has to hold."""
+        return self.weights_gib + self.gathered_gib + self.activations_gib
+
+
+def fresh_shapes(config: GatoConfig) -> Gato:
+    """Make a model of shapes alone, of any size at once."""
+    with torch.device("meta"):
+        return Gato(config)
+
+
+def flops_per_token(model: Gato, *, targets: float = 1.0) -> float:
+    """Count a training step's operations for each token: 6 for each weight that multiplies.
+
+    Args:
+        targets: share of the tokens that are scored against the whole vocabulary.
+    """
+    config = model.config
+    multiplying = sum(
+        module.weight.numel()
+        for module in model.sequence_model.modules()
+        if isinstance(module, nn.Linear)
+    )
+    head = targets * model.embedding.table.weight.numel()
+    attention = config.num_layers * config.num_heads * config.head_size * config.context_length
+    return 6.0 * (multiplying + head + attention)
+
+
+def estimates(
+    config: TrainConfig, devices: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)
+) -> tuple[Gato, list[Estimate]]:
+    """Estimate a configuration on several numbers of GPUs; those that the batch cannot feed fall out.
+
+    Returns:
+        The model's shapes, and what each number of GPUs takes, the weights split over all of them
+        where `config.shards` says 1.
+    """  # noqa: E501
+    model = fresh_shapes(config.model)
+    found = []
+    for count in devices:
+        if config.microbatches % count == 0:
+            shards = count if config.shards == 1 else min(config.shards, count)
+            found.append(_estimate(config, model, count, shards))
+    return model, found
+
+
+def _estimate(config: TrainConfig, model: Gato, devices: int, shards: int) -> Estimate:
+    c, num = config.model, model.num_parameters
+    block = max((sum(p.numel() for p in m.parameters()) for m in _blocks(model)), default=0)
+    outside = num - sum(p.numel() for p in model.sequence_model.parameters())
+    tokens = config.batch_rows // config.microbatches * c.context_length
+    kept = KEPT_INPUT if config.checkpoint_activations else KEPT
+    logits = 2 * tokens * c.vocab.size  # every token a target, at worst
+    activations = kept * c.width * tokens * c.num_layers + logits
+    total = _tokens(config)
+    flops = flops_per_token(model)
+    hours = None if total is None else total * flops / (devices * REACHED * PEAK_FLOPS) / 3600
+    gathered = 4 * 2 * (outside + 2 * block) if shards > 1 else 0
+    return Estimate(
+        devices=devices,
+        shards=shards,
+        weights_gib=16 * num / shards / 2**30,
+        gathered_gib=gathered / 2**30,
+        activations_gib=activations / 2**30,
+        hours=hours,
+    )
+
+
+def _blocks(model: Gato) -> list[nn.Module]:
+    lists = [m for m in model.sequence_model.modules() if isinstance(m, nn.ModuleList)]
+    return list(max(lists, key=len, default=[]))
+
+
+def _tokens(config: TrainConfig) -> int | None:
+    """Return the tokens of the whole budget."""
+    places = config.batch_rows * config.model.context_length
+    by_steps = None if config.steps is None else config.steps * places
+    return min((n for n in (by_steps, config.max_tokens) if n is not None), default=None)
