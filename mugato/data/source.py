@@ -181,27 +181,33 @@ class WrappedSource(Source):
         return self._source.window(index, start, stop)
 
 
-class FirstEpisodes(WrappedSource):
-    """A source's first episodes, as a source of the same name."""
+class SomeEpisodes(WrappedSource):
+    """An unbroken range of a source's episodes, as a source of the same name."""
 
-    def __init__(self, source: Source, count: int) -> None:
-        """Take so many.
+    def __init__(self, source: Source, episodes: range) -> None:
+        """Take those.
 
         Raises:
             ValueError: if there are fewer.
         """
-        if count > len(source):
-            raise ValueError(f"{source.name} has {len(source)} episodes, not {count}")
+        if episodes.stop > len(source):
+            raise ValueError(f"{source.name} has {len(source)} episodes, not {episodes.stop}")
         super().__init__(source)
-        self._count, self.remarks = count, source.remarks
-        self.lengths = None if source.lengths is None else source.lengths[:count]
+        self._episodes, self.remarks = episodes, source.remarks
+        if source.lengths is not None:
+            self.lengths = source.lengths[episodes.start : episodes.stop]
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._episodes)
 
     def __getitem__(self, index: int) -> Episode:
         self.check_index(index)
-        return super().__getitem__(index)
+        return super().__getitem__(self._episodes[index])
+
+    def window(self, index: int, start: int, stop: int) -> Episode:
+        """Read the timesteps from `start` up to `stop` of an episode."""
+        self.check_index(index)
+        return super().window(self._episodes[index], start, stop)
 
 
 def check_split(name: str, split: str, splits: Sequence[str]) -> None:

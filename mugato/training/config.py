@@ -77,6 +77,10 @@ class TrainConfig:
             Weights & Biases or Trackio, whose packages you install.
         seed: of weights, data order and dropout.
         log_every, save_every: in steps.
+        held_out: this share of each source's episodes, the last of them, is not trained on. Their
+            loss is told every `evaluate_every` steps, and the agent with the lowest mean over the
+            sources is kept in `best` in the run's folder.
+        evaluate_every: in steps.
     """
 
     run: Path = Path("runs/train")
@@ -109,6 +113,8 @@ class TrainConfig:
     seed: int = 0
     log_every: int = 10
     save_every: int = 500
+    held_out: float = 0.0
+    evaluate_every: int = 500
 
     def __post_init__(self) -> None:
         names = [dataset.name for dataset in self.datasets]
@@ -126,6 +132,7 @@ class TrainConfig:
             "shards",
             "log_every",
             "save_every",
+            "evaluate_every",
         ):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
@@ -147,6 +154,8 @@ class TrainConfig:
                 f"corrections must be at least 0 and correction_share more than 0, got "
                 f"{self.corrections} and {self.correction_share}"
             )
+        if not 0 <= self.held_out < 1:
+            raise ValueError(f"held_out must be in [0, 1), got {self.held_out}")
         for name in ("prompt_share", "acting_prompt_share", "history_dropout", "balance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")

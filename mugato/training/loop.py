@@ -1,11 +1,11 @@
 """The training loop: the same for one process and for many (Reed et al. 2022, §2.3, App. D)."""
 
 import dataclasses
-import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,30 +33,22 @@ from mugato.training.checkpoint import (
 )
 from mugato.training.config import TrainConfig
 from mugato.training.distributed import DistributedContext
-from mugato.training.metrics import MetricsWriter, StepReport, metrics_writer
+from mugato.training.held_out import HeldOut, is_best, note_best
+from mugato.training.metrics import (
+    MetricsWriter,
+    StepReport,
+    StepResult,
+    StepSums,
+    metrics_writer,
+)
 from mugato.training.optimizer import learning_rate, make_optimizer
 from mugato.training.profiling import profiled
-from mugato.training.run_folder import begin
+from mugato.training.run_folder import BEST, begin
 from mugato.training.run_info import read_config, save_config
 from mugato.training.sharding import shard, whole
 
 # Steps in a row whose loss or gradient is not finite before a run is given up.
 MAX_SKIPPED = 20
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StepResult:
-    """Sums over one step and all processes: per source, loss in nats and number of targets."""
-
-    losses: Float[torch.Tensor, " sources"]
-    targets: Float[torch.Tensor, " sources"]
-    tokens: int
-    grad_norm: float
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether the step may change the weights; all processes know the same sums."""
-        return math.isfinite(self.grad_norm) and bool(self.losses.isfinite().all())
 
 
 def run_training(
@@ -66,6 +58,7 @@ def run_training(
     context: DistributedContext,
     *,
     resume: bool = False,
+    held_out: HeldOut | None = None,
     on_report: Callable[[StepReport], None] = lambda report: None,
     on_acting: Callable[[TrainingProgress, nn.Module], None] = lambda progress, model: None,
 ) -> TrainingProgress:
@@ -75,6 +68,7 @@ def run_training(
     is not finite is skipped: it leaves the weights as they were.
 
     Args:
+        held_out: what tells how good the agent is on what it is not trained on.
         on_report: called every `log_every` steps.
         on_acting: called then with the model that the agent would get; its time does not count.
 
@@ -93,7 +87,7 @@ def run_training(
     model.sequence_model.checkpoint_activations = config.checkpoint_activations
     if config.compile:
         model.sequence_model.compile()
-    run = _TrainingRun(config, agent, mixture, context, learner)
+    run = _TrainingRun(config, agent, mixture, context, learner, held_out)
     with interruptible() as interrupted:
         progress = run.steps(progress, interrupted, _Watch(on_report, on_acting, learner))
         run.save(progress)
@@ -134,11 +128,14 @@ class _TrainingRun:
         mixture: Mixture,
         context: DistributedContext,
         learner: Learner,
+        held_out: HeldOut | None,
     ) -> None:
         self.config, self.agent, self.mixture = config, agent, mixture
+        self.held_out = held_out
         self.context, self.learner = context, learner
         self.model, self.optimizer = learner.model, learner.optimizer
         self.microbatches = context.own_microbatches(config.microbatches)
+        self.split = config.shards > 1
         self._counted = target_weights(mixture, config.balance)
         self.weights = self._counted.to(context.device)
 
@@ -147,7 +144,7 @@ class _TrainingRun:
     ) -> TrainingProgress:
         """Run until the schedule ends, corrections are due or somebody interrupts."""
         begun, good = time.perf_counter() - progress.seconds, progress
-        sums = _Sums(self.config, self.mixture.names, progress)
+        sums = StepSums(self.config, self.mixture.names, progress)
         loader = BatchLoader(
             self.mixture, self.microbatches, progress.microbatches, workers=self.config.workers
         )
@@ -168,16 +165,35 @@ class _TrainingRun:
                 step_done()
                 done = self._fraction(progress)
                 good = progress if result.is_finite else self._last_good(good, progress)
-                if self.context.is_main:  # nobody else reports, which empties the sums
+                found, seconds = self._look_at_held_out(progress.step)
+                begun += seconds
+                if writer is not None:  # nobody else reports, which empties the sums
                     sums.add(result)
-                    if progress.step % self.config.log_every == 0 and sums.any_finite:
-                        report = sums.report(progress, lr, done)
-                        assert writer is not None
+                    due = found or progress.step % self.config.log_every == 0
+                    if due and sums.any_finite:
+                        report = sums.report(progress, lr, done, found)
                         writer.write(report)
                         begun += watch.tell(report, progress)
                 if progress.step % self.config.save_every == 0:
                     self.save(progress)
         return progress.before_other_data() if self.config.until <= done < 1 else progress
+
+    def _look_at_held_out(self, step: int) -> tuple[dict[str, float], float]:
+        """Where it is due, return each source's loss, and the seconds that do not count.
+
+        The agent is kept if none was better.
+        """
+        if self.held_out is None or step % self.config.evaluate_every:
+            return {}, 0.0
+        begun = time.perf_counter()
+        model: Any = self.learner.acting
+        found = self.held_out.losses(model, self.context.device, self.config)
+        if self.context.any(self.context.is_main and is_best(self.config.run, found)):
+            tensors = whole(state_tensors(self.learner), self.context) if self.split else {}
+            if self.context.is_main:
+                self._save_agent(self.config.run / BEST, tensors)
+                note_best(self.config.run, step, found)
+        return found, time.perf_counter() - begun
 
     def _last_good(self, good: TrainingProgress, now: TrainingProgress) -> TrainingProgress:
         """Return where the weights come from; give the run up if that is long ago."""
@@ -198,12 +214,15 @@ class _TrainingRun:
         if self.context.is_main:
             progress = dataclasses.replace(progress, microbatches=microbatches)
             # The state last: to go on from it takes the agent's tokenizer.
-            acting: Any = self.learner.acting
-            if self.config.shards > 1:
-                acting = whole_model(self.agent.model.config, tensors)
-            dataclasses.replace(self.agent, model=acting).save_pretrained(self.config.run)
+            self._save_agent(self.config.run, tensors)
             save_state(self.config.run, tensors, progress)
         self.context.any(False)  # nobody leaves before all is on disk
+
+    def _save_agent(self, folder: Path, tensors: Mapping[str, Tensor]) -> None:
+        """Write the agent alone; `tensors` are the state's, where weights are split."""
+        acting: Any = self.learner.acting
+        model = whole_model(self.agent.model.config, tensors) if self.split else acting
+        dataclasses.replace(self.agent, model=model).save_pretrained(folder)
 
     def _step(self, batches: list[Batch], step: int, lr: float) -> StepResult:
         """Update the weights once, from this process's microbatches."""
@@ -214,18 +233,7 @@ class _TrainingRun:
         sums = torch.zeros(2, num_sources, dtype=torch.float64, device=self.context.device)
         tokens = sum(int((batch.inputs.segments > 0).sum()) for batch in batches)
         self.optimizer.zero_grad(set_to_none=True)
-        for microbatch, batch in zip(self.microbatches, batches, strict=True):
-            # Dropout and patch positions depend on seed, step and microbatch, not on who computes.
-            torch.manual_seed(seed_of(self.config.seed, step, microbatch))
-            batch = batch.to(self.context.device)
-            with autocast(self.context.device, self.config.precision):
-                losses = self.model(batch, self.config.loss)
-            if isinstance(self.model, FSDPModule):  # gradients travel once a step
-                self.model.set_requires_gradient_sync(microbatch == self.microbatches[-1])
-            (losses.sum(self.weights) / total).backward()
-            values = losses.values.detach().double()
-            ones = torch.ones_like(values)
-            sums.index_add_(1, losses.sources, torch.stack([values, ones]))
+        self._accumulate(batches, step, total, sums)
         self.context.sum_gradients(self.model.parameters())
         norm = torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), self.config.optimizer.max_norm
@@ -248,6 +256,21 @@ class _TrainingRun:
             if self.learner.averaged:
                 self.learner.averaged.update(self.model, step + 1)
         return result
+
+    def _accumulate(self, batches: list[Batch], step: int, total: Tensor, sums: Tensor) -> None:
+        """Add each microbatch's gradients to those there are, and to `sums` what was lost."""
+        for microbatch, batch in zip(self.microbatches, batches, strict=True):
+            # Dropout and patch positions depend on seed, step and microbatch, not on who computes.
+            torch.manual_seed(seed_of(self.config.seed, step, microbatch))
+            batch = batch.to(self.context.device)
+            with autocast(self.context.device, self.config.precision):
+                losses = self.model(batch, self.config.loss)
+            if isinstance(self.model, FSDPModule):  # gradients travel once a step
+                self.model.set_requires_gradient_sync(microbatch == self.microbatches[-1])
+            (losses.sum(self.weights) / total).backward()
+            values = losses.values.detach().double()
+            ones = torch.ones_like(values)
+            sums.index_add_(1, losses.sources, torch.stack([values, ones]))
 
     def _fraction(self, progress: TrainingProgress) -> float:
         """Return how much of the budget is used up; the clock is the main process's."""
@@ -300,50 +323,6 @@ class _Watch:
         begun = time.perf_counter()
         self.on_acting(progress, self.learner.acting)
         return time.perf_counter() - begun
-
-
-class _Sums:
-    """Sums since the last report."""
-
-    def __init__(self, config: TrainConfig, names: list[str], progress: TrainingProgress) -> None:
-        self._places = config.batch_rows * config.model.context_length
-        self._names = names
-        self._start, self._results = progress, list[StepResult]()
-
-    @property
-    def any_finite(self) -> bool:
-        """Whether there is anything to report."""
-        return bool(self._results)
-
-    def add(self, result: StepResult) -> None:
-        """Add a step; one that was skipped would make every sum what it is, not finite."""
-        if result.is_finite:
-            self._results.append(result)
-
-    def report(self, progress: TrainingProgress, lr: float, fraction: float) -> StepReport:
-        losses = torch.stack([r.losses for r in self._results]).sum(0)
-        targets = torch.stack([r.targets for r in self._results]).sum(0)
-        tokens = sum(r.tokens for r in self._results)
-        seconds = progress.seconds - self._start.seconds
-        report = StepReport(
-            step=progress.step,
-            loss=float(losses.sum() / targets.sum()),
-            losses={
-                name: float(losses[i] / targets[i])
-                for i, name in enumerate(self._names)
-                if targets[i] > 0
-            },
-            lr=lr,
-            grad_norm=self._results[-1].grad_norm,
-            tokens=progress.tokens,
-            seconds=progress.seconds,
-            tokens_per_s=tokens / seconds,
-            fill=tokens / (len(self._results) * self._places),
-            progress=fraction,
-            skipped=progress.skipped,
-        )
-        self._start, self._results = progress, []
-        return report
 
 
 @contextmanager

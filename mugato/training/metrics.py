@@ -1,16 +1,22 @@
 """What a run reports: one record per logged step, to a JSON-lines file and to TensorBoard."""
 
 import json
+import math
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, get_type_hints
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from mugato.system.files import write_whole
 from mugato.system.optional import require
 from mugato.system.typed_json import from_json, within
+from mugato.training.checkpoint import TrainingProgress
 from mugato.training.config import TrainConfig
 
 METRICS = "metrics.jsonl"
@@ -37,6 +43,7 @@ class StepReport:
         progress: share of the budget that is used up, 0 to 1: of steps, tokens or time, whichever
             is furthest.
         skipped: steps since the beginning whose loss or gradient was not finite.
+        held_out: per source the mean loss on what is not trained on, where it was due.
     """
 
     step: int
@@ -50,6 +57,73 @@ class StepReport:
     fill: float
     progress: float
     skipped: int
+    held_out: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """Sums over one step and all processes: per source, loss in nats and number of targets."""
+
+    losses: Float[Tensor, " sources"]
+    targets: Float[Tensor, " sources"]
+    tokens: int
+    grad_norm: float
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the step may change the weights; all processes know the same sums."""
+        return math.isfinite(self.grad_norm) and bool(self.losses.isfinite().all())
+
+
+class StepSums:
+    """Sums since the last report."""
+
+    def __init__(self, config: TrainConfig, names: list[str], progress: TrainingProgress) -> None:
+        self._places = config.batch_rows * config.model.context_length
+        self._names = names
+        self._start, self._results = progress, list[StepResult]()
+
+    @property
+    def any_finite(self) -> bool:
+        """Whether there is anything to report."""
+        return bool(self._results)
+
+    def add(self, result: StepResult) -> None:
+        """Add a step; one that was skipped would make every sum what it is, not finite."""
+        if result.is_finite:
+            self._results.append(result)
+
+    def report(
+        self,
+        progress: TrainingProgress,
+        lr: float,
+        fraction: float,
+        held_out: Mapping[str, float],
+    ) -> StepReport:
+        losses = torch.stack([r.losses for r in self._results]).sum(0)
+        targets = torch.stack([r.targets for r in self._results]).sum(0)
+        tokens = sum(r.tokens for r in self._results)
+        seconds = progress.seconds - self._start.seconds
+        report = StepReport(
+            step=progress.step,
+            loss=float(losses.sum() / targets.sum()),
+            losses={
+                name: float(losses[i] / targets[i])
+                for i, name in enumerate(self._names)
+                if targets[i] > 0
+            },
+            lr=lr,
+            grad_norm=self._results[-1].grad_norm,
+            tokens=progress.tokens,
+            seconds=progress.seconds,
+            tokens_per_s=tokens / seconds,
+            fill=tokens / (len(self._results) * self._places),
+            progress=fraction,
+            skipped=progress.skipped,
+            held_out=held_out,
+        )
+        self._start, self._results = progress, []
+        return report
 
 
 class Tracker(Protocol):
@@ -83,6 +157,7 @@ class MetricsWriter:
             file.write(json.dumps(asdict(report)) + "\n")
         values = {f"train/{name}": getattr(report, name) for name in SHOWN}
         values |= {f"loss/{source}": loss for source, loss in report.losses.items()}
+        values |= {f"held_out/{source}": loss for source, loss in report.held_out.items()}
         with _named(self._events):
             for name, value in values.items():
                 self._board.add_scalar(name, value, report.step)

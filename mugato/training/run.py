@@ -25,6 +25,7 @@ from mugato.system.signals import end_with_parent, handled, held_back, let_throu
 from mugato.training.checkpoint import STATE, TrainingProgress
 from mugato.training.config import TrainConfig
 from mugato.training.distributed import DistributedContext, distributed_context
+from mugato.training.held_out import HeldOut
 from mugato.training.loop import run_training
 from mugato.training.metrics import StepReport
 from mugato.training.run_folder import claimed
@@ -34,7 +35,7 @@ from mugato.training.setup import (
     data_warnings,
     make_agent,
     make_mixture,
-    open_sources,
+    open_parts,
     tokenizer_of,
 )
 
@@ -154,19 +155,22 @@ def _train_here(
             for change in changes:
                 tell(change)
             tell("Reading demonstrations and text")
-            sources = open_sources(config.datasets)
+            sources, apart = open_parts(config.datasets, held_out=config.held_out)
             tokenizer = tokenizer_of(config, sources, resume=resume)
             if context.is_main:
                 for line in data_warnings(config, sources, tokenizer):
                     tell(f"Warning: {line}")
             mixture = make_mixture(config, sources, tokenizer)
+            held_out = HeldOut.of(config, apart, tokenizer)
             agent = make_agent(config, sources, tokenizer)
             plural = "s" if len(agent.tasks) > 1 else ""
             tell(
                 f"Training {agent.model.num_parameters / 1e6:.2f} M parameters in {config.run} "
                 f"({len(agent.tasks)} data set{plural}; Ctrl-C saves, --resume goes on)"
             )
-            return run_training(config, agent, mixture, context, resume=resume, on_report=tell)
+            return run_training(
+                config, agent, mixture, context, resume=resume, on_report=tell, held_out=held_out
+            )
 
 
 def run_in_processes(

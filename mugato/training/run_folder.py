@@ -5,6 +5,7 @@ state's meaning as it is: how long, how fast and on what, not what is learned by
 """
 
 import dataclasses
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +18,11 @@ from mugato.training.config import TrainConfig
 from mugato.training.metrics import read_metrics
 from mugato.training.run_info import read_config, save_config
 
+BEST = "best"  # the agent that was best on what is held out
 MAY_CHANGE = (
     "optimizer", "loss", "steps", "max_tokens", "max_seconds", "processes", "workers", "precision",
     "compile", "checkpoint_activations", "log_every", "save_every", "shards", "profile", "tracker",
+    "evaluate_every",
 )  # fmt: skip
 
 
@@ -38,7 +41,8 @@ def claimed(config: TrainConfig, *, resume: bool, overwrite: bool) -> Iterator[l
     if resume and overwrite:
         raise ValueError("a run either goes on (resume) or begins anew (overwrite), not both")
     with locked(config.run):
-        remove_unfinished(config.run)
+        for folder in (config.run, config.run / BEST):
+            remove_unfinished(folder)
         if resume:
             yield _going_on(config)
             return
@@ -58,6 +62,7 @@ def begin(config: TrainConfig) -> None:
     """Make the folder tell of a new run, and no longer of the one that was there."""
     for name in (STATE, WEIGHTS, CONFIG):
         (config.run / name).unlink(missing_ok=True)
+    shutil.rmtree(config.run / BEST, ignore_errors=True)
     save_config(config)
 
 

@@ -14,8 +14,8 @@ from mugato.data.mixture import Mixture
 from mugato.data.registry import open_source
 from mugato.data.round_trip import sample_warnings
 from mugato.data.scaling import ScaledSource
-from mugato.data.source import FirstEpisodes, JoinedSource, Source
-from mugato.data.windows import WindowConfig, called, windows_of
+from mugato.data.source import JoinedSource, SomeEpisodes, Source
+from mugato.data.windows import WindowConfig, Windows, called, windows_of
 from mugato.model.config import GatoConfig
 from mugato.model.gato import Gato, read_sizes
 from mugato.spec import spec_of
@@ -39,7 +39,21 @@ MIN_PIECES = 290
 
 
 def open_sources(datasets: Sequence[DatasetConfig]) -> dict[str, Source]:
+    """Open all data sets of a run, by name; raises as `open_parts`."""
+    return open_parts(datasets, held_out=0.0)[0]
+
+
+def open_parts(
+    datasets: Sequence[DatasetConfig], *, held_out: float
+) -> tuple[dict[str, Source], dict[str, Source]]:
     """Open all data sets of a run, by name; they share one budget of memory.
+
+    Args:
+        held_out: share of each one's episodes, the last of them, that come apart: at least one of
+            each that has more than one, but none of its corrections.
+
+    Returns:
+        What is trained on, and what is held out.
 
     Raises:
         ValueError: for a name that is neither a task with demonstrations nor a source.
@@ -56,18 +70,22 @@ def open_sources(datasets: Sequence[DatasetConfig]) -> dict[str, Source]:
             f"record {' '.join(unrecorded)}"
         )
     budget = MemoryBudget()
-    sources = {}
+    sources, apart = dict[str, Source](), dict[str, Source]()
     for dataset in datasets:
         with called(dataset.name):
             source = _open(dataset, budget)
             if dataset.episodes is not None:
-                source = FirstEpisodes(source, dataset.episodes)
+                source = SomeEpisodes(source, range(dataset.episodes))
             corrections = [open_minari(name, budget=budget) for name in dataset.corrections]
             if other := [found.name for found in corrections if found.spec != source.spec]:
                 raise ValueError(f"{other[0]} is not of the same environment as {source.name}")
             source = ScaledSource(source) if dataset.fit_scale else source
+            if held_out and len(source) > 1:
+                kept = len(source) - min(len(source) - 1, max(1, round(held_out * len(source))))
+                apart[dataset.name] = SomeEpisodes(source, range(kept, len(source)))
+                source = SomeEpisodes(source, range(kept))
             sources[dataset.name] = JoinedSource(source, corrections) if corrections else source
-    return sources
+    return sources, apart
 
 
 def check_environments(datasets: Sequence[DatasetConfig]) -> Iterator[str]:
@@ -149,13 +167,29 @@ def make_mixture(
     config: TrainConfig, sources: Mapping[str, Source], tokenizer: Tokenizer
 ) -> Mixture:
     """Make the stream of batches."""
-    length = config.model.context_length
-    windows = []
+    by_name = {dataset.name: dataset.weight for dataset in config.datasets}
+    return Mixture(
+        make_windows(config, sources, tokenizer),
+        weights=by_name if config.mixing == "weights" else config.mixing,
+        num_rows=config.batch_rows,
+        row_length=config.model.context_length,
+        num_microbatches=config.microbatches,
+        seed=config.seed,
+    )
+
+
+def make_windows(
+    config: TrainConfig, sources: Mapping[str, Source], tokenizer: Tokenizer
+) -> list[Windows]:
+    """Cut those of a run's sources that are given into windows, in the run's order."""
+    found = []
     for number, dataset in enumerate(config.datasets):
-        control = is_task(dataset) or is_control(sources[dataset.name])
+        if (source := sources.get(dataset.name)) is None:
+            continue
+        control = is_task(dataset) or is_control(source)
         share = config.prompt_share if control else 0.0
         window_config = WindowConfig(
-            context_length=length,
+            context_length=config.model.context_length,
             number=number,
             name=dataset.name,
             prompt_share=share if dataset.prompt_share is None else dataset.prompt_share,
@@ -163,16 +197,8 @@ def make_mixture(
             history=dataset.history,
             history_dropout=config.history_dropout if control else 0.0,
         )
-        windows.append(windows_of(sources[dataset.name], tokenizer, window_config))
-    by_name = {dataset.name: dataset.weight for dataset in config.datasets}
-    return Mixture(
-        windows,
-        weights=by_name if config.mixing == "weights" else config.mixing,
-        num_rows=config.batch_rows,
-        row_length=length,
-        num_microbatches=config.microbatches,
-        seed=config.seed,
-    )
+        found.append(windows_of(source, tokenizer, window_config))
+    return found
 
 
 def data_warnings(

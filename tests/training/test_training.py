@@ -19,8 +19,8 @@ from mugato.data.mixture import Mixture
 from mugato.training.checkpoint import STATE
 from mugato.training.config import TrainConfig
 from mugato.training.distributed import DistributedContext, distributed_context
-from mugato.training.loop import StepResult
 from mugato.training.loop import run_training as run_loop
+from mugato.training.metrics import StepResult
 from mugato.training.optimizer import OptimizerConfig
 from mugato.training.run import Events, run_in_processes
 from mugato.training.run_folder import changes

@@ -1,0 +1,92 @@
+"""Loss on what a run is not trained on, and the best agent so far (not in the paper)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from torch import nn
+
+from mugato.data.mixture import Mixture
+from mugato.data.source import Source
+from mugato.model.precision import autocast
+from mugato.system.files import write_whole
+from mugato.system.typed_json import from_json, read_json
+from mugato.tokens.batch import Batch
+from mugato.tokens.tokenizer import Tokenizer
+from mugato.training.config import TrainConfig
+from mugato.training.run_folder import BEST
+from mugato.training.setup import make_windows
+
+BEST_LOSS = "held_out.json"
+# Of each source so many rows at a time, until there are so many targets: a second or two in all.
+ROWS, TARGETS, MAX_BATCHES = 4, 200, 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """The same few batches of each source's episodes that are held out, whenever they are read.
+
+    Attributes:
+        batches: by source.
+    """
+
+    batches: Mapping[str, list[Batch]]
+
+    @staticmethod
+    def of(
+        config: TrainConfig, sources: Mapping[str, Source], tokenizer: Tokenizer
+    ) -> "HeldOut | None":
+        """Cut what is held out into windows as in training; None where nothing is."""
+        found = {}
+        for windows in make_windows(config, sources, tokenizer):
+            mixture = Mixture(
+                [windows], weights="uniform", num_rows=ROWS, seed=config.seed,
+                row_length=config.model.context_length, num_microbatches=1,
+            )  # fmt: skip
+            (state,), batches, targets = mixture.start(), list[Batch](), 0
+            while targets < TARGETS and len(batches) < MAX_BATCHES:
+                batch, state = mixture.batch(0, state)
+                batches.append(batch)
+                targets += int(batch.targets.loss_mask.sum())
+            found[windows.name] = batches
+        return HeldOut(batches=found) if found else None
+
+    @torch.no_grad()
+    def losses(
+        self, model: nn.Module, device: torch.device, config: TrainConfig
+    ) -> dict[str, float]:
+        """Return the mean loss of each source's targets, in nats, without dropout.
+
+        Where weights are split all processes must ask at once; otherwise each gets the same.
+        """
+        was_training = model.training
+        model.eval()
+        found = {}
+        for name, batches in self.batches.items():
+            with autocast(device, config.precision):
+                values = [model(batch.to(device)).values for batch in batches]
+            found[name] = float(torch.cat(values).mean())
+        model.train(was_training)
+        return found
+
+
+def is_best(run: Path, losses: Mapping[str, float]) -> bool:
+    """Tell whether no agent that was kept has a lower mean over the sources.
+
+    Raises:
+        ValueError: if the note beside the kept one is damaged.
+    """
+    path = run / BEST / BEST_LOSS
+    if not path.exists():
+        return True
+    return fmean(losses.values()) < from_json(float, read_json(path)["loss"], f"{path}: loss")
+
+
+def note_best(run: Path, step: int, losses: Mapping[str, float]) -> None:
+    """Write beside the agent that is kept how good it is."""
+    told = {"step": step, "loss": fmean(losses.values()), "losses": dict(losses)}
+    text = json.dumps(told, indent=1) + "\n"
+    write_whole(run / BEST / BEST_LOSS, lambda path: path.write_text(text, "utf-8"))
