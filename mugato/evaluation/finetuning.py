@@ -30,6 +30,8 @@ from mugato.training.setup import agent_tasks, open_sources
 REPORT = "finetuning.json"
 # The recipe of pretraining at a constant rate (App. E): the weights are there already.
 CONSTANT = replace(RECIPE, lr=2e-4, warmup_steps=0, final_fraction=1.0, average_share=0.1)
+# Of adapters, which begin as nothing.
+ADAPTERS = replace(CONSTANT, lr=2e-3, muon_lr_factor=0.0)
 Start = Literal["agent", "scratch"]
 OnStatus = Callable[[str], None]
 
@@ -45,6 +47,8 @@ class FinetuneConfig:
         max_tokens: budget of each training.
         batch_rows: rows of the agent's context in a batch.
         optimizer: of the agent; fresh weights are trained by the recipe of pretraining.
+        lora_rank: train adapters of this rank instead of all of the agent's weights, by AdamW at
+            ten times the rate where the optimizer is not given.
         scratch: whether fresh weights are trained beside.
         evaluation_episodes: that each plays.
         workers: processes, to play.
@@ -56,6 +60,7 @@ class FinetuneConfig:
     max_tokens: int = 200_000
     batch_rows: int = 4
     optimizer: OptimizerConfig = field(default_factory=lambda: CONSTANT)
+    lora_rank: int = 0
     scratch: bool = True
     evaluation_episodes: int = 50
     workers: int = 2
@@ -161,12 +166,16 @@ def training(
     seed: int,
 ) -> TrainConfig:
     """Return the configuration of one training."""
-    given = replace(dataset, episodes=episodes or None)
+    given, goes_on = replace(dataset, episodes=episodes or None), start == "agent"
+    constant = config.optimizer
+    if config.lora_rank and constant == CONSTANT:
+        constant = ADAPTERS
     return replace(
         own([given]),
-        init_from=Path(agent) if start == "agent" else None,
+        init_from=Path(agent) if goes_on else None,
         model=read_sizes(agent_folder(agent)),
-        optimizer=config.optimizer if start == "agent" else RECIPE,
+        optimizer=constant if goes_on else RECIPE,
+        lora_rank=config.lora_rank if goes_on else 0,
         max_tokens=config.max_tokens,
         batch_rows=config.batch_rows,
         seed=seed,

@@ -64,6 +64,9 @@ class TrainConfig:
             the result does not depend on how many processes there are.
         processes: training processes on a CPU; None starts one for each core, as far as the
             microbatches can be dealt out evenly. Ignored on GPUs and under torchrun.
+        lora_rank: train adapters of this rank beside the blocks' matrices, and nothing else
+            (`mugato[lora]`); 0 trains everything. For what begins with an agent (`init_from`), with
+            AdamW.
         shards: over so many processes each weight is split, with its gradient and moments (FSDP2).
             With 1 every process has them all; otherwise neighbors share them, as many groups of
             them as the processes give. Takes AdamW alone, without averages.
@@ -103,6 +106,7 @@ class TrainConfig:
     batch_rows: int = 32
     microbatches: int = 2
     processes: int | None = None
+    lora_rank: int = 0
     shards: int = 1
     workers: int = 0
     precision: Precision = "auto"
@@ -146,6 +150,16 @@ class TrainConfig:
             raise ValueError(
                 f"shards={self.shards} goes with AdamW and without averaged weights: set "
                 "optimizer.muon_lr_factor and optimizer.average_share to 0"
+            )
+        if self.lora_rank and (
+            self.lora_rank < 0
+            or self.init_from is None
+            or self.shards > 1
+            or self.optimizer.muon_lr_factor
+        ):
+            raise ValueError(
+                f"lora_rank={self.lora_rank}: adapters of a rank from 1 on go beside the weights "
+                "that init_from names, with AdamW (optimizer.muon_lr_factor=0) and shards=1"
             )
         if self.workers < 0:
             raise ValueError(f"workers must be at least 0, got {self.workers}")

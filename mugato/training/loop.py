@@ -34,6 +34,7 @@ from mugato.training.checkpoint import (
 from mugato.training.config import TrainConfig
 from mugato.training.distributed import DistributedContext
 from mugato.training.held_out import HeldOut, is_best, note_best
+from mugato.training.lora import add_adapters, merged
 from mugato.training.metrics import (
     MetricsWriter,
     StepReport,
@@ -77,6 +78,8 @@ def run_training(
     """
     config = settled(config, context, resume=resume)
     model = agent.model.to(context.device).train()
+    if config.lora_rank:
+        add_adapters(model, config.lora_rank)
     if config.shards > 1:
         shard(model, config.shards, context)
     learner = make_learner(model, config, context)
@@ -222,6 +225,7 @@ class _TrainingRun:
         """Write the agent alone; `tensors` are the state's, where weights are split."""
         acting: Any = self.learner.acting
         model = whole_model(self.agent.model.config, tensors) if self.split else acting
+        model = merged(model) if self.config.lora_rank else model
         dataclasses.replace(self.agent, model=model).save_pretrained(folder)
 
     def _step(self, batches: list[Batch], step: int, lr: float) -> StepResult:

@@ -64,7 +64,9 @@ def make_optimizer(
     """AdamW, and Muon if asked for; weight decay on matrices only, not on biases and norms."""
     blocks = matrices_of(model.sequence_model) if config.muon_lr_factor else {}
     taken = {id(p) for parameters in blocks.values() for p in parameters}
-    rest = [(name, p) for name, p in model.named_parameters() if id(p) not in taken]
+    rest = [
+        (name, p) for name, p in model.named_parameters() if p.requires_grad and id(p) not in taken
+    ]
     decayed = {name for name, p in rest if p.ndim >= 2 and not name.endswith("bias")}
     groups: list[dict[str, Any]] = [
         {"params": [p for n, p in rest if n in decayed], "weight_decay": config.weight_decay},
