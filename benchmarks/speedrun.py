@@ -54,7 +54,7 @@ from mugato.training import setup
 from mugato.training.checkpoint import STATE, TrainingProgress, read_progress
 from mugato.training.config import TokenizerConfig, TrainConfig
 from mugato.training.distributed import DistributedContext
-from mugato.training.loop import run_training
+from mugato.training.loop import Watch, run_training
 from mugato.training.optimizer import OptimizerConfig
 from mugato.training.presets import DEMO_DATASETS, preset
 from mugato.training.run_folder import claimed, fields, used_up
@@ -305,7 +305,9 @@ def train(config: TrainConfig, *, every: int) -> None:
 
     if not (resume and used_up(read_progress(config.run), config)):
         with claimed(config, resume=resume, overwrite=False):
-            run_training(config, agent, mixture, context, resume=resume, on_acting=watch)
+            run_training(
+                config, agent, mixture, context, resume=resume, watch=Watch(on_acting=watch)
+            )
     progress = read_progress(config.run)
     if progress.fraction(config) < 1:
         sys.exit(1)  # interrupted: it goes on at the next call

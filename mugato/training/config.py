@@ -146,6 +146,21 @@ class TrainConfig:
                 f"the rate would still be rising at the end: about {steps:,} steps in all, and "
                 f"optimizer.warmup_steps is {self.optimizer.warmup_steps:,}"
             )
+        self._check_what_goes_together()
+        if self.workers < 0:
+            raise ValueError(f"workers must be at least 0, got {self.workers}")
+        if self.corrections < 0 or not self.correction_share > 0:
+            raise ValueError(
+                f"corrections must be at least 0 and correction_share more than 0, got "
+                f"{self.corrections} and {self.correction_share}"
+            )
+        if not 0 <= self.held_out < 1:
+            raise ValueError(f"held_out must be in [0, 1), got {self.held_out}")
+        for name in ("prompt_share", "acting_prompt_share", "history_dropout", "balance"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+
+    def _check_what_goes_together(self) -> None:
         if self.shards > 1 and (self.optimizer.muon_lr_factor or self.optimizer.average_share):
             raise ValueError(
                 f"shards={self.shards} goes with AdamW and without averaged weights: set "
@@ -161,18 +176,6 @@ class TrainConfig:
                 f"lora_rank={self.lora_rank}: adapters of a rank from 1 on go beside the weights "
                 "that init_from names, with AdamW (optimizer.muon_lr_factor=0) and shards=1"
             )
-        if self.workers < 0:
-            raise ValueError(f"workers must be at least 0, got {self.workers}")
-        if self.corrections < 0 or not self.correction_share > 0:
-            raise ValueError(
-                f"corrections must be at least 0 and correction_share more than 0, got "
-                f"{self.corrections} and {self.correction_share}"
-            )
-        if not 0 <= self.held_out < 1:
-            raise ValueError(f"held_out must be in [0, 1), got {self.held_out}")
-        for name in ("prompt_share", "acting_prompt_share", "history_dropout", "balance"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
 
     @property
     def planned_steps(self) -> int | None:

@@ -52,6 +52,26 @@ from mugato.training.sharding import shard, whole
 MAX_SKIPPED = 20
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Watch:
+    """Who is told of a run as it goes on.
+
+    Attributes:
+        on_report: called with each report.
+        on_acting: called then with the model that the agent would get; its time does not count.
+    """
+
+    on_report: Callable[[StepReport], None] = lambda report: None
+    on_acting: Callable[[TrainingProgress, nn.Module], None] = lambda progress, model: None
+
+    def tell(self, report: StepReport, progress: TrainingProgress, acting: nn.Module) -> float:
+        """Tell them; return the seconds that do not count as training."""
+        self.on_report(report)
+        begun = time.perf_counter()
+        self.on_acting(progress, acting)
+        return time.perf_counter() - begun
+
+
 def run_training(
     config: TrainConfig,
     agent: Agent,
@@ -60,8 +80,7 @@ def run_training(
     *,
     resume: bool = False,
     held_out: HeldOut | None = None,
-    on_report: Callable[[StepReport], None] = lambda report: None,
-    on_acting: Callable[[TrainingProgress, nn.Module], None] = lambda progress, model: None,
+    watch: Watch = Watch(),
 ) -> TrainingProgress:
     """Train an agent and keep it, with all that is needed to go on, in the run's folder.
 
@@ -69,35 +88,38 @@ def run_training(
     is not finite is skipped: it leaves the weights as they were.
 
     Args:
-        held_out: what tells how good the agent is on what it is not trained on.
-        on_report: called every `log_every` steps.
-        on_acting: called then with the model that the agent would get; its time does not count.
+        held_out: not trained on; tells how good the agent is.
+        watch: who is told every `log_every` steps.
 
     Raises:
         ValueError: after `MAX_SKIPPED` such steps in a row; the last good state is kept.
     """
     config = settled(config, context, resume=resume)
-    model = agent.model.to(context.device).train()
-    if config.lora_rank:
-        add_adapters(model, config.lora_rank)
-    if config.shards > 1:
-        shard(model, config.shards, context)
+    model = _prepared(agent.model, config, context)
     learner = make_learner(model, config, context)
     fresh = TrainingProgress(microbatches=mixture.start())
     progress = load_state(config.run, learner) if resume else fresh
     if context.is_main:
         (save_config if resume else begin)(config)
-    model.sequence_model.checkpoint_activations = config.checkpoint_activations
-    if config.compile:
-        model.sequence_model.compile()
     run = _TrainingRun(config, agent, mixture, context, learner, held_out)
     with interruptible() as interrupted:
-        progress = run.steps(progress, interrupted, _Watch(on_report, on_acting, learner))
+        progress = run.steps(progress, interrupted, watch)
         run.save(progress)
     if learner.averaged:
         model.load_state_dict(learner.acting.state_dict())
     model.eval()
     return progress
+
+
+def _prepared(model: Gato, config: TrainConfig, context: DistributedContext) -> Gato:
+    """Put a model where it is trained, and on it what it does not know of."""
+    model = model.to(context.device).train()
+    model.sequence_model.checkpoint_activations = config.checkpoint_activations
+    if config.lora_rank:
+        add_adapters(model, config.lora_rank)
+    if config.shards > 1:
+        shard(model, config.shards, context)
+    return model
 
 
 def settled(config: TrainConfig, context: DistributedContext, *, resume: bool) -> TrainConfig:
@@ -112,13 +134,13 @@ def settled(config: TrainConfig, context: DistributedContext, *, resume: bool) -
 
 
 def make_learner(model: Gato, config: TrainConfig, context: DistributedContext) -> Learner:
-    """Give a model its optimiser, and its averaged weights if the run keeps them."""
+    """Give a model its optimiser, and its averaged weights if the run keeps them; compile it."""
     share = config.optimizer.average_share
-    return Learner(
-        model=model,
-        optimizer=make_optimizer(model, config.optimizer, context),
-        averaged=AveragedWeights(model, share) if share else None,
-    )
+    averaged = AveragedWeights(model, share) if share else None  # a copy that is not compiled
+    if config.compile:
+        model.sequence_model.compile()
+    optimizer = make_optimizer(model, config.optimizer, context)
+    return Learner(model=model, optimizer=optimizer, averaged=averaged)
 
 
 class _TrainingRun:
@@ -143,7 +165,7 @@ class _TrainingRun:
         self.weights = self._counted.to(context.device)
 
     def steps(
-        self, progress: TrainingProgress, interrupted: Callable[[], bool], watch: "_Watch"
+        self, progress: TrainingProgress, interrupted: Callable[[], bool], watch: Watch
     ) -> TrainingProgress:
         """Run until the schedule ends, corrections are due or somebody interrupts."""
         begun, good = time.perf_counter() - progress.seconds, progress
@@ -176,7 +198,7 @@ class _TrainingRun:
                     if due and sums.any_finite:
                         report = sums.report(progress, lr, done, found)
                         writer.write(report)
-                        begun += watch.tell(report, progress)
+                        begun += watch.tell(report, progress, self.learner.acting)
                 if progress.step % self.config.save_every == 0:
                     self.save(progress)
         return progress.before_other_data() if self.config.until <= done < 1 else progress
@@ -311,22 +333,6 @@ def target_weights(mixture: Mixture, balance: float) -> Float[Tensor, " sources"
     targets = torch.tensor(mixture.shares) * densities
     weights = densities**-balance
     return weights * targets.sum() / (weights * targets).sum()
-
-
-@dataclasses.dataclass(frozen=True)
-class _Watch:
-    """Who is told of a run as it goes on."""
-
-    on_report: Callable[[StepReport], None]
-    on_acting: Callable[[TrainingProgress, nn.Module], None]
-    learner: Learner
-
-    def tell(self, report: StepReport, progress: TrainingProgress) -> float:
-        """Tell them; return the seconds that do not count as training."""
-        self.on_report(report)
-        begun = time.perf_counter()
-        self.on_acting(progress, self.learner.acting)
-        return time.perf_counter() - begun
 
 
 @contextmanager

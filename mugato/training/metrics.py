@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, get_type_hints
+from typing import Any, Protocol, get_type_hints, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -126,6 +126,7 @@ class StepSums:
         return report
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """What `wandb.init` and `trackio.init` return."""
 

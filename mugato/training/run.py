@@ -17,6 +17,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ from mugato.training.checkpoint import STATE, TrainingProgress
 from mugato.training.config import TrainConfig
 from mugato.training.distributed import DistributedContext, distributed_context
 from mugato.training.held_out import HeldOut
-from mugato.training.loop import run_training
+from mugato.training.loop import Watch, run_training
 from mugato.training.metrics import StepReport
 from mugato.training.run_folder import claimed
 from mugato.training.setup import (
@@ -91,8 +92,8 @@ def train_part(
     More than one process needs a main module that can be imported (`if __name__ == "__main__":`).
 
     Args:
-        resume: go on where the run in the folder stopped. What the configuration changes is told
-            and kept; not all may be changed. What torchrun starts again goes on by itself.
+        resume: go on where the run in the folder stopped, as what torchrun starts again does by
+            itself. What the configuration changes is told and kept; not all may be changed.
         overwrite: begin anew where the folder holds a run, which is lost.
         on_report: called every `log_every` steps.
         on_status: called with a line about what is being done.
@@ -103,11 +104,8 @@ def train_part(
         OSError: if the folder cannot be written; the state that was saved last stays.
         ChildProcessError: if a training process died without a word.
     """
-    # Read by PyTorch at its first allocation: what a step allocates anew costs fewer page faults.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    if restarted():
-        resume = (config.run / STATE).exists()
-        overwrite = not resume
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by PyTorch: fewer page faults
+    resume, overwrite = as_restarted(config.run, resume, overwrite)
     config, count = as_begun(config, resume=resume), num_processes(config)
     events = Events(on_report or (lambda report: None), on_status or (lambda status: None))
     for line in check_environments(config.datasets):
@@ -116,16 +114,19 @@ def train_part(
         progress = _train_here(config, resume, overwrite, events)
     else:
         with claimed(config, resume=resume, overwrite=overwrite):
-            pass  # said at once; the process that writes keeps the folder
+            pass  # said at once
         progress = run_in_processes(count, _train_here, (config, resume, overwrite), events)
     if progress.fraction(config) < config.until:
         raise TrainingInterrupt(progress, config)
     return progress
 
 
-def restarted() -> bool:
-    """Tell whether torchrun started this process again, after one of its group had died."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+def as_restarted(run: Path, resume: bool, overwrite: bool) -> tuple[bool, bool]:
+    """Go on, or begin anew where nothing was saved, if torchrun started this process again."""
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
+        return resume, overwrite
+    saved = (run / STATE).exists()
+    return saved, not saved
 
 
 def num_processes(config: TrainConfig) -> int:
@@ -169,7 +170,13 @@ def _train_here(
                 f"({len(agent.tasks)} data set{plural}; Ctrl-C saves, --resume goes on)"
             )
             return run_training(
-                config, agent, mixture, context, resume=resume, on_report=tell, held_out=held_out
+                config,
+                agent,
+                mixture,
+                context,
+                resume=resume,
+                held_out=held_out,
+                watch=Watch(on_report=tell),
             )
 
 

@@ -58,17 +58,7 @@ def open_parts(
     Raises:
         ValueError: for a name that is neither a task with demonstrations nor a source.
     """
-    unrecorded = [
-        dataset.name
-        for dataset in datasets
-        if dataset.name in TASKS and dataset.demonstrations is None
-        and not dataset_folder(TASKS[dataset.name].dataset_id).exists()
-    ]  # fmt: skip
-    if unrecorded:
-        raise ValueError(
-            f"no demonstrations of {', '.join(unrecorded)} are here yet; record them: mugato "
-            f"record {' '.join(unrecorded)}"
-        )
+    _check_recorded(datasets)
     budget = MemoryBudget()
     sources, apart = dict[str, Source](), dict[str, Source]()
     for dataset in datasets:
@@ -86,6 +76,20 @@ def open_parts(
                 source = SomeEpisodes(source, range(kept))
             sources[dataset.name] = JoinedSource(source, corrections) if corrections else source
     return sources, apart
+
+
+def _check_recorded(datasets: Sequence[DatasetConfig]) -> None:
+    unrecorded = [
+        dataset.name
+        for dataset in datasets
+        if dataset.name in TASKS and dataset.demonstrations is None
+        and not dataset_folder(TASKS[dataset.name].dataset_id).exists()
+    ]  # fmt: skip
+    if unrecorded:
+        raise ValueError(
+            f"no demonstrations of {', '.join(unrecorded)} are here yet; record them: mugato "
+            f"record {' '.join(unrecorded)}"
+        )
 
 
 def check_environments(datasets: Sequence[DatasetConfig]) -> Iterator[str]:

@@ -32,6 +32,7 @@ TRAINING = {
     "prompt_share": 0.25, "acting_prompt_share": 0.0, "history_dropout": 0.0, "balance": 0.0,
     "corrections": 0, "loss": LossConfig(observation_weight=0.0, label_smoothing=0.0),
     "tokenizer": TokenizerConfig(text_pieces=None, max_patches=None),
+    "lora_rank": 0, "held_out": 0.0,
 }  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def test_all_that_is_asked_of_training_stands_in_that_comparison():
         "run", "init_from", "datasets", "mixing", "model", "optimizer", "correction_share",
         "microbatches",
         "processes", "workers", "precision", "compile", "checkpoint_activations", "seed",
-        "log_every", "save_every",
+        "log_every", "save_every", "evaluate_every", "shards", "profile", "tracker",
     }  # fmt: skip
     assert {f.name for f in dataclasses.fields(preset("small"))} == {*TRAINING, *machine}
 

@@ -66,7 +66,9 @@ def test_who_looks_on_sees_the_agent_that_would_be_kept_and_costs_no_training_ti
 
     agent, mixture = prepare(config)
     begun = time.perf_counter()
-    progress = loop.run_training(config, agent, mixture, DistributedContext(), on_acting=look)
+    progress = loop.run_training(
+        config, agent, mixture, DistributedContext(), watch=loop.Watch(on_acting=look)
+    )
     assert progress.seconds <= time.perf_counter() - begun - 0.05 * len(seen)
     saved = Agent.from_pretrained(tmp_path).model.state_dict()
     assert len(seen) == config.steps

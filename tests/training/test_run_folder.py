@@ -18,6 +18,7 @@ from mugato.training.checkpoint import STATE
 from mugato.training.config import TrainConfig
 from mugato.training.optimizer import OptimizerConfig
 from mugato.training.presets import PRESETS
+from mugato.training.run import as_restarted
 from mugato.training.run_folder import changes
 from mugato.training.run_info import TRAIN_CONFIG, read_config, read_metrics, save_config
 from tests.test_library import SIZES
@@ -240,3 +241,12 @@ def test_a_place_where_no_folder_can_be_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=f"cannot write in {tmp_path}/file/run: Not a directory"):
         mugato.train(make_config(tmp_path, run=tmp_path / "file" / "run"))
+
+
+def test_what_torchrun_starts_again_goes_on_by_itself(tmp_path, monkeypatch):
+    """In whatever way it was asked the first time; from the beginning if nothing was saved."""
+    assert as_restarted(tmp_path, False, False) == (False, False)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert as_restarted(tmp_path, False, False) == (False, True)
+    (tmp_path / STATE).write_bytes(b"")
+    assert as_restarted(tmp_path, False, True) == (True, False)

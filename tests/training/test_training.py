@@ -19,6 +19,7 @@ from mugato.data.mixture import Mixture
 from mugato.training.checkpoint import STATE
 from mugato.training.config import TrainConfig
 from mugato.training.distributed import DistributedContext, distributed_context
+from mugato.training.loop import Watch
 from mugato.training.loop import run_training as run_loop
 from mugato.training.metrics import StepResult
 from mugato.training.optimizer import OptimizerConfig
@@ -104,7 +105,7 @@ def stop_after(config: TrainConfig, steps: int) -> None:
         if report.step == steps:
             os.kill(os.getpid(), signal.SIGINT)
 
-    progress = run_loop(config, agent, mixture, DistributedContext(), on_report=press)
+    progress = run_loop(config, agent, mixture, DistributedContext(), watch=Watch(on_report=press))
     assert progress.step == steps
 
 
@@ -243,7 +244,7 @@ def distributed(run: str, events: Events | None = None) -> None:
         assert context.world_size == 2
         config = make_config(Path(run))
         tell = events.tell if events and context.is_main else lambda report: None
-        run_loop(config, *prepare(config), context, on_report=tell)
+        run_loop(config, *prepare(config), context, watch=Watch(on_report=tell))
 
 
 def test_vocab_of_test_tokenizer_is_used():
