@@ -15,6 +15,7 @@ from rich.table import Table
 
 from mugato.cli.display import Pace, console
 from mugato.cli.record import parsed_env_kwargs
+from mugato.cli.train_help import show_estimates, show_usual_flags
 from mugato.cli.tune import tune_and_show
 from mugato.data.config import DatasetConfig
 from mugato.data.registry import DOWNLOADED, SOURCES, is_source
@@ -26,6 +27,7 @@ from mugato.training.presets import own, preset
 from mugato.training.run_info import is_played, is_task, read_config
 
 Chosen = TypeVar("Chosen")
+HELP = ("--help", "-h", "--help-all")
 FORETELL_S = 20.0  # of training: the first steps are slower than the rest
 
 
@@ -102,8 +104,8 @@ class Budget:
 class TrainCommand:
     """Train an agent: `mugato train --preset demo [--steps 500 --model.width 128 ...]`.
 
-    Every field of the configuration is a flag. --env ID --demonstrations NAME trains on any Minari
-    data set of any Gymnasium environment.
+    Every field of the configuration is a flag; --help-all shows them all. --env ID
+    --demonstrations NAME trains on any Minari data set of any Gymnasium environment.
     """
 
     selection: Annotated[Selection, tyro.conf.arg(name="")]
@@ -116,6 +118,10 @@ def train(arguments: Sequence[str]) -> None:
     config, budget = selected_config(chosen, where.run), _first_look(Budget, arguments)
     if budget != Budget():
         config = dataclasses.replace(config, **dataclasses.asdict(budget))
+    if {"--help", "-h"} & set(arguments):
+        show_usual_flags(chosen, config)
+        return
+    arguments = ["--help" if one == "--help-all" else one for one in arguments]
     command = tyro.cli(
         TrainCommand,
         args=list(arguments),
@@ -170,33 +176,6 @@ def selected_config(chosen: Selection, run: Path | None = None) -> TrainConfig:
     if isinstance(chosen.weights, str):
         return dataclasses.replace(config, mixing=chosen.weights)
     return config if chosen.shares_from is None else _reweighted(config, chosen.shares_from)
-
-
-def show_estimates(config: TrainConfig) -> None:
-    """Show what a run would take."""
-    from mugato.training.estimate import PEAK_FLOPS, REACHED, estimates, flops_per_token
-
-    model, found = estimates(config)
-    flops, table = flops_per_token(model), Table(
-        "GPUs", "weights split over", "weights, gradients, moments", "gathered", "activations",
-        "memory of each", "hours", box=None,
-    )  # fmt: skip
-    for one in found:
-        parts = (one.weights_gib, one.gathered_gib, one.activations_gib, one.memory_gib)
-        hours = "by the clock" if one.hours is None else f"{one.hours:,.1f}"
-        cells = [f"{part:,.1f} GiB" for part in parts]
-        table.add_row(f"{one.devices}", f"{one.shards}", *cells, hours)
-    rows = config.batch_rows // config.microbatches
-    console.print(
-        f"{model.num_parameters / 1e6:,.1f} M parameters, {flops / 1e9:,.2f} GFLOP a token, "
-        f"{config.microbatches} microbatches of {rows} x {config.model.context_length} tokens"
-    )
-    console.print(table)
-    console.print(
-        f"Estimates: fp32 weights and moments, bf16 activations, {REACHED:.0%} of "
-        f"{PEAK_FLOPS / 1e12:.0f} TFLOP/s reached; numbers of GPUs that do not divide the "
-        "microbatches are left out. Pictures, and what the allocator wastes, come on top."
-    )
 
 
 def _reweighted(config: TrainConfig, run: Path) -> TrainConfig:
@@ -375,5 +354,5 @@ def _names(
 
 def _first_look(kind: type[Chosen], arguments: Sequence[str]) -> Chosen:
     """Parse what decides the defaults of all other flags, which come later, as does --help."""
-    known = [argument for argument in arguments if argument not in ("--help", "-h")]
+    known = [argument for argument in arguments if argument not in HELP]
     return tyro.cli(kind, args=known, return_unknown_args=True, add_help=False)[0]

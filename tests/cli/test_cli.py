@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import multiprocessing
+import re
 import subprocess
 import sys
 import threading
@@ -325,3 +326,23 @@ def test_an_error_is_shown_as_it_is_brackets_and_all(capsys, monkeypatch):
     monkeypatch.setattr("mugato.cli.play.play", broken)
     line = fails(capsys, "play", "--name", "x")
     assert line == "mugato play: pip install 'mugato[report]' [/tmp/x]"
+
+
+def test_help_of_training_shows_the_usual_flags_and_how_to_see_all(capsys):
+    shown = {}
+    for flag in ("--help", "--help-all"):
+        with pytest.raises(SystemExit) as ended:
+            run("train", "--preset", "small", flag)
+        assert not ended.value.code
+        shown[flag] = capsys.readouterr().out
+    assert "--max-tokens" in shown["--help"] and "runs/small" in shown["--help"]
+    assert "--help-all" in shown["--help"] and "--model.head-size" not in shown["--help"]
+    flags = set(re.findall(r"--[a-z.-]+", shown["--help-all"]))
+    assert {"--max-tokens", "--model.head-size", "--optimizer.lr", "--shards"} <= flags
+
+
+def test_what_a_run_would_take_is_told_without_beginning_one(tmp_path, capsys):
+    run("train", "--preset", "large", "--run", str(tmp_path / "run"), "--dry-run")
+    shown = capsys.readouterr().out
+    assert "1,178.2 M parameters" in shown and "TFLOP/s reached" in shown
+    assert not (tmp_path / "run").exists()
