@@ -126,7 +126,7 @@ def linear_cross_entropy(
     losses = _LinearCrossEntropy.apply(
         F.pad(x, (0, 0, 0, filling)), table, F.pad(targets, (0, filling)), label_smoothing
     )
-    return losses[: len(x)]
+    return losses[: len(x)].clone()  # no view: FSDP could not hook into the backward pass
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

@@ -64,9 +64,12 @@ def whole(tensors: Mapping[str, Tensor], context: DistributedContext) -> dict[st
     """
     found = {}
     for name, tensor in tensors.items():
-        full = tensor.detach().full_tensor() if isinstance(tensor, DTensor) else tensor
+        if isinstance(tensor, DTensor):
+            split: Any = tensor.detach()
+            tensor = split.full_tensor()
+            tensor = tensor.cpu() if context.is_main else tensor
         if context.is_main:
-            found[name] = full.cpu() if isinstance(tensor, DTensor) else full
+            found[name] = tensor
     return found
 
 
