@@ -105,7 +105,6 @@ def train_part(
         ChildProcessError: if a training process died without a word.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by PyTorch: fewer page faults
-    resume, overwrite = as_restarted(config.run, resume, overwrite)
     config, count = as_begun(config, resume=resume), num_processes(config)
     events = Events(on_report or (lambda report: None), on_status or (lambda status: None))
     for line in check_environments(config.datasets):
@@ -121,11 +120,16 @@ def train_part(
     return progress
 
 
-def as_restarted(run: Path, resume: bool, overwrite: bool) -> tuple[bool, bool]:
-    """Go on, or begin anew where nothing was saved, if torchrun started this process again."""
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
+def as_restarted(
+    run: Path, resume: bool, overwrite: bool, context: DistributedContext
+) -> tuple[bool, bool]:
+    """Go on, or begin anew where nothing was saved, if torchrun started a process again.
+
+    All do as one: on a machine that was replaced nothing tells that there was a first time.
+    """
+    if not context.any(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0):
         return resume, overwrite
-    saved = (run / STATE).exists()
+    saved = context.any(context.is_main and (run / STATE).exists())
     return saved, not saved
 
 
@@ -151,6 +155,7 @@ def _train_here(
     """Open the data and train in this process, one of several or alone."""
     with distributed_context() as context:
         tell = events.tell if context.is_main else lambda event: None
+        resume, overwrite = as_restarted(config.run, resume, overwrite, context)
         claim = claimed(config, resume=resume, overwrite=overwrite)
         with claim if context.is_main else nullcontext([]) as changes:
             for change in changes:

@@ -214,7 +214,7 @@ def test_files_are_written_whole_or_not_at_all(run, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tasks": ["walk"]}, r"the run has no task \['walk'\], only \['cartpole', 'guess', "),
+        ({"tasks": ["walk"]}, r"the run has no task \['walk'\], only cartpole, emoji, guess"),
         ({"episodes": 0}, "episodes must be at least 1, got 0"),
         ({"first_seed": 7}, "seeds below 1000000 are for demonstrations, got 7"),
         ({"workers": 0}, "workers must be at least 1"),

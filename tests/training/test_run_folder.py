@@ -16,6 +16,7 @@ from mugato.agent import Agent
 from mugato.system.files import UNFINISHED, locked
 from mugato.training.checkpoint import STATE
 from mugato.training.config import TrainConfig
+from mugato.training.distributed import DistributedContext
 from mugato.training.optimizer import OptimizerConfig
 from mugato.training.presets import PRESETS
 from mugato.training.run import as_restarted
@@ -245,8 +246,9 @@ def test_a_place_where_no_folder_can_be_is_named(tmp_path):
 
 def test_what_torchrun_starts_again_goes_on_by_itself(tmp_path, monkeypatch):
     """In whatever way it was asked the first time; from the beginning if nothing was saved."""
-    assert as_restarted(tmp_path, False, False) == (False, False)
+    alone = DistributedContext()
+    assert as_restarted(tmp_path, False, False, alone) == (False, False)
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert as_restarted(tmp_path, False, False) == (False, True)
+    assert as_restarted(tmp_path, False, False, alone) == (False, True)
     (tmp_path / STATE).write_bytes(b"")
-    assert as_restarted(tmp_path, False, True) == (True, False)
+    assert as_restarted(tmp_path, False, True, alone) == (True, False)
