@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
@@ -255,6 +256,8 @@ class _Display:
         if not self._foretold and report.seconds >= FORETELL_S:
             self._foretold = True
             self.status(foretold(report, self._config))
+        if report.held_out:
+            self.status(held_out(report))
         if self._live is not None:
             speed = f"{report.tokens_per_s / 1000:.1f} k tokens/s"
             self._bar.update(self._task, completed=report.progress, step=report.step, speed=speed)
@@ -266,6 +269,13 @@ class _Display:
                 f"({report.progress:.0%})",
                 highlight=False,
             )
+
+
+def held_out(report: StepReport) -> str:
+    """Say how the agent does on what it is not trained on."""
+    losses = ", ".join(f"{name} {loss:.3f}" for name, loss in report.held_out.items())
+    mean = fmean(report.held_out.values())
+    return f"step {report.step}, held out: loss {mean:.3f} ({losses}); the best is kept in best/"
 
 
 def foretold(report: StepReport, config: TrainConfig) -> str:

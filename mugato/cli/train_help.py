@@ -14,6 +14,7 @@ from mugato.training.config import TrainConfig
 USUAL = (
     "preset", "tasks", "sources", "env", "demonstrations", "history", "resume", "overwrite",
     "dry_run", "run", "init_from", "steps", "max_tokens", "max_seconds", "batch_rows", "held_out",
+    "evaluate_every",
     "processes", "workers", "compile", "seed",
 )  # fmt: skip
 
@@ -77,6 +78,7 @@ def show_estimates(config: TrainConfig) -> None:
     console.print(table)
     console.print(
         f"Estimates: fp32 weights and moments, bf16 activations, {REACHED:.0%} of "
-        f"{PEAK_FLOPS / 1e12:.0f} TFLOP/s reached; numbers of GPUs that do not divide the "
-        "microbatches are left out. Pictures, and what the allocator wastes, come on top."
+        f"{PEAK_FLOPS / 1e12:.0f} TFLOP/s reached; numbers of GPUs to which the "
+        "microbatches cannot be dealt out are left out. `--shards N` splits weights, gradients and "
+        "moments over N of them. Pictures, and what the allocator wastes, come on top."
     )

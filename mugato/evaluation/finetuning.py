@@ -23,8 +23,8 @@ from mugato.training.config import TrainConfig
 from mugato.training.optimizer import OptimizerConfig
 from mugato.training.presets import RECIPE, own
 from mugato.training.run import train_part
-from mugato.training.run_folder import used_up
-from mugato.training.run_info import save_config
+from mugato.training.run_folder import changes, used_up
+from mugato.training.run_info import read_config, save_config
 from mugato.training.setup import agent_tasks, open_sources
 
 REPORT = "finetuning.json"
@@ -185,6 +185,8 @@ def training(
 def _train(run: TrainConfig, on_status: OnStatus) -> None:
     """Train, or go on with a training, unless it is done."""
     resume = (run.run / STATE).exists()
+    if resume and (other := changes(read_config(run.run), run)):
+        raise ValueError(f"{run.run} was trained otherwise ({other[0]}): name another --out")
     if not (resume and used_up(read_progress(run.run), run)):
         train_part(run, resume=resume, overwrite=not resume, on_status=on_status)
 

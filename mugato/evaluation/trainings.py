@@ -18,7 +18,10 @@ from mugato.training.run_info import RunInfo, read_config
 
 OVERALL = "all tasks"
 # The recipe is the same whatever these are.
-MAY_DIFFER = ("run", "seed", "processes", "workers", "log_every", "save_every")
+MAY_DIFFER = (
+    "run", "seed", "processes", "workers", "log_every", "save_every", "evaluate_every", "shards",
+    "profile", "tracker",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

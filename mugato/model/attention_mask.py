@@ -29,7 +29,9 @@ class Once(Generic[T]):
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, instance: Any, owner: type) -> T:
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self
         value = self._work_out(instance)
         object.__setattr__(instance, self._name, value)
         return value

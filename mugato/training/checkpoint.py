@@ -120,7 +120,9 @@ def load_state(run: Path, learner: Learner) -> TrainingProgress:
     if learner.averaged:
         _load_weights(learner.averaged.model, parts["averaged"] or parts["model"], path)
     optimizer = learner.optimizer
-    moments = _moments(parts["optimizer"], optimizer, path)
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    if parts["optimizer"] or progress.skipped < progress.step:  # none before the first step
+        moments = _moments(parts["optimizer"], optimizer, path)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     return progress
 

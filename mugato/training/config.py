@@ -166,6 +166,11 @@ class TrainConfig:
                 f"shards={self.shards} goes with AdamW and without averaged weights: set "
                 "optimizer.muon_lr_factor and optimizer.average_share to 0"
             )
+        if self.shards > 1 and self.model.sequence_model == "recurrent":
+            raise ValueError(
+                f"shards={self.shards}: a recurrent sequence model computes its blocks piece by "
+                "piece, which cannot be split; use attention or shards=1"
+            )
         if self.lora_rank and (
             self.lora_rank < 0
             or self.init_from is None

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -55,11 +56,12 @@ def flops_per_token(model: Gato, *, targets: float = 1.0) -> float:
         targets: share of the tokens that are scored against the whole vocabulary.
     """
     config = model.config
-    multiplying = sum(
-        module.weight.numel()
+    weights: list[Any] = [
+        getattr(module, "weight", None)
         for module in model.sequence_model.modules()
-        if isinstance(module, nn.Linear)
-    )
+        if not isinstance(module, nn.Embedding)
+    ]
+    multiplying = sum(w.numel() for w in weights if w is not None and w.ndim == 2)
     head = targets * model.embedding.table.weight.numel()
     attention = config.num_layers * config.num_heads * config.head_size * config.context_length
     return 6.0 * (multiplying + head + attention)
@@ -68,18 +70,17 @@ def flops_per_token(model: Gato, *, targets: float = 1.0) -> float:
 def estimates(
     config: TrainConfig, devices: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)
 ) -> tuple[Gato, list[Estimate]]:
-    """Estimate a configuration on several numbers of GPUs; those that the batch cannot feed fall out.
+    """Estimate a configuration on several numbers of GPUs.
 
     Returns:
-        The model's shapes, and what each number of GPUs takes, the weights split over all of them
-        where `config.shards` says 1.
-    """  # noqa: E501
+        The model's shapes, and what each number takes to which microbatches and shards can be
+        dealt out.
+    """
     model = fresh_shapes(config.model)
     found = []
     for count in devices:
-        if config.microbatches % count == 0:
-            shards = count if config.shards == 1 else min(config.shards, count)
-            found.append(_estimate(config, model, count, shards))
+        if config.microbatches % count == 0 and count % config.shards == 0:
+            found.append(_estimate(config, model, count, config.shards))
     return model, found
 
 

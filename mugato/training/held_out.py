@@ -1,6 +1,7 @@
 """Loss on what a run is not trained on, and the best agent so far (not in the paper)."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,9 @@ from mugato.system.typed_json import from_json, read_json
 from mugato.tokens.batch import Batch
 from mugato.tokens.tokenizer import Tokenizer
 from mugato.training.config import TrainConfig
-from mugato.training.run_folder import BEST
+from mugato.training.run_folder import BEST, BEST_LOSS
 from mugato.training.setup import make_windows
 
-BEST_LOSS = "held_out.json"
 # Of each source so many rows at a time, until there are so many targets: a second or two in all.
 ROWS, TARGETS, MAX_BATCHES = 4, 200, 50
 
@@ -74,15 +74,16 @@ class HeldOut:
 
 
 def is_best(run: Path, losses: Mapping[str, float]) -> bool:
-    """Tell whether no agent that was kept has a lower mean over the sources.
+    """Tell whether no agent that was kept has a lower mean over the sources; NaN is never best.
 
     Raises:
         ValueError: if the note beside the kept one is damaged.
     """
     path = run / BEST / BEST_LOSS
-    if not path.exists():
-        return True
-    return fmean(losses.values()) < from_json(float, read_json(path)["loss"], f"{path}: loss")
+    mean = fmean(losses.values())
+    if not path.exists() or not math.isfinite(mean):
+        return math.isfinite(mean)
+    return mean < from_json(float, read_json(path)["loss"], f"{path}: loss")
 
 
 def note_best(run: Path, step: int, losses: Mapping[str, float]) -> None:

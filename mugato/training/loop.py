@@ -44,7 +44,7 @@ from mugato.training.metrics import (
 )
 from mugato.training.optimizer import learning_rate, make_optimizer
 from mugato.training.profiling import profiled
-from mugato.training.run_folder import BEST, begin
+from mugato.training.run_folder import BEST, begin, note_job
 from mugato.training.run_info import read_config, save_config
 from mugato.training.sharding import shard, whole
 
@@ -101,6 +101,7 @@ def run_training(
     progress = load_state(config.run, learner) if resume else fresh
     if context.is_main:
         (save_config if resume else begin)(config)
+        note_job(config.run)
     run = _TrainingRun(config, agent, mixture, context, learner, held_out)
     with interruptible() as interrupted:
         progress = run.steps(progress, interrupted, watch)
@@ -190,7 +191,8 @@ class _TrainingRun:
                 step_done()
                 done = self._fraction(progress)
                 good = progress if result.is_finite else self._last_good(good, progress)
-                found, seconds = self._look_at_held_out(progress.step)
+                is_last = done >= self.config.until
+                found, seconds = self._look_at_held_out(progress.step, is_last=is_last)
                 begun += seconds
                 if writer is not None:  # nobody else reports, which empties the sums
                     sums.add(result)
@@ -203,12 +205,12 @@ class _TrainingRun:
                     self.save(progress)
         return progress.before_other_data() if self.config.until <= done < 1 else progress
 
-    def _look_at_held_out(self, step: int) -> tuple[dict[str, float], float]:
+    def _look_at_held_out(self, step: int, *, is_last: bool) -> tuple[dict[str, float], float]:
         """Where it is due, return each source's loss, and the seconds that do not count.
 
         The agent is kept if none was better.
         """
-        if self.held_out is None or step % self.config.evaluate_every:
+        if self.held_out is None or (step % self.config.evaluate_every and not is_last):
             return {}, 0.0
         begun = time.perf_counter()
         model: Any = self.learner.acting

@@ -181,12 +181,20 @@ def metrics_writer(config: TrainConfig, *, from_step: int) -> MetricsWriter:
     Raises:
         ImportError: if the tracker's package is not installed.
     """
-    tracker = None
-    if config.tracker != "none":
-        module: Any = require(config.tracker, extra=config.tracker)
+    module, tracker = tracker_module(config), None
+    if module is not None:
         told = json.loads(json.dumps(asdict(config), default=str))
         tracker = module.init(project="mugato", name=config.run.name, config=told)
     return MetricsWriter(config.run, from_step=from_step, tracker=tracker)
+
+
+def tracker_module(config: TrainConfig) -> Any:
+    """Import what a run is to be reported to beside its folder, if anything.
+
+    Raises:
+        ImportError: if the package is not installed.
+    """
+    return None if config.tracker == "none" else require(config.tracker, extra=config.tracker)
 
 
 def _report_thread(args: threading.ExceptHookArgs) -> None:

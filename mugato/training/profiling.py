@@ -15,7 +15,7 @@ WAIT, WARM_UP, ACTIVE = 5, 2, 3  # steps
 def profiled(run: Path, *, wanted: bool) -> Iterator[Callable[[], None]]:
     """Trace some steps of a run into its folder; yield what is to be called after each step.
 
-    A run of fewer than ten steps ends before there is anything to write.
+    A run of fewer than ten steps ends before there is much to write.
     """
     if not wanted:
         yield lambda: None

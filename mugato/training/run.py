@@ -28,8 +28,8 @@ from mugato.training.config import TrainConfig
 from mugato.training.distributed import DistributedContext, distributed_context
 from mugato.training.held_out import HeldOut
 from mugato.training.loop import Watch, run_training
-from mugato.training.metrics import StepReport
-from mugato.training.run_folder import claimed
+from mugato.training.metrics import StepReport, tracker_module
+from mugato.training.run_folder import claimed, is_of_this_job
 from mugato.training.setup import (
     as_begun,
     check_environments,
@@ -95,15 +95,15 @@ def train_part(
         resume: go on where the run in the folder stopped, as what torchrun starts again does by
             itself. What the configuration changes is told and kept; not all may be changed.
         overwrite: begin anew where the folder holds a run, which is lost.
-        on_report: called every `log_every` steps.
-        on_status: called with a line about what is being done.
+        on_report, on_status: called every `log_every` steps; with a line about what is being done.
 
     Raises:
         TrainingInterrupt: after Ctrl-C, SIGTERM or SIGHUP, which end the current step and save.
         ValueError: for data that is missing or damaged, as `claimed` and `run_training`.
         OSError: if the folder cannot be written; the state that was saved last stays.
-        ChildProcessError: if a training process died without a word.
+        ChildProcessError: if a process died without a word; ImportError for a missing package.
     """
+    tracker_module(config)  # asked for before anything is overwritten
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by PyTorch: fewer page faults
     config, count = as_begun(config, resume=resume), num_processes(config)
     events = Events(on_report or (lambda report: None), on_status or (lambda status: None))
@@ -125,9 +125,11 @@ def as_restarted(
 ) -> tuple[bool, bool]:
     """Go on, or begin anew where nothing was saved, if torchrun started a process again.
 
-    All do as one: on a machine that was replaced nothing tells that there was a first time.
+    All do as one: on a machine that was replaced nothing tells that there was a first time. Only
+    what this very job began: a folder that it was refused stays refused.
     """
-    if not context.any(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0):
+    again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    if not (context.any(again) and context.any(context.is_main and is_of_this_job(run))):
         return resume, overwrite
     saved = context.any(context.is_main and (run / STATE).exists())
     return saved, not saved
@@ -155,7 +157,8 @@ def _train_here(
     """Open the data and train in this process, one of several or alone."""
     with distributed_context() as context:
         tell = events.tell if context.is_main else lambda event: None
-        resume, overwrite = as_restarted(config.run, resume, overwrite, context)
+        if not config.corrections:  # whose rounds begin elsewhere
+            resume, overwrite = as_restarted(config.run, resume, overwrite, context)
         claim = claimed(config, resume=resume, overwrite=overwrite)
         with claim if context.is_main else nullcontext([]) as changes:
             for change in changes:
@@ -166,6 +169,8 @@ def _train_here(
             if context.is_main:
                 for line in data_warnings(config, sources, tokenizer):
                     tell(f"Warning: {line}")
+                for name in set(sources) - set(apart) if config.held_out else ():
+                    tell(f"Warning: {name} has one episode, so nothing of it is held out")
             mixture = make_mixture(config, sources, tokenizer)
             held_out = HeldOut.of(config, apart, tokenizer)
             agent = make_agent(config, sources, tokenizer)

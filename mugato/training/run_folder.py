@@ -5,20 +5,21 @@ state's meaning as it is: how long, how fast and on what, not what is learned by
 """
 
 import dataclasses
-import shutil
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mugato.model.serialization import CONFIG, WEIGHTS
-from mugato.system.files import locked, remove_unfinished
+from mugato.system.files import locked, remove_unfinished, write_whole
 from mugato.training.checkpoint import STATE, TrainingProgress, read_progress
 from mugato.training.config import TrainConfig
 from mugato.training.metrics import read_metrics
 from mugato.training.run_info import read_config, save_config
 
-BEST = "best"  # the agent that was best on what is held out
+BEST, BEST_LOSS = "best", "held_out.json"  # the agent that was best on what is held out
+JOB = "torchrun.txt"  # the job that trains here, if torchrun started it
 MAY_CHANGE = (
     "optimizer", "loss", "steps", "max_tokens", "max_seconds", "processes", "workers", "precision",
     "compile", "checkpoint_activations", "log_every", "save_every", "shards", "profile", "tracker",
@@ -55,15 +56,37 @@ def claimed(config: TrainConfig, *, resume: bool, overwrite: bool) -> Iterator[l
 
 def holds_run(folder: Path) -> bool:
     """Tell whether there is something to lose: a run's state, or an agent."""
-    return any((folder / name).exists() for name in (STATE, WEIGHTS))
+    return any((folder / name).exists() for name in (STATE, WEIGHTS, f"{BEST}/{WEIGHTS}"))
 
 
 def begin(config: TrainConfig) -> None:
     """Make the folder tell of a new run, and no longer of the one that was there."""
     for name in (STATE, WEIGHTS, CONFIG):
         (config.run / name).unlink(missing_ok=True)
-    shutil.rmtree(config.run / BEST, ignore_errors=True)
+        (config.run / BEST / name).unlink(missing_ok=True)
+    (config.run / BEST / BEST_LOSS).unlink(missing_ok=True)
     save_config(config)
+
+
+def job() -> str | None:
+    """Return what tells torchrun's job from others; None where it has no name of its own."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    return None if name in ("", "none") else name
+
+
+def note_job(run: Path) -> None:
+    """Write down which job trains in a folder."""
+    name = job()
+    if name is not None:
+        write_whole(run / JOB, lambda path: path.write_text(name, "utf-8"))
+    else:
+        (run / JOB).unlink(missing_ok=True)
+
+
+def is_of_this_job(run: Path) -> bool:
+    """Tell whether this very job of torchrun's has trained in a folder before."""
+    path = run / JOB
+    return job() is not None and path.is_file() and path.read_text("utf-8") == job()
 
 
 def used_up(progress: TrainingProgress, config: TrainConfig) -> str | None:

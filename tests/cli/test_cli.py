@@ -343,6 +343,6 @@ def test_help_of_training_shows_the_usual_flags_and_how_to_see_all(capsys):
 
 def test_what_a_run_would_take_is_told_without_beginning_one(tmp_path, capsys):
     run("train", "--preset", "large", "--run", str(tmp_path / "run"), "--dry-run")
-    shown = capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
     assert "1,178.2 M parameters" in shown and "TFLOP/s reached" in shown
     assert not (tmp_path / "run").exists()

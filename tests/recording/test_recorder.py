@@ -246,7 +246,6 @@ def test_progress_is_reported_after_each_episode():
     ("options", "message"),
     [
         ({"episodes": 0}, "episodes must be at least 1, got 0"),
-        ({"episodes": "3"}, "episodes must be an integer, got '3'"),
         ({"action_noise": 2.0}, r"action_noise must be in \[0, 1\], got 2.0"),
         ({"keep_above": 80.0}, r"keep_above is a share in \[0, 1\], got 80"),
         ({"workers": 0}, "workers must be at least 1, got 0"),

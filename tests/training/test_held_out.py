@@ -13,10 +13,10 @@ from mugato.agent import Agent
 from mugato.data.mixture import Mixture
 from mugato.data.source import EpisodeList, SomeEpisodes
 from mugato.training.distributed import DistributedContext, distributed_context
-from mugato.training.held_out import BEST_LOSS, HeldOut
+from mugato.training.held_out import HeldOut, is_best
 from mugato.training.loop import run_training
 from mugato.training.run import Events, run_in_processes
-from mugato.training.run_folder import BEST, begin
+from mugato.training.run_folder import BEST, BEST_LOSS, begin, holds_run
 from mugato.training.run_info import read_metrics
 from mugato.training.setup import make_windows
 from tests.agents import random_episode, tiny_agent, tiny_config, tiny_tokenizer
@@ -100,8 +100,19 @@ def test_a_run_that_goes_on_keeps_the_better_one(tmp_path):
     before = (tmp_path / BEST / "model.safetensors").read_bytes()
     train(config_of(tmp_path, steps=12), resume=True)
     assert (tmp_path / BEST / "model.safetensors").read_bytes() == before
+    (tmp_path / BEST / "mine.txt").write_text("kept")
     begin(config_of(tmp_path))
-    assert not (tmp_path / BEST).exists()
+    assert not (tmp_path / BEST / BEST_LOSS).exists() and not holds_run(tmp_path)
+    assert (tmp_path / BEST / "mine.txt").exists()
+
+
+def test_what_is_not_a_number_is_never_best(tmp_path):
+    assert not is_best(tmp_path, {"walk": float("nan")}) and is_best(tmp_path, {"walk": 3.0})
+
+
+def test_the_end_is_looked_at_too(tmp_path):
+    train(config_of(tmp_path, steps=4))
+    assert list(told(tmp_path)) == [3, 4]
 
 
 @pytest.mark.thorough

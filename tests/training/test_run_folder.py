@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 
 import mugato
 from mugato.agent import Agent
+from mugato.model.serialization import read_tensors, write_tensors
 from mugato.system.files import UNFINISHED, locked
-from mugato.training.checkpoint import STATE
+from mugato.training.checkpoint import STATE, read_progress
 from mugato.training.config import TrainConfig
 from mugato.training.distributed import DistributedContext
 from mugato.training.optimizer import OptimizerConfig
 from mugato.training.presets import PRESETS
 from mugato.training.run import as_restarted
-from mugato.training.run_folder import changes
+from mugato.training.run_folder import changes, note_job
 from mugato.training.run_info import TRAIN_CONFIG, read_config, read_metrics, save_config
 from tests.test_library import SIZES
 
@@ -245,10 +246,36 @@ def test_a_place_where_no_folder_can_be_is_named(tmp_path):
 
 
 def test_what_torchrun_starts_again_goes_on_by_itself(tmp_path, monkeypatch):
-    """In whatever way it was asked the first time; from the beginning if nothing was saved."""
+    """From the beginning if nothing was saved; a folder of another job's is not touched."""
     alone = DistributedContext()
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "mine")
+    note_job(tmp_path)
     assert as_restarted(tmp_path, False, False, alone) == (False, False)
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert as_restarted(tmp_path, False, False, alone) == (False, True)
     (tmp_path / STATE).write_bytes(b"")
     assert as_restarted(tmp_path, False, True, alone) == (True, False)
+    for other in ("yours", "none"):  # which torchrun says where nobody named the job
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", other)
+        assert as_restarted(tmp_path, False, False, alone) == (False, False)
+
+
+def test_a_run_that_was_stopped_before_its_first_step_goes_on(tmp_path):
+    config = make_config(tmp_path)
+    mugato.train(config)
+    tensors, metadata = read_tensors(config.run / STATE)
+    kept = {name: value for name, value in tensors.items() if not name.startswith("optimizer")}
+    progress = {**json.loads(metadata["progress"]), "step": 0, "skipped": 0, "tokens": 0}
+    write_tensors(config.run / STATE, kept, {"progress": json.dumps(progress)})
+    mugato.train(config, resume=True)
+    assert read_progress(config.run).step == config.steps
+
+
+def test_a_tracker_that_is_not_there_is_told_before_anything_is_lost(tmp_path, monkeypatch):
+    config = make_config(tmp_path)
+    mugato.train(config)
+    before = (config.run / STATE).read_bytes()
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ImportError, match="wandb cannot be imported"):
+        mugato.train(dataclasses.replace(config, tracker="wandb"), overwrite=True)
+    assert (config.run / STATE).read_bytes() == before

@@ -16,6 +16,7 @@ from mugato.training.config import TrainConfig
 from mugato.training.distributed import DistributedContext, distributed_context
 from mugato.training.loop import run_training
 from mugato.training.run import Events, as_restarted, run_in_processes
+from mugato.training.run_folder import note_job
 from tests.agents import random_episode, tiny_agent
 from tests.data.test_mixture import control_source, make_windows, text_source
 from tests.training.test_training import dataset, losses, make_config
@@ -117,6 +118,9 @@ def test_if_one_process_was_started_again_all_go_on(tmp_path):
 def asked_to_go_on(run: str, events: Events) -> list[tuple[bool, bool]]:
     with distributed_context() as context:
         os.environ["TORCHELASTIC_RESTART_COUNT"] = str(context.rank)
+        os.environ["TORCHELASTIC_RUN_ID"] = "mine"
+        if context.is_main:
+            note_job(Path(run))
         own = as_restarted(Path(run), False, False, context)
         return list(context.gather(tuple(own if i == context.rank else None for i in range(2))))
 
@@ -126,5 +130,8 @@ def test_what_cannot_be_split_is_refused(tmp_path):
     muon = dataclasses.replace(config.optimizer, muon_lr_factor=2.0)
     with pytest.raises(ValueError, match="shards=2 goes with AdamW and without averaged weights"):
         dataclasses.replace(config, shards=2, optimizer=muon)
+    recurrent = dataclasses.replace(config.model, sequence_model="recurrent")
+    with pytest.raises(ValueError, match="a recurrent sequence model computes its blocks piece"):
+        dataclasses.replace(config, shards=2, model=recurrent)
     with pytest.raises(ValueError, match="shards=2 does not divide the 1 processes that train"):
         train(dataclasses.replace(config, shards=2), "rotary", ALONE, False)

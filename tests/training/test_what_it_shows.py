@@ -80,14 +80,21 @@ def test_operations_are_those_that_pytorch_counts():
     assert flops_per_token(model) == pytest.approx(counted, rel=0.1)
 
 
-def test_more_gpus_hold_less_each_and_take_less_long():
-    config = dataclasses.replace(preset("large"), model=GatoConfig.large())
+def test_split_weights_take_less_of_each_and_more_gpus_less_time():
+    config = preset("large")
     model, found = estimates(config)
     assert [one.devices for one in found] == [1, 2, 4, 8, 16, 32, 64]
-    weights = [one.weights_gib for one in found]
-    assert weights == sorted(weights, reverse=True)
-    assert weights[0] == pytest.approx(16 * model.num_parameters / 2**30)
+    assert {one.weights_gib for one in found} == {16 * model.num_parameters / 2**30}
     assert found[-1].hours == pytest.approx(found[0].hours / 64)
+    _, split = estimates(dataclasses.replace(config, shards=8))
+    assert [one.devices for one in split] == [8, 16, 32, 64]
+    assert split[0].weights_gib == pytest.approx(found[0].weights_gib / 8)
+
+
+def test_operations_of_a_hugging_face_model_are_counted_too():
+    small = preset("small").model
+    gpt2 = fresh_shapes(dataclasses.replace(small, sequence_model="hf:gpt2"))
+    assert flops_per_token(gpt2) == pytest.approx(flops_per_token(fresh_shapes(small)), rel=0.25)
 
 
 def test_by_the_clock_no_time_is_told_and_batches_must_divide():
