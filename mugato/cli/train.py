@@ -1,6 +1,7 @@
 """`mugato train`: one agent on a mixture of tasks and sources."""
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,6 +116,7 @@ class TrainCommand:
 
 def train(arguments: Sequence[str]) -> None:
     """Train an agent: `mugato train --preset demo [--steps 500 --model.width 128 ...]`."""
+    console.quiet = os.environ.get("RANK", "0") != "0"  # under torchrun the first one speaks
     chosen, where = _first_look(Selection, arguments), _first_look(Place, arguments)
     config, budget = selected_config(chosen, where.run), _first_look(Budget, arguments)
     if budget != Budget():

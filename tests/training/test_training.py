@@ -4,8 +4,10 @@ import dataclasses
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -207,6 +209,42 @@ def test_two_processes_compute_what_one_does(tmp_path):
     run_in_processes(2, distributed, (str(tmp_path / "two"),), Events(reports.append, print))
     assert [report.step for report in reports] == [*range(1, 7)]
     assert_the_same(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_process_of_torchruns_that_is_killed_is_started_again_and_goes_on(tmp_path):
+    (tmp_path / "play.txt").write_text("to be or not to be, that is the question. " * 500)
+    run = tmp_path / "run"
+    sizes = {"width": 32, "num-layers": 2, "num-heads": 2, "head-size": 16, "hidden-size": 64}
+    options = [f"--model.{name}={value}" for name, value in sizes.items()]
+    options += ["--optimizer.muon-lr-factor=0", "--optimizer.average-share=0", "--shards=2"]
+    options += ["--steps=120", "--optimizer.warmup-steps=5", "--save-every=10", "--log-every=5"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    torchrun += ["--nproc-per-node=2", "--max-restarts=1", "-m", "--", "mugato", "train"]
+    told = {"OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    with subprocess.Popen(
+        [
+            *torchrun,
+            "--sources",
+            f"text:{tmp_path}/play.txt",
+            "--run",
+            str(run),
+            "--no-tune",
+            *options,
+        ],
+        env={**os.environ, **told, "PYTHONPATH": str(Path.cwd()), "CUDA_VISIBLE_DEVICES": ""},
+    ) as process:
+        while not (run / STATE).exists() or read_metrics(run)[-1]["step"] < 20:
+            assert process.poll() is None
+            time.sleep(0.2)
+        os.kill(_workers_of(process.pid)[-1], signal.SIGKILL)
+        assert process.wait(timeout=300) == 0
+    assert [record["step"] for record in read_metrics(run)] == [*range(5, 121, 5)]
+
+
+def _workers_of(parent: int) -> list[int]:
+    listed = subprocess.run(["pgrep", "-P", str(parent)], capture_output=True, text=True)
+    return [int(line) for line in listed.stdout.split()]
 
 
 @pytest.mark.slow
