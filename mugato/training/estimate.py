@@ -10,6 +10,7 @@ from torch import nn
 from mugato.model.config import GatoConfig
 from mugato.model.gato import Gato
 from mugato.training.config import TrainConfig
+from mugato.training.sharding import repeated
 
 # Dense bf16 arithmetic of one H100 or H200 in a second, and the share of it that a step reaches.
 PEAK_FLOPS, REACHED = 989e12, 0.35
@@ -86,7 +87,7 @@ def estimates(
 
 def _estimate(config: TrainConfig, model: Gato, devices: int, shards: int) -> Estimate:
     c, num = config.model, model.num_parameters
-    block = max((sum(p.numel() for p in m.parameters()) for m in _blocks(model)), default=0)
+    block = max((sum(p.numel() for p in m.parameters()) for m in repeated(model)), default=0)
     outside = num - sum(p.numel() for p in model.sequence_model.parameters())
     tokens = config.batch_rows // config.microbatches * c.context_length
     kept = KEPT_INPUT if config.checkpoint_activations else KEPT
@@ -104,11 +105,6 @@ def _estimate(config: TrainConfig, model: Gato, devices: int, shards: int) -> Es
         activations_gib=activations / 2**30,
         hours=hours,
     )
-
-
-def _blocks(model: Gato) -> list[nn.Module]:
-    lists = [m for m in model.sequence_model.modules() if isinstance(m, nn.ModuleList)]
-    return list(max(lists, key=len, default=[]))
 
 
 def _tokens(config: TrainConfig) -> int | None:

@@ -216,7 +216,7 @@ class _TrainingRun:
         model: Any = self.learner.acting
         found = self.held_out.losses(model, self.context.device, self.config)
         if self.context.any(self.context.is_main and is_best(self.config.run, found)):
-            tensors = whole(state_tensors(self.learner), self.context) if self.split else {}
+            tensors = whole(state_tensors(self.learner), self.context) if self.split else None
             if self.context.is_main:
                 self._save_agent(self.config.run / BEST, tensors)
                 note_best(self.config.run, step, found)
@@ -245,10 +245,11 @@ class _TrainingRun:
             save_state(self.config.run, tensors, progress)
         self.context.any(False)  # nobody leaves before all is on disk
 
-    def _save_agent(self, folder: Path, tensors: Mapping[str, Tensor]) -> None:
-        """Write the agent alone; `tensors` are the state's, where weights are split."""
-        acting: Any = self.learner.acting
-        model = whole_model(self.agent.model.config, tensors) if self.split else acting
+    def _save_agent(self, folder: Path, tensors: Mapping[str, Tensor] | None) -> None:
+        """Write the agent alone; where weights are split, out of the state's gathered tensors."""
+        model: Any = self.learner.acting
+        if self.split and tensors is not None:
+            model = whole_model(self.agent.model.config, tensors)
         model = merged(model) if self.config.lora_rank else model
         dataclasses.replace(self.agent, model=model).save_pretrained(folder)
 

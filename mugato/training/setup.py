@@ -46,7 +46,9 @@ def open_sources(datasets: Sequence[DatasetConfig]) -> dict[str, Source]:
 def open_parts(
     datasets: Sequence[DatasetConfig], *, held_out: float
 ) -> tuple[dict[str, Source], dict[str, Source]]:
-    """Open all data sets of a run, by name; they share one budget of memory.
+    """Open all data sets of a run, by name, and part what is held out from what is trained on.
+
+    They share one budget of memory.
 
     Args:
         held_out: share of each one's episodes, the last of them, that come apart: at least one of

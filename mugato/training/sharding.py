@@ -39,7 +39,7 @@ def shard(model: nn.Module, shards: int, context: DistributedContext) -> None:
         mesh = init_device_mesh(kind, (shards,), mesh_dim_names=("shard",))
     else:
         mesh = init_device_mesh(kind, (replicas, shards), mesh_dim_names=("replicate", "shard"))
-    for block in _repeated(model):
+    for block in repeated(model):
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
     for module in model.modules():
@@ -51,7 +51,7 @@ def shard(model: nn.Module, shards: int, context: DistributedContext) -> None:
             module.set_reduce_scatter_unused_params(True)
 
 
-def _repeated(model: nn.Module) -> Iterator[nn.Module]:
+def repeated(model: nn.Module) -> Iterator[nn.Module]:
     """Find the blocks: the children of the longest list of modules."""
     lists = [m for m in model.modules() if isinstance(m, nn.ModuleList)]
     yield from max(lists, key=len, default=[])

@@ -108,6 +108,7 @@ def test_what_cannot_be_is_said_at_once(agent):
         DatasetConfig(name="cartpole", episodes=0)
 
 
+@pytest.mark.thorough
 def test_the_command_draws_a_table_and_a_picture(agent, capsys):
     out = agent.parent / "out"
     cli.main([
