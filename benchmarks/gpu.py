@@ -22,6 +22,7 @@ from model import LENGTH, _gato, _gpt2
 
 from mugato.model.precision import autocast
 from mugato.system.machine import describe_machine, git_commit
+from mugato.training.estimate import multiplying_weights
 
 ROWS = {"micro": 32, "small": 16, "baseline": 16, "large": 6}
 PEAK = 989e12  # of a Hopper card's dense bf16
@@ -71,18 +72,12 @@ def flops(model: torch.nn.Module, options: argparse.Namespace) -> float:
     config: Any = model.config
     width = getattr(config, "width", None) or config.n_embd
     layers = getattr(config, "num_layers", None) or config.n_layer
-    modules: list[tuple[str, Any]] = list(model.named_modules())
-    blocks = [m.weight.numel() for n, m in modules if _multiplies(n, m)]
+    inside: Any = model
+    blocks = multiplying_weights(getattr(model, "sequence_model", None) or inside.transformer.h)
     vocab = next(p.shape[0] for n, p in model.named_parameters() if "table" in n or "wte" in n)
     share = 1.0 if options.batch == "text" else 1 / 25
     head = share * vocab * width
-    return 6.0 * (sum(blocks) + head) + 6.0 * layers * width * LENGTH
-
-
-def _multiplies(name: str, module: torch.nn.Module) -> bool:
-    kind = type(module).__name__
-    inside = name.startswith(("sequence_model.", "transformer.h."))
-    return inside and kind in ("Linear", "Conv1D")
+    return 6.0 * (blocks + head) + 6.0 * layers * width * LENGTH
 
 
 def _wait(device: torch.device) -> None:

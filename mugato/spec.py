@@ -212,12 +212,12 @@ def surplus_keys(tree: Tree, value: Any, root: str = "") -> list[str]:
     """
     if isinstance(tree, Leaf):
         return []
-    children = list(tree.items() if isinstance(tree, dict) else enumerate(tree))
+    children = tree if isinstance(tree, dict) else dict(enumerate(tree))
     found = []
-    for key, child in children:
+    for key, child in children.items():
         found += surplus_keys(child, value[key], f"{root}{key}/")
     keys = value if isinstance(tree, dict) else range(len(value))
-    return found + [f"{root}{key}" for key in keys if key not in dict(children)]
+    return found + [f"{root}{key}" for key in keys if key not in children]
 
 
 def unflatten(tree: Tree, leaves: Mapping[str, Any], root: str) -> Any:

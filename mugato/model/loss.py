@@ -140,7 +140,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, table: Tensor, targets: Tensor, smoothing: float) -> Tensor:
         losses, sums = torch.empty(2, len(x), device=x.device)
         grad = torch.empty(len(x), len(table), dtype=x.dtype, device=x.device)
-        chunk = CHUNK_ROWS.get(x.device.type, FILL_ROWS)
+        chunk = CHUNK_ROWS.get(x.device.type, CHUNK_ROWS["cpu"])
         for start in range(0, len(x), chunk):
             at = slice(start, start + chunk)
             torch.mm(x[at], table.T, out=grad[at])

@@ -13,8 +13,6 @@ import torch
 from torch import nn
 
 from mugato.data.mixture import MicrobatchState
-from mugato.model.config import GatoConfig
-from mugato.model.gato import Gato
 from mugato.model.serialization import check_finite, read_tensors, write_tensors
 from mugato.system.errors import one_line
 from mugato.system.typed_json import from_json
@@ -88,12 +86,10 @@ def state_tensors(learner: Learner) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def whole_model(config: GatoConfig, tensors: Mapping[str, torch.Tensor]) -> Gato:
-    """Make a model of its own out of a state's tensors."""
-    model = Gato(config)
-    weights = {n: t for n, t in tensors.items() if n.startswith("model.")}
-    model.load_state_dict({name.removeprefix("model."): t for name, t in weights.items()})
-    return model
+def weights_in(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Take the model's weights out of a state's tensors."""
+    prefix = "model."
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
 def save_state(run: Path, tensors: Mapping[str, torch.Tensor], progress: TrainingProgress) -> None:

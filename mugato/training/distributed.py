@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 CPU = torch.device("cpu")
 T = TypeVar("T")
@@ -51,16 +50,20 @@ class DistributedContext:
             dist.all_reduce(values)
         return values
 
-    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+    def sum_gradients(
+        self, parameters: Iterable[nn.Parameter], *, on_the_way: bool = False
+    ) -> None:
         """Sum all gradients in one message; a microbatch without images gives the patch block none.
 
-        There it becomes zero, with one process as with many: the optimiser treats all alike. Those
-        of split weights were summed on the way.
+        There it becomes zero, with one process as with many: the optimiser treats all alike.
+
+        Args:
+            on_the_way: they were summed in the backward pass, as those of split weights are.
         """
         parameters = [p for p in parameters if p.requires_grad]
         for p in parameters:
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-        if self.world_size == 1 or any(isinstance(p, DTensor) for p in parameters):
+        if self.world_size == 1 or on_the_way:
             return
         flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
         dist.all_reduce(flat)

@@ -56,16 +56,20 @@ def flops_per_token(model: Gato, *, targets: float = 1.0) -> float:
     Args:
         targets: share of the tokens that are scored against the whole vocabulary.
     """
-    config = model.config
-    weights: list[Any] = [
-        getattr(module, "weight", None)
-        for module in model.sequence_model.modules()
-        if not isinstance(module, nn.Embedding)
-    ]
-    multiplying = sum(w.numel() for w in weights if w is not None and w.ndim == 2)
+    config, multiplying = model.config, multiplying_weights(model.sequence_model)
     head = targets * model.embedding.table.weight.numel()
     attention = config.num_layers * config.num_heads * config.head_size * config.context_length
     return 6.0 * (multiplying + head + attention)
+
+
+def multiplying_weights(module: nn.Module) -> int:
+    """Count the weights of a module's matrices, whoever's layers they are in, but of no table."""
+    weights: list[Any] = [
+        getattr(part, "weight", None)
+        for part in module.modules()
+        if not isinstance(part, nn.Embedding)
+    ]
+    return sum(w.numel() for w in weights if w is not None and w.ndim == 2)
 
 
 def estimates(
@@ -93,9 +97,10 @@ def _estimate(config: TrainConfig, model: Gato, devices: int, shards: int) -> Es
     kept = KEPT_INPUT if config.checkpoint_activations else KEPT
     logits = 2 * tokens * c.vocab.size  # every token a target, at worst
     activations = kept * c.width * tokens * c.num_layers + logits
-    total = _tokens(config)
-    flops = flops_per_token(model)
-    hours = None if total is None else total * flops / (devices * REACHED * PEAK_FLOPS) / 3600
+    hours = None
+    if (steps := config.planned_steps) is not None:
+        flops = steps * config.batch_rows * c.context_length * flops_per_token(model)
+        hours = flops / (devices * REACHED * PEAK_FLOPS) / 3600
     gathered = 4 * 2 * (outside + 2 * block) if shards > 1 else 0
     return Estimate(
         devices=devices,
@@ -105,10 +110,3 @@ def _estimate(config: TrainConfig, model: Gato, devices: int, shards: int) -> Es
         activations_gib=activations / 2**30,
         hours=hours,
     )
-
-
-def _tokens(config: TrainConfig) -> int | None:
-    """Return the tokens of the whole budget."""
-    places = config.batch_rows * config.model.context_length
-    by_steps = None if config.steps is None else config.steps * places
-    return min((n for n in (by_steps, config.max_tokens) if n is not None), default=None)

@@ -12,7 +12,8 @@ from torch import nn
 
 from mugato.data.mixture import Mixture
 from mugato.data.source import Source
-from mugato.model.precision import autocast
+from mugato.data.windows import Windows
+from mugato.model.precision import Precision, autocast
 from mugato.system.files import write_whole
 from mugato.system.typed_json import from_json, read_json
 from mugato.tokens.batch import Batch
@@ -40,23 +41,16 @@ class HeldOut:
         config: TrainConfig, sources: Mapping[str, Source], tokenizer: Tokenizer
     ) -> "HeldOut | None":
         """Cut what is held out into windows as in training; None where nothing is."""
-        found = {}
-        for windows in make_windows(config, sources, tokenizer):
-            mixture = Mixture(
-                [windows], weights="uniform", num_rows=ROWS, seed=config.seed,
-                row_length=config.model.context_length, num_microbatches=1,
-            )  # fmt: skip
-            (state,), batches, targets = mixture.start(), list[Batch](), 0
-            while targets < TARGETS and len(batches) < MAX_BATCHES:
-                batch, state = mixture.batch(0, state)
-                batches.append(batch)
-                targets += int(batch.targets.loss_mask.sum())
-            found[windows.name] = batches
+        length = config.model.context_length
+        found = {
+            windows.name: few_batches(windows, row_length=length, seed=config.seed)
+            for windows in make_windows(config, sources, tokenizer)
+        }
         return HeldOut(batches=found) if found else None
 
     @torch.no_grad()
     def losses(
-        self, model: nn.Module, device: torch.device, config: TrainConfig
+        self, model: nn.Module, device: torch.device, precision: Precision
     ) -> dict[str, float]:
         """Return the mean loss of each source's targets, in nats, without dropout.
 
@@ -66,11 +60,25 @@ class HeldOut:
         model.eval()
         found = {}
         for name, batches in self.batches.items():
-            with autocast(device, config.precision):
+            with autocast(device, precision):
                 values = [model(batch.to(device)).values for batch in batches]
             found[name] = float(torch.cat(values).mean())
         model.train(was_training)
         return found
+
+
+def few_batches(windows: Windows, *, row_length: int, seed: int) -> list[Batch]:
+    """Take the first batches of a source's own stream, until they have targets enough."""
+    mixture = Mixture(
+        [windows], weights="uniform", num_rows=ROWS, row_length=row_length, num_microbatches=1,
+        seed=seed,
+    )  # fmt: skip
+    (state,), batches, targets = mixture.start(), list[Batch](), 0
+    while targets < TARGETS and len(batches) < MAX_BATCHES:
+        batch, state = mixture.batch(0, state)
+        batches.append(batch)
+        targets += int(batch.targets.loss_mask.sum())
+    return batches
 
 
 def is_best(run: Path, losses: Mapping[str, float]) -> bool:

@@ -12,8 +12,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
-from torch.distributed.tensor import DTensor
 
 from mugato.agent import Agent
 from mugato.data.loader import BatchLoader
@@ -29,7 +27,7 @@ from mugato.training.checkpoint import (
     load_state,
     save_state,
     state_tensors,
-    whole_model,
+    weights_in,
 )
 from mugato.training.config import TrainConfig
 from mugato.training.distributed import DistributedContext
@@ -159,7 +157,8 @@ class _TrainingRun:
         self.config, self.agent, self.mixture = config, agent, mixture
         self.held_out = held_out
         self.context, self.learner = context, learner
-        self.model, self.optimizer = learner.model, learner.optimizer
+        self.model: Any = learner.model
+        self.optimizer = learner.optimizer
         self.microbatches = context.own_microbatches(config.microbatches)
         self.split = config.shards > 1
         self._counted = target_weights(mixture, config.balance)
@@ -213,12 +212,13 @@ class _TrainingRun:
         if self.held_out is None or (step % self.config.evaluate_every and not is_last):
             return {}, 0.0
         begun = time.perf_counter()
-        model: Any = self.learner.acting
-        found = self.held_out.losses(model, self.context.device, self.config)
+        found = self.held_out.losses(
+            self.learner.acting, self.context.device, self.config.precision
+        )
         if self.context.any(self.context.is_main and is_best(self.config.run, found)):
-            tensors = whole(state_tensors(self.learner), self.context) if self.split else None
+            weights = whole(self.learner.acting.state_dict(), self.context)
             if self.context.is_main:
-                self._save_agent(self.config.run / BEST, tensors)
+                self._save_agent(self.config.run / BEST, weights)
                 note_best(self.config.run, step, found)
         return found, time.perf_counter() - begun
 
@@ -241,15 +241,16 @@ class _TrainingRun:
         if self.context.is_main:
             progress = dataclasses.replace(progress, microbatches=microbatches)
             # The state last: to go on from it takes the agent's tokenizer.
-            self._save_agent(self.config.run, tensors)
+            self._save_agent(self.config.run, weights_in(tensors))
             save_state(self.config.run, tensors, progress)
         self.context.any(False)  # nobody leaves before all is on disk
 
-    def _save_agent(self, folder: Path, tensors: Mapping[str, Tensor] | None) -> None:
-        """Write the agent alone; where weights are split, out of the state's gathered tensors."""
+    def _save_agent(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write the agent alone; where they are split, with the weights that were gathered."""
         model: Any = self.learner.acting
-        if self.split and tensors is not None:
-            model = whole_model(self.agent.model.config, tensors)
+        if self.split:
+            model = Gato(self.agent.model.config)
+            model.load_state_dict(weights)
         model = merged(model) if self.config.lora_rank else model
         dataclasses.replace(self.agent, model=model).save_pretrained(folder)
 
@@ -263,11 +264,11 @@ class _TrainingRun:
         tokens = sum(int((batch.inputs.segments > 0).sum()) for batch in batches)
         self.optimizer.zero_grad(set_to_none=True)
         self._accumulate(batches, step, total, sums)
-        self.context.sum_gradients(self.model.parameters())
-        norm = torch.nn.utils.clip_grad_norm_(
+        self.context.sum_gradients(self.model.parameters(), on_the_way=self.split)
+        norm: Any = torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), self.config.optimizer.max_norm
         )
-        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
+        norm = norm.full_tensor() if self.split else norm
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         counts = self.context.sum(torch.cat([sums.flatten(), sums.new_full((1,), tokens)]))
@@ -294,7 +295,7 @@ class _TrainingRun:
             batch = batch.to(self.context.device)
             with autocast(self.context.device, self.config.precision):
                 losses = self.model(batch, self.config.loss)
-            if isinstance(self.model, FSDPModule):  # gradients travel once a step
+            if self.split:  # gradients travel once a step
                 self.model.set_requires_gradient_sync(microbatch == self.microbatches[-1])
             (losses.sum(self.weights) / total).backward()
             values = losses.values.detach().double()

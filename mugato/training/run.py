@@ -169,7 +169,9 @@ def _train_here(
             if context.is_main:
                 for line in data_warnings(config, sources, tokenizer):
                     tell(f"Warning: {line}")
-                for name in set(sources) - set(apart) if config.held_out else ():
+                for name in sources if config.held_out else ():
+                    if name in apart:
+                        continue
                     tell(f"Warning: {name} has one episode, so nothing of it is held out")
             mixture = make_mixture(config, sources, tokenizer)
             held_out = HeldOut.of(config, apart, tokenizer)

@@ -3,6 +3,7 @@
 The model does not know: its repeated blocks are gathered one after the other as they are needed;
 the tied table, the patch block and the last norm, which belong to no block, all at once. On disk
 there is no trace of it: a state is written whole, and is read by as many processes as there are.
+PyTorch's part of it takes a second to import, which only runs that split anything pay.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,8 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from mugato.training.distributed import DistributedContext
 
@@ -26,6 +25,7 @@ def shard(model: nn.Module, shards: int, context: DistributedContext) -> None:
         ValueError: if the processes cannot be dealt out to groups of that size, or this PyTorch
             cannot split weights of which a batch does not use all.
     """
+    from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
     if not hasattr(FSDPModule, "set_reduce_scatter_unused_params"):
@@ -64,7 +64,7 @@ def whole(tensors: Mapping[str, Tensor], context: DistributedContext) -> dict[st
     """
     found = {}
     for name, tensor in tensors.items():
-        if isinstance(tensor, DTensor):
+        if is_split(tensor):
             split: Any = tensor.detach()
             tensor = split.full_tensor()
             tensor = tensor.cpu() if context.is_main else tensor
@@ -73,12 +73,19 @@ def whole(tensors: Mapping[str, Tensor], context: DistributedContext) -> dict[st
     return found
 
 
+def is_split(tensor: Any) -> bool:
+    """Tell whether this process holds but a part of a tensor."""
+    return hasattr(tensor, "full_tensor")
+
+
 def split_like(tensor: Tensor, like: Any) -> Tensor:
     """Split a whole tensor, which every process has, as another one is split; or leave it whole.
 
     The type stays its own; the device becomes the other's.
     """
-    if not isinstance(like, DTensor):
+    if not is_split(like):
         return tensor
+    from torch.distributed.tensor import distribute_tensor
+
     there = tensor.to(like.to_local().device)
     return distribute_tensor(there, like.device_mesh, like.placements, src_data_rank=None)

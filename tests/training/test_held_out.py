@@ -80,7 +80,7 @@ def test_what_is_told_is_the_kept_agents_own_loss(tmp_path):
     agent = Agent.from_pretrained(tmp_path / BEST)
     held_out = HeldOut.of(config, {"walk": source_of(range(100, 103))}, TOKENIZER)
     assert held_out is not None
-    found = held_out.losses(agent.model, torch.device("cpu"), config)
+    found = held_out.losses(agent.model, torch.device("cpu"), "fp32")
     note = json.loads((tmp_path / BEST / BEST_LOSS).read_text())
     assert found["walk"] == pytest.approx(note["loss"], rel=1e-6)
 
