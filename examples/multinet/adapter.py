@@ -1,13 +1,14 @@
 """The agent behind MultiNet's adapter: a baseline for that benchmark (Manifold Research, v1.0).
 
-Where the agent was trained on a task of the data set's name, that task's spec says what it sees.
-Otherwise a spec is made from the observation, and the agent answers without having learned to: a
-valid answer, not an informed one. Nothing of the benchmark's is imported; docs/multinet.md has the
-five lines that plug this in.
+Where the agent was trained on a data set, its own task's spec says what it sees. Otherwise a spec
+is made from the observation, and the agent answers without having learned to: a valid answer, not
+an informed one. Nothing of the benchmark's is imported; docs/multinet.md has the five lines that
+plug this in.
 """
 
+import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,38 +16,44 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from examples.multinet.posing import ModelRequest, pose
-from examples.multinet.requests import DATASETS, Request, extract_calls
+from examples.multinet.posing import MAX_TEXT_TOKENS, ModelRequest, PosingConfig, pose
 from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
 from mugato.acting.text import log_likelihoods
 from mugato.agent import GREEDY, Agent, Sampling
+from mugato.data.formats.multinet.answers import calls_or_name, normalize_answer
+from mugato.data.formats.multinet.requests import DATASETS, Request
 from mugato.episode import Episode, stack_values, text_leaf
 from mugato.spec import unflatten
 from mugato.tokens.sequence import TokenSequence, encode
 
 Prediction = dict[str, Any]
 
+# What strays least from an expert: the bin likeliest of all is often the one at a bound.
+MEDIAN = Sampling(continuous="median")
+
 
 class MultiNetAdapter:
     """Answers MultiNet's questions, each for itself: nothing is remembered between calls.
 
     The harness makes it without arguments and gives it a device and a seed, so the agent's folder
-    is named in the class:
+    is named in the class, and so is which of its tasks answers a data set, where names differ:
 
     >>> class Adapter(MultiNetAdapter):
     ...     agent_folder = "runs/demo"
+    ...     agent_tasks = {"openx_single_arm": "lerobot:bridge"}
     >>> Adapter().supported_datasets[:3]
     ['overcooked_ai', 'piqa', 'odinw']
     """
 
     agent_folder: ClassVar[str | Path] = "runs/demo"
+    agent_tasks: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self) -> None:
         super().__init__()
         self.model_name, self.model_type = "mugato", "generalist"
         self._is_initialized = False
         self._agent: Agent | None = None
-        self._seed = 0
+        self._seed, self._vectors, self._posing = 0, MEDIAN, PosingConfig()
 
     @property
     def supported_datasets(self) -> list[str]:
@@ -58,20 +65,27 @@ class MultiNetAdapter:
         agent: Agent | str | Path | None = None,
         device: torch.device | str = "cpu",
         seed: int = 0,
+        vectors: Sampling = MEDIAN,
+        max_text_tokens: int = MAX_TEXT_TOKENS,
         **unknown: Any,
     ) -> None:
         """Load the agent.
 
         Args:
             agent: a folder other than the class's, or an agent that is loaded already.
-            seed: of the vectors, which are sampled; whatever is asked before changes nothing.
+            seed: of vectors that are sampled, each differently and always in the same way;
+                whatever is asked before changes nothing.
+            vectors: how a robot's action is taken from its distribution.
+            max_text_tokens: texts that do not end before are cut there, and a warning says so.
             unknown: what a harness may hand to every model; it is warned of and changes nothing.
 
         Raises:
-            ValueError: the folder holds no agent.
+            ValueError: the folder holds no agent, or there is room for no text.
         """
         if unknown:
             warnings.warn(f"initialize does not know {sorted(unknown)}", stacklevel=2)
+        self._posing = PosingConfig(tasks=self.agent_tasks, max_text_tokens=max_text_tokens)
+        self._vectors = vectors
         if not isinstance(agent, Agent):
             agent = Agent.from_pretrained(agent or self.agent_folder, device=device)
         self._agent, self._seed, self._is_initialized = agent, seed, True
@@ -82,7 +96,7 @@ class MultiNetAdapter:
     def predict_action(
         self,
         observation: Any,
-        instruction: str | None = None,
+        instruction: Any = None,
         dataset_name: str | None = None,
         history: Sequence[Any] | None = None,
     ) -> Prediction:
@@ -93,13 +107,14 @@ class MultiNetAdapter:
     def batch_predict_actions(
         self,
         observations: Sequence[Any],
-        instructions: Sequence[str | None] | None = None,
+        instructions: Sequence[Any] | None = None,
         dataset_name: str | None = None,
         histories: Sequence[Sequence[Any] | None] | None = None,
     ) -> list[Prediction]:
         """Answer each observation as if it were alone.
 
         Args:
+            instructions: texts, or texts in lists within lists.
             histories: for each observation what came before: messages `{"role", "content"}`, which
                 join the text, or pairs of an observation and the action that answered it, which are
                 earlier timesteps. Of both, as much as the context holds.
@@ -125,15 +140,36 @@ class MultiNetAdapter:
         posed = []
         for row, asked in enumerate(zip(observations, instructions, histories, strict=True)):
             try:
-                posed.append(pose(self._agent, dataset_name, *asked))
+                posed.append(pose(self._agent, dataset_name, *asked, self._posing))
             except ValueError as error:
                 where = f"observation {row} of the batch: " if len(observations) > 1 else ""
                 raise ValueError(f"{where}{error}") from None
         predictions: dict[int, Prediction] = {}
         for rows in _groups(posed):
-            given = _answers([posed[row] for row in rows], self._seed)
+            given = self._answers([posed[row] for row in rows])
             predictions |= dict(zip(rows, given, strict=True))
         return [predictions[row] for row in range(len(posed))]
+
+    def _answers(self, posed: Sequence[ModelRequest]) -> list[Prediction]:
+        """Answer requests of one spec; those with a past only one at a time."""
+        first = posed[0]
+        if first.request.answer == "choice" and first.leaf.kind == "text":
+            return [_choose(one) for one in posed]
+        sampling = self._vectors if first.leaf.kind == "continuous" else GREEDY
+        most = self._posing.max_text_tokens
+        inference = InferenceConfig(
+            prompt=first.past, prompt_part="end", sampling=sampling, precision="fp32",
+            max_text_tokens=most, min_text_tokens=min(1, most - 1),
+        )  # fmt: skip
+        policy = BatchPolicy(
+            first.agent, task=first.request.dataset, num_rows=len(posed), inference=inference
+        )
+        for row, one in enumerate(posed):
+            policy.seed_row(row, _seed_of(one.request, self._seed))
+        actions = policy.select_actions(
+            [unflatten(one.spec.observation, one.current, "observation") for one in posed]
+        )
+        return [_prediction(one.request, act) for one, act in zip(posed, actions, strict=True)]
 
 
 def _groups(posed: Sequence[ModelRequest]) -> list[list[int]]:
@@ -144,25 +180,12 @@ def _groups(posed: Sequence[ModelRequest]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _answers(posed: Sequence[ModelRequest], seed: int) -> list[Prediction]:
-    """Answer requests of one spec; those with a past only one at a time."""
-    first = posed[0]
-    if first.request.answer == "choice" and first.leaf.kind == "text":
-        return [_choose(one) for one in posed]
-    # A vector's likeliest bins are a poor choice: see Sampling.
-    sampling = Sampling() if first.leaf.kind == "continuous" else GREEDY
-    inference = InferenceConfig(
-        prompt=first.past, prompt_part="end", sampling=sampling, precision="fp32"
-    )
-    policy = BatchPolicy(
-        first.agent, task=first.request.dataset, num_rows=len(posed), inference=inference
-    )
-    for row in range(len(posed)):
-        policy.seed_row(row, seed)
-    actions = policy.select_actions(
-        [unflatten(one.spec.observation, one.current, "observation") for one in posed]
-    )
-    return [_prediction(one.request, action) for one, action in zip(posed, actions, strict=True)]
+def _seed_of(request: Request, seed: int) -> int:
+    """Return a seed that differs between requests and depends on nothing else."""
+    digest = hashlib.sha256(f"{seed} {request.dataset} {request.text}".encode())
+    for values in (request.image, request.state):
+        digest.update(b"" if values is None else np.ascontiguousarray(values).tobytes())
+    return int.from_bytes(digest.digest()[:7], "big")
 
 
 def _prediction(request: Request, action: Any) -> Prediction:
@@ -172,9 +195,9 @@ def _prediction(request: Request, action: Any) -> Prediction:
             vector = np.clip(np.asarray(action, np.float64), request.low, request.high)
             return {"raw_output": str(vector.tolist()), "extracted_outputs": vector}
         case "text":
-            return {"raw_output": action, "extracted_outputs": action}
+            return {"raw_output": action, "extracted_outputs": normalize_answer(action)}
         case "calls":
-            return {"raw_output": action, "extracted_outputs": extract_calls(action)}
+            return {"raw_output": action, "extracted_outputs": calls_or_name(action)}
     return {"raw_output": str(action), "extracted_outputs": int(action)}
 
 

@@ -5,23 +5,46 @@ otherwise a spec is made from what is observed. All that follows is the one way 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from examples.multinet.requests import NUM_JOINT_ACTIONS, Request, read_request
 from mugato.agent import Agent, AgentTask
+from mugato.data.formats.multinet.answers import join_calls
+from mugato.data.formats.multinet.names import dataset_of, max_characters_of
+from mugato.data.formats.multinet.requests import NUM_JOINT_ACTIONS, Request, read_request
 from mugato.episode import Episode, stack_values, validate
 from mugato.spec import TEXT_LEAF, Leaf, Spec, Tree
+from mugato.system.errors import known_names
 from mugato.tokens.images import image_size
-from mugato.tokens.sequence import NUM_LOCAL_POSITIONS
+from mugato.tokens.sequence import NUM_LOCAL_POSITIONS as MAX_OBSERVED
 from mugato.tokens.text import TextTokenizer
 from mugato.tokens.tokenizer import Tokenizer
 
 Leaves = dict[str, Any]
+
+# Beyond a call of several arguments (92 tokens were seen), of the text answers' share of a context.
+MAX_TEXT_TOKENS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class PosingConfig:
+    """How requests are put to an agent.
+
+    Attributes:
+        tasks: which task or source of the agent's answers a data set, where its name is another.
+        max_text_tokens: what a text answer may take at most, its end included.
+    """
+
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    max_text_tokens: int = MAX_TEXT_TOKENS
+
+    def __post_init__(self) -> None:
+        if self.max_text_tokens < 1:
+            raise ValueError(f"max_text_tokens must be at least 1, got {self.max_text_tokens}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +76,9 @@ def pose(
     agent: Agent,
     dataset: str | None,
     observation: Any,
-    instruction: str | None,
+    instruction: Any,
     history: Sequence[Any] | None,
+    config: PosingConfig = PosingConfig(),
 ) -> ModelRequest:
     """Turn what the benchmark gives into what the agent reads.
 
@@ -62,26 +86,26 @@ def pose(
         ValueError: a malformed request, or one that does not fit the agent's own task.
     """
     messages, pairs = _split(dataset, history or ())
-    request = read_request(observation, instruction, dataset, messages)
-    known, tokenizer = agent.tasks.get(request.dataset), agent.tokenizer
-    leaf = _made_leaf(request) if known is None else _known_leaf(request, known.spec)
+    name = known_task(agent, dataset, config.tasks)
+    shown = max_characters_of(name) if name and dataset_of(name) else None
+    request = read_request(observation, instruction, dataset, messages, max_characters=shown)
+    known = None if name is None else agent.tasks[name]
     context_length = agent.model.config.context_length
-    longest = max(1, context_length // 4) if leaf.kind == "text" else leaf.size
-    room = min(context_length - longest, NUM_LOCAL_POSITIONS) - 1  # one is the separator's
+    leaf = _known_leaf(request, known.spec) if known else _made_leaf(request)
+    longest = min(config.max_text_tokens, max(1, context_length // 4))
+    room = min(context_length - (longest if leaf.kind == "text" else leaf.size), MAX_OBSERVED) - 1
     if leaf.kind == "text":
-        options = tuple(cut(tokenizer.text, option, longest - 1) for option in request.options)
+        options = tuple(cut(agent.tokenizer.text, o, longest - 1) for o in request.options)
         request = replace(request, options=options)
-    if known is None:
-        image = tokenizer.image
-        most = max(1, min(room // 2, image.max_patches or room))
-        tokenizer = replace(tokenizer, image=replace(image, max_patches=most))
-        spec = Spec(observation=_observation_tree(request), action=leaf)
-    else:
-        spec = Spec(observation=known.spec.observation, action=leaf)
-        if known.history:  # the agent has forgotten all before the last multiple of it
-            pairs = pairs[len(pairs) - len(pairs) % known.history :]
-    shown = [read_request(seen, instruction, dataset) for seen, _ in pairs] + [request]
-    leaves = [_observed(one, spec, tokenizer, room) for one in shown]
+    tokenizer = agent.tokenizer if known else _shrinking(agent.tokenizer, room // 2)
+    tree = known.spec.observation if known else _observation_tree(request)
+    spec = Spec(observation=tree, action=leaf)
+    if known and known.history:  # the agent has forgotten all before the last multiple of it
+        pairs = pairs[len(pairs) - len(pairs) % known.history :]
+    seen = [
+        read_request(one, instruction, dataset, max_characters=shown) for one, _ in pairs
+    ] + [request]  # fmt: skip
+    leaves = [_observed(one, spec, tokenizer, room) for one in seen]
     done = [_done(request, leaf, action) for _, action in pairs]
     if leaf.kind == "text":
         done = [cut(tokenizer.text, text, longest - 1) for text in done]
@@ -91,6 +115,33 @@ def pose(
         current=leaves[-1],
         past=_past(request, spec, leaves[:-1], done) if pairs else None,
     )
+
+
+def known_task(agent: Agent, dataset: str | None, tasks: Mapping[str, str]) -> str | None:
+    """Name the agent's own task that answers a data set, None where it has learned none.
+
+    That is the one that `tasks` names; or the one of the data set's own name; or the source that
+    is read from the data set's download (`multinet:FOLDER/NAME`). Options may follow each name.
+
+    Raises:
+        ValueError: `tasks` names what the agent does not know.
+    """
+    if dataset is None:
+        return None
+    wanted = tasks.get(dataset, dataset)
+    named = [name for name in agent.tasks if wanted in (name, name.partition("?")[0])]
+    if not named and dataset in tasks:
+        raise ValueError(
+            f"{dataset}: the agent knows no task {wanted!r}{known_names(wanted, agent.tasks)}"
+        )
+    return next(iter(named or [name for name in agent.tasks if dataset_of(name) == dataset]), None)
+
+
+def _shrinking(tokenizer: Tokenizer, most: int) -> Tokenizer:
+    """Make pictures take at most so many tokens."""
+    image = tokenizer.image
+    most = max(1, min(most, image.max_patches or most))
+    return replace(tokenizer, image=replace(image, max_patches=most))
 
 
 def cut(tokenizer: TextTokenizer, text: str, num_tokens: int) -> str:
@@ -195,7 +246,7 @@ def _observed(request: Request, spec: Spec, tokenizer: Tokenizer, room: int) -> 
             case "text":
                 leaves[path] = cut(tokenizer.text, request.text, room - taken)
             case "image":
-                leaves[path] = _resized(_present(request, path, request.image), leaf)
+                leaves[path] = _resized(_picture(request, path), leaf)
             case _:
                 state = _present(request, path, request.state)
                 if state.size != leaf.size:
@@ -205,6 +256,13 @@ def _observed(request: Request, spec: Spec, tokenizer: Tokenizer, room: int) -> 
                     )
                 leaves[path] = state.reshape(leaf.shape).astype(leaf.dtype)
     return leaves
+
+
+def _picture(request: Request, path: str) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the picture; where a robot's is missing, the black one that the harness else gives."""
+    if request.image is None and request.answer == "vector":
+        return np.zeros((1, 1, 3), np.uint8)
+    return _present(request, path, request.image)
 
 
 def _present(request: Request, path: str, value: np.ndarray | None) -> np.ndarray:
@@ -235,7 +293,7 @@ def _done(request: Request, leaf: Leaf, action: Any) -> Any:
     if isinstance(action, int | np.integer) and 0 <= action < len(request.options):
         action = request.options[action]
     if request.answer == "calls" and isinstance(action, list | tuple):
-        action = ", ".join(map(str, action))
+        action = join_calls(action)
     if not isinstance(action, str):
         raise ValueError(f"{request.dataset}: an earlier answer is no text: {action!r}")
     return action

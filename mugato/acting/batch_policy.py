@@ -4,6 +4,7 @@ The same code path as in training turns observations into tokens; the ids decode
 to those legal for each element of the action, so every action lies in its space.
 """
 
+import logging
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from mugato.spec import Leaf, Spec, flatten, surplus_keys, unflatten
 from mugato.tasks.conform import as_array, detached
 from mugato.tokens.sequence import TokenSequence, check_fits, encode
 
+logger = logging.getLogger(__name__)
+
 MAX_TEXT_TOKENS = 64
 MAX_SEED = 2**62  # with an episode's own seed added PyTorch's generators still take it
 
@@ -41,6 +44,8 @@ class InferenceConfig:
         precision: "bf16" stores the weights anew, "auto" where that is quicker on this machine,
             "fp32" is exact.
         device: where an agent is loaded to.
+        max_text_tokens: a text that does not end before is cut there, and a warning says so.
+        min_text_tokens: a text does not end before.
     """
 
     sampling: Sampling | None = None
@@ -49,11 +54,18 @@ class InferenceConfig:
     prompt_part: PromptPart = "start"
     precision: Precision = "auto"
     device: str = "cpu"
+    max_text_tokens: int = MAX_TEXT_TOKENS
+    min_text_tokens: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", operator.index(self.seed))  # NumPy's integers, too
         if abs(self.seed) >= MAX_SEED:
             raise ValueError(f"seed must be less than 2**62, got {self.seed}")
+        if not 0 <= self.min_text_tokens < self.max_text_tokens:
+            raise ValueError(
+                f"min_text_tokens must be at least 0 and less than max_text_tokens, got "
+                f"{self.min_text_tokens} and {self.max_text_tokens}"
+            )
 
 
 class BatchPolicy:
@@ -82,6 +94,7 @@ class BatchPolicy:
         self.sampling = inference.sampling or agent.task(task).sampling
         self.spec: Spec = agent.spec(task)
         self._history = agent.history(task)
+        self._text_tokens = range(inference.min_text_tokens, inference.max_text_tokens)
         if not self.spec.observation_leaves:
             raise ValueError(
                 f"{task!r} is plain text: use mugato.acting.text, there is nothing to observe"
@@ -220,11 +233,10 @@ class BatchPolicy:
         if leaf.kind != "continuous":
             sampling = replace(sampling, continuous="sample")
         if leaf.kind == "text":
-            end = tokenizer.text.end_of_text
-            texts = self._stream.decode_text(
-                tokenizer.text_ids, end, sampling, self._generators, max_tokens=MAX_TEXT_TOKENS
+            return tuple(
+                tokenizer.decode(leaf, np.array(ids), is_action=True)
+                for ids in self._decode_texts(sampling)
             )
-            return tuple(tokenizer.decode(leaf, np.array(ids), is_action=True) for ids in texts)
         values = None
         if sampling.continuous == "mean":
             values = torch.from_numpy(tokenizer.bin_values(leaf)).float()
@@ -240,6 +252,17 @@ class BatchPolicy:
         ]
         ids = torch.stack(chosen, dim=1).cpu().numpy()
         return tokenizer.decode(_leaf_of_rows(leaf, len(ids)), ids.reshape(-1), is_action=True)
+
+    def _decode_texts(self, sampling: Sampling) -> list[list[int]]:
+        """Decode a text for each row; say where one is cut."""
+        text_ids, lengths = self.agent.tokenizer.text_ids, self._text_tokens
+        texts = self._stream.decode_text(text_ids, sampling, self._generators, lengths=lengths)
+        for row, ids in enumerate(texts):
+            if ids[-1] != text_ids[0]:
+                logger.warning(
+                    "%s: the text of row %d is cut at %d tokens", self.task, row, len(ids)
+                )
+        return texts
 
 
 def flat_observation(spec: Spec, observation: Any, *, task: str) -> dict[str, Any]:

@@ -95,21 +95,25 @@ class TokenStream:
     def decode_text(
         self,
         ids: range,
-        end: int,
         sampling: Sampling,
         generators: Sequence[torch.Generator] = (),
         *,
-        max_tokens: int,
+        lengths: range,
     ) -> list[list[int]]:
-        """Decode each row's ids up to and with its `end`, or `max_tokens` of them."""
+        """Decode each row's ids up to and with the end of its text, which is the first of `ids`.
+
+        Args:
+            lengths: how many come before the end; where a text is longer, its first `lengths.stop`.
+        """
         active = torch.ones(len(self), dtype=torch.bool, device=self.device)
         rows: list[list[int]] = [[] for _ in range(len(self))]
-        for _ in range(max_tokens):
-            chosen = self.decode(ids, sampling, generators, active=active)
+        for length in range(lengths.stop):
+            legal = ids[1:] if length < lengths.start else ids
+            chosen = self.decode(legal, sampling, generators, active=active)
             for row, token, is_on in zip(rows, chosen.tolist(), active.tolist(), strict=True):
                 if is_on:
                     row.append(token)
-            active = active & (chosen != end)
+            active = active & (chosen != ids[0])
             if not active.any():
                 break
         return rows

@@ -13,9 +13,11 @@ from gymnasium import spaces
 from PIL import Image
 
 from examples.multinet.adapter import MultiNetAdapter, _with_option
-from examples.multinet.posing import pose
-from examples.multinet.requests import DATASETS
-from mugato.spec import Leaf, Spec, spec_of
+from examples.multinet.posing import known_task, pose
+from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
+from mugato.agent import Sampling
+from mugato.data.formats.multinet.requests import DATASETS
+from mugato.spec import TEXT_LEAF, Leaf, Spec, spec_of
 from mugato.tokens.packing import pack
 from tests.agents import tiny_agent
 
@@ -118,12 +120,105 @@ def test_a_batch_is_answered_as_each_alone_and_always_the_same(dataset):
 
 
 def test_the_seed_draws_vectors():
-    rows = asked("openx_single_arm")
-    drawn = [
-        make_adapter(seed=seed).predict_action(*rows, "openx_single_arm") for seed in (0, 0, 1)
-    ]
+    rows, other = asked("openx_single_arm"), asked("openx_single_arm", 1)
+    agent = tiny_agent({}, context_length=96)
+    drawn = []
+    for seed in (0, 0, 1):
+        adapter = MultiNetAdapter()
+        adapter.initialize(agent=agent, seed=seed, vectors=Sampling())
+        drawn.append(adapter.predict_action(*rows, "openx_single_arm"))
     assert_same(drawn[0], drawn[1])
     assert drawn[0]["raw_output"] != drawn[2]["raw_output"]
+    # The same random numbers for every request would bias every dimension the same way.
+    again = adapter.batch_predict_actions(
+        [rows[0], other[0]], [rows[1], other[1]], "openx_bimanual"
+    )
+    assert again[0]["raw_output"] != again[1]["raw_output"]
+
+
+def test_vectors_are_the_median_unless_a_sample_is_asked_for():
+    rows, agent = asked("openx_single_arm"), tiny_agent({}, context_length=96)
+    given = make_adapter(seed=0).predict_action(*rows, "openx_single_arm")
+    assert_same(make_adapter(seed=1).predict_action(*rows, "openx_single_arm"), given)
+    posed = pose(agent, "openx_single_arm", *rows, None)
+    policy = BatchPolicy(
+        posed.agent, task="openx_single_arm", num_rows=1,
+        inference=InferenceConfig(sampling=Sampling(continuous="median"), precision="fp32"),
+    )  # fmt: skip
+    (median,) = policy.select_actions([posed.current])
+    np.testing.assert_array_equal(given["extracted_outputs"], np.clip(median, -1, 2.5))
+
+
+def rigged(piece: int) -> MultiNetAdapter:
+    """Make an adapter whose agent finds one text id likelier than all others, always."""
+    adapter = make_adapter(context_length=128)
+    assert adapter._agent is not None
+    head = adapter._agent.model
+    table = head.embedding.table.weight
+    with torch.no_grad():
+        table.zero_()
+    plain = head.logits
+
+    def logits(hidden, ids):
+        given = plain(hidden, ids)
+        given[..., piece - ids.start if piece in ids else 0] += 9
+        return given
+
+    head.logits = logits  # type: ignore[method-assign]
+    return adapter
+
+
+@pytest.mark.parametrize("dataset", ["sqa3d", "robot_vqa", "bfcl"])
+def test_no_text_answer_is_empty(dataset):
+    end = tiny_agent({}).tokenizer.text.end_of_text
+    adapter = rigged(end)
+    given = adapter.predict_action(*asked(dataset), dataset)
+    assert given["extracted_outputs"]
+    assert given["raw_output"] or dataset != "bfcl"
+
+
+def test_a_text_that_is_cut_is_told_of_and_the_limit_can_be_raised(caplog):
+    letter = int(tiny_agent({}).tokenizer.text.encode("o")[-1])
+    adapter = rigged(letter)
+    observation, instruction = asked("bfcl")
+    adapter.predict_action(observation, instruction, "bfcl")
+    assert "bfcl: the text of row 0 is cut at 256 tokens" in caplog.text
+    assert adapter._agent is not None
+    adapter.initialize(agent=adapter._agent, max_text_tokens=5)
+    given = adapter.predict_action(observation, instruction, "bfcl")
+    assert given["raw_output"] == "o" * 5 and "cut at 5 tokens" in caplog.text
+    with pytest.raises(ValueError, match="max_text_tokens must be at least 1, got 0"):
+        adapter.initialize(agent=adapter._agent, max_text_tokens=0)
+
+
+def test_a_robot_without_a_picture_is_answered():
+    observation, instruction = asked("openx_quadrupedal")
+    observation["image_observation"] = None
+    check(
+        make_adapter().predict_action(observation, instruction, "openx_quadrupedal"),
+        "openx_quadrupedal",
+    )
+    box = spaces.Dict(image=spaces.Box(0, 255, (32, 32, 3), np.uint8), text=spaces.Text(9))
+    adapter = make_adapter({"openx_quadrupedal": spec_of(box, spaces.Box(-9, 9, (3,)))})
+    check(
+        adapter.predict_action(observation, instruction, "openx_quadrupedal"), "openx_quadrupedal"
+    )
+
+
+def test_the_tasks_that_answer_are_found_by_map_by_name_and_by_source():
+    text = Spec(observation={"question": TEXT_LEAF}, action={"action": TEXT_LEAF})
+    names = ("lerobot:bridge", "multinet:/data/bfcl_v3?max_characters=9", "piqa?size_px=8")
+    agent = tiny_agent(dict.fromkeys(names, text))
+    assert known_task(agent, "openx_single_arm", {"openx_single_arm": "lerobot:bridge"}) == names[0]
+    assert known_task(agent, "bfcl", {}) == names[1]
+    assert known_task(agent, "piqa", {}) == names[2]
+    assert known_task(agent, "sqa3d", {}) is None
+    posed = pose(agent, "bfcl", {"text_observation": "what is said"}, "go to the ball", ())
+    assert posed.current == {"question": "the ball"}
+    with pytest.raises(
+        ValueError, match="sqa3d: the agent knows no task 'lerobot:brigde'; did you"
+    ):
+        known_task(agent, "sqa3d", {"sqa3d": "lerobot:brigde"})
 
 
 def test_the_keys_of_the_documentation_mean_the_same():

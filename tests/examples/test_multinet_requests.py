@@ -6,7 +6,8 @@ from PIL import Image
 
 from examples.multinet.adapter import MultiNetAdapter
 from examples.multinet.posing import cut
-from examples.multinet.requests import extract_calls, read_request
+from mugato.data.formats.multinet.answers import extract_calls
+from mugato.data.formats.multinet.requests import read_request
 from tests.agents import tiny_tokenizer
 from tests.examples.test_multinet import PIQA, asked, check, make_adapter, picture
 
@@ -77,8 +78,8 @@ HOSTILE = [
     ("sqa3d", {"image_observation": np.zeros((0, 4, 3), np.uint8)}, "got uint8 of shape"),
     ("sqa3d", {"image_observation": np.zeros((4, 4, 7), np.uint8)}, "got uint8 of shape"),
     ("sqa3d", {"image_observation": "a.png"}, "'image' must be a PIL image"),
-    ("sqa3d", {"text": 3}, "sqa3d: 'text' must be text, got int"),
-    ("robot_vqa", {"question": 3}, "robot_vqa: instruction and 'question' must be text"),
+    ("sqa3d", {"text": 3}, "sqa3d: 'text' must be text, or lists of it, got 3"),
+    ("robot_vqa", {"question": 3}, "robot_vqa: 'question' must be text, or lists"),
     ("robot_vqa", {"state": [1.0, np.nan]}, "robot_vqa: 'state' must be finite"),
     ("robot_vqa", {"state": ["a"]}, "robot_vqa: 'state' must be numbers"),
     ("robot_vqa", {"state": []}, "robot_vqa: 'state' is empty"),
@@ -130,5 +131,6 @@ def test_errors_say_which_row_and_which_data_sets():
 
 def test_calls_are_found_in_any_text():
     text = "cd(folder='a (b)'); then\nnotes.write(path=\"x\", lines=[1, 2]) and f((1)) or g('"
-    assert extract_calls(text) == ["cd(folder='a (b)')", 'notes.write(path="x", lines=[1, 2])']
+    write = 'notes.write(path="x", lines=[1, 2])'
+    assert extract_calls(text) == ["cd(folder='a (b)')", write, "f((1))"]
     assert extract_calls("f(" * 5000) == []

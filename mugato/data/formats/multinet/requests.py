@@ -1,10 +1,10 @@
 """What MultiNet asks, checked: its data sets, its observations and its kinds of answer.
 
-MultiNet (Manifold Research, v1.0) hands an adapter dictionaries. Here they become a `Request`, or a
-ValueError that names the data set, the key and what is wrong. Neither tokens nor a model.
+MultiNet (Manifold Research, v1.0) hands an adapter dictionaries (scripts/eval_harness/evaluate.py).
+Here they become a `Request`, or a ValueError that names the data set, the key and what is wrong.
+What is trained on goes the same way, so that an agent is asked as it was taught.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,8 @@ class Dataset:
     text: bool = True
 
 
-ROBOT = Dataset(answer="vector", text=False)
+# Robots' steps without a picture are handed on as they are; other data sets get a black one.
+ROBOT = Dataset(answer="vector", image=False, text=False)
 DATASETS: dict[str, Dataset] = {
     "overcooked_ai": Dataset(answer="action", text=False),
     "piqa": Dataset(answer="choice", image=False),
@@ -49,11 +50,15 @@ TEXT_KEYS = ("text", "text_observation")
 STATE_KEYS = ("state", "continuous_observation")
 OPTION_KEYS = ("options", "choices")
 
-LISTED = re.compile(
-    r"^[ \t]*(?:option|solution|choice)?[ \t]*(\d+)[ \t]*[.:)][ \t]*(\S.*)$", re.IGNORECASE | re.M
-)
-# A name and its arguments: brackets within them only in quotes.
-CALL = re.compile(r"""[A-Za-z_][\w.]*\((?:[^()'"]|'[^'\n]*'|"[^"\n]*")*\)""")
+# How options are numbered in a text, and what may follow the last one.
+NUMBERED = tuple((word, first) for word in ("solution", "option", "choice", "") for first in (0, 1))
+CLOSING = re.compile(r"\n[ \t]*(?:which|output|choose|answer)\b[^\n]*\s*$", re.IGNORECASE)
+
+# Two sets bound an action's floats by name, but compare world_vector, rotation_delta and gripper in
+# this order (`_convert_action_dict_to_tensor`): where each number's bounds stand among so many.
+BRIDGE, FRACTAL = (4, 5, 6, 0, 1, 2), (7, 8, 9, 4, 5, 6)
+COMPARED = {("openx_single_arm", 7): BRIDGE, ("openx_mobile_manipulation", 10): FRACTAL}
+GRIPPER = (0.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,73 +89,91 @@ class Request:
 
 def read_request(
     observation: Any,
-    instruction: str | None,
+    instruction: Any,
     dataset: str | None,
     messages: Sequence[Mapping[str, Any]] = (),
+    *,
+    max_characters: int | None = None,
 ) -> Request:
     """Check one observation and what is said with it.
 
     Args:
+        instruction: a text, or texts in lists within lists, which are joined.
         messages: the conversation so far: `{"role": "user", "content": "..."}`.
+        max_characters: of the text only its end is kept, where what is asked stands.
 
     Raises:
-        ValueError: a data set that is not MultiNet's, or an observation that lacks what the data
-            set's have, or holds it in another form.
+        ValueError: an unknown data set; an observation that lacks something, or is malformed.
     """
     if dataset not in DATASETS:
         raise ValueError(f"unknown data set {dataset!r}; supported are {sorted(DATASETS)}")
     if not isinstance(observation, Mapping):
         raise ValueError(f"{dataset}: an observation is a dict, got {type(observation).__name__}")
-    said = [text for text in (instruction, observation.get("question")) if text is not None]
-    if not all(isinstance(text, str) for text in said):
-        raise ValueError(f"{dataset}: instruction and 'question' must be text, got {said!r}")
-    wanted = DATASETS[dataset]
-    image, state = _first(observation, IMAGE_KEYS), _first(observation, STATE_KEYS)
-    context, question = _text(dataset, _first(observation, TEXT_KEYS)), "\n".join(said)
-    conversation = [f"{message['role']}: {message['content']}" for message in messages]
+    wanted, image = DATASETS[dataset], _first(observation, IMAGE_KEYS)
+    context = _context(dataset, _first(observation, TEXT_KEYS))
+    asked = _joined(dataset, "'question'", observation.get("question"))
+    question = _lines(_joined(dataset, "instruction", instruction), asked)
     if wanted.image and image is None:
         raise ValueError(f"{dataset}: no 'image' in the observation, only {sorted(observation)}")
     if wanted.text and not (question.strip() or context.strip()):
         raise ValueError(f"{dataset}: neither an instruction nor a 'question' or 'text'")
-    low, high = _bounds(dataset, observation) if wanted.answer == "vector" else ((), ())
+    low, high = _bounds(dataset, observation)
     return Request(
         dataset=dataset,
-        text="\n".join(part for part in (context, *conversation, question) if part),
+        text=ending(_lines(context, *map(_line, messages), question), max_characters),
         image=None if image is None else _image(dataset, image),
-        state=None if state is None else _state(dataset, state),
+        state=_state(dataset, _first(observation, STATE_KEYS)),
         options=_options(dataset, _first(observation, OPTION_KEYS), question),
         low=low,
         high=high,
     )
 
 
-def extract_calls(text: str) -> list[str]:
-    """Extract the function calls in a text, whitespace outside quotes made single, in order.
+def ending(text: str, max_characters: int | None) -> str:
+    """Return the end of a text, from a whole word on.
 
-    >>> extract_calls("I call cd(folder='a (b)') and  then ls( a = True )!")
-    ["cd(folder='a (b)')", 'ls( a = True )']
-    >>> extract_calls("nothing to call (really")
-    []
+    >>> ending("go to the red ball", 10), ending("go", 10), ending("a" * 20, 10)
+    ('red ball', 'go', 'aaaaaaaaaa')
     """
-    return [re.sub(r"\s+", " ", call) for call in CALL.findall(text)]
+    if max_characters is None or len(text) <= max_characters:
+        return text
+    kept = text[len(text) - max_characters :]
+    whole = re.search(r"(?<=\s)\S", text[len(text) - max_characters - 1 :])
+    return kept if whole is None else kept[whole.start() - 1 :]
 
 
 def _first(observation: Mapping[str, Any], keys: Sequence[str]) -> Any:
     return next((observation[key] for key in keys if observation.get(key) is not None), None)
 
 
-def _text(dataset: str, value: Any) -> str:
-    """Text as it is, several joined, a table (Overcooked's meanings of actions) as JSON."""
+def _line(message: Mapping[str, Any]) -> str:
+    return f"{message['role']}: {message['content']}"
+
+
+def _lines(*parts: str) -> str:
+    return "\n".join(part for part in parts if part)
+
+
+def _context(dataset: str, value: Any) -> str:
+    """Return what is known beside the question; a table (what Overcooked's actions mean) is none.
+
+    It is the same at every timestep, and as long as several contexts.
+    """
+    if isinstance(value, Mapping) and DATASETS[dataset].answer == "action":
+        return ""
+    return _joined(dataset, "'text'", value)
+
+
+def _joined(dataset: str, what: str, value: Any) -> str:
+    """Return a text as it is, texts in lists within lists on a line each."""
     match value:
         case None:
             return ""
         case str():
-            return value
-        case Mapping():
-            return json.dumps({str(k): v for k, v in value.items()}, default=str)
-        case list() | tuple() if all(isinstance(part, str) for part in value):
-            return "\n".join(value)
-    raise ValueError(f"{dataset}: 'text' must be text, got {type(value).__name__}")
+            return str(value)
+        case list() | tuple() | np.ndarray():
+            return _lines(*(_joined(dataset, what, part) for part in value))
+    raise ValueError(f"{dataset}: {what} must be text, or lists of it, got {value!r}")
 
 
 def _image(dataset: str, value: Any) -> UInt8[np.ndarray, "height width 3"]:
@@ -172,7 +195,9 @@ def _image(dataset: str, value: Any) -> UInt8[np.ndarray, "height width 3"]:
     return np.asarray(picture.convert("RGB"))
 
 
-def _state(dataset: str, value: Any) -> Float[np.ndarray, " n"]:
+def _state(dataset: str, value: Any) -> Float[np.ndarray, " n"] | None:
+    if value is None:
+        return None
     state = _numbers(f"{dataset}: 'state'", value)
     if not state.size:
         raise ValueError(f"{dataset}: 'state' is empty")
@@ -194,26 +219,57 @@ def _options(dataset: str, value: Any, said: str) -> tuple[str, ...]:
         raise ValueError(
             f"{dataset}: {len(value)} 'options', but there are {NUM_JOINT_ACTIONS} joint actions"
         )
-    if all(isinstance(option, int | np.integer) for option in value):
-        listed = LISTED.findall(said)
-        numbers = [int(number) for number, _ in listed]
-        if numbers in (list(range(len(value))), list(range(1, len(value) + 1))):
-            return tuple(text.strip() for _, text in listed)
-    return tuple(str(option) for option in value)
+    are_numbers = all(isinstance(option, int | np.integer) for option in value)
+    listed = _listed(said, len(value)) if are_numbers else None
+    return listed or tuple(str(option) for option in value)
+
+
+def _listed(text: str, count: int) -> tuple[str, ...] | None:
+    """Find so many numbered options in a text, each up to the next, the last up to a question.
+
+    An option may be empty, or itself a list of numbered lines.
+
+    >>> _listed("Goal: x\\nSolution 1: \\nSolution 2: 1. mix\\n2. bake\\nWhich is better?", 2)
+    ('', '1. mix\\n2. bake')
+    """
+    for word, first in NUMBERED:
+        marks, start = [], 0
+        for number in range(first, first + count):
+            pattern = rf"^[ \t]*{word}[ \t]*{number}[ \t]*[.:)]"
+            mark = re.compile(pattern, re.IGNORECASE | re.MULTILINE).search(text, start)
+            if mark is None:
+                break
+            marks.append(mark)
+            start = mark.end()
+        else:
+            ends = [mark.start() for mark in marks[1:]] + [len(text)]
+            parts = [text[mark.end() : end] for mark, end in zip(marks, ends, strict=True)]
+            parts[-1] = CLOSING.sub("", parts[-1])
+            return tuple(part.strip() for part in parts)
+    return None
 
 
 def _bounds(
     dataset: str, observation: Mapping[str, Any]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if DATASETS[dataset].answer != "vector":
+        return (), ()
     stats = observation.get("action_stats")
     if not isinstance(stats, Mapping) or stats.get("min") is None or stats.get("max") is None:
         raise ValueError(f"{dataset}: 'action_stats' must hold 'min' and 'max', got {stats!r}")
     low = _numbers(f"{dataset}: action_stats['min']", stats["min"])
     high = _numbers(f"{dataset}: action_stats['max']", stats["max"])
-    if low.shape != high.shape or not low.size or (low > high).any():
+    with np.errstate(over="ignore"):
+        is_bounded = low.shape == high.shape and low.size and np.isfinite(high - low).all()
+    if not is_bounded or (low > high).any():
         raise ValueError(
             f"{dataset}: action_stats must bound each dimension from below and above, got "
             f"min {low.tolist()} and max {high.tolist()}"
+        )
+    if order := COMPARED.get((dataset, low.size)):
+        low, high = (
+            np.append(bounds[list(order)], end)
+            for bounds, end in zip((low, high), GRIPPER, strict=True)
         )
     return tuple(low.tolist()), tuple(high.tolist())
 
