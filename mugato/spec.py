@@ -5,6 +5,7 @@ keeps the nesting of the spaces, so that values can be taken apart and put toget
 the environment. It knows nothing of token ids, nor how a spec is kept (`spec_json.py`).
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, singledispatch
@@ -40,6 +41,9 @@ class Leaf:
         channels_first: an image stored as (channels, height, width).
         center, scale: of a continuous leaf per element: `(value - center) / scale` is what becomes
             a token. Empty where values are taken as they are, as in the paper.
+
+    Raises:
+        ValueError: for bounds so far apart that their difference is no number.
     """
 
     kind: Kind
@@ -51,6 +55,14 @@ class Leaf:
     center: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        for low, high in zip(self.low, self.high, strict=True):
+            if math.isinf(high - low) and math.isfinite(low) and math.isfinite(high):
+                raise ValueError(
+                    f"bounds from {low:g} to {high:g} are further apart than numbers reach; bound "
+                    "the space closer, or not at all"
+                )
+
     @property
     def size(self) -> int:
         """Number of elements of one value."""
@@ -58,7 +70,12 @@ class Leaf:
 
     @property
     def bounded(self) -> bool:
-        """Whether every element of a continuous leaf has finite bounds."""
+        """Whether every element of a continuous leaf has finite bounds.
+
+        An action of which only some have is binned by the µ-law as a whole (those beyond ±256
+        scaled by their bounds): all of a leaf's bins stand for the same values, so that a mean of
+        them is one. In leaves of their own the bounded ones have bins as fine everywhere.
+        """
         return bool(np.isfinite(self.low).all() and np.isfinite(self.high).all())
 
     def stacked(self, count: int) -> "Leaf":

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from mugato.spec import flatten, spec_of, unflatten
+from mugato.spec import Leaf, flatten, spec_of, unflatten
 from mugato.spec_json import spec_from_json, spec_to_json
+from tests.agents import tiny_tokenizer
 from tests.spaces_list import SPACES
 
 
@@ -136,3 +137,24 @@ def test_a_number_by_itself_is_scaled_by_its_bounds_too():
     leaf = spec_of(spaces.Box(0, 4000, (), np.float32), spaces.Discrete(2)).observation_leaves
     (found,) = leaf.values()
     assert (found.center, found.scale) == ((2000.0,), (2000.0,))
+
+
+def test_bounds_further_apart_than_numbers_reach_are_refused():
+    with pytest.raises(ValueError, match=r"bounds from -1e\+308 to 1e\+308 are further apart"):
+        Leaf(kind="continuous", shape=(1,), low=(-1e308,), high=(1e308,))
+    # A space's bounds are none, as those at the end of a type are.
+    box = spaces.Box(-1e308, 1e308, (1,), np.float64)
+    assert not spec_of(spaces.Discrete(2), box).action_leaves["action"].bounded
+
+
+def test_an_action_of_which_only_some_elements_are_bounded_keeps_to_its_bounds():
+    low, high = np.array([-1.0, -np.inf]), np.array([1.0, np.inf])
+    leaf = spec_of(spaces.Discrete(2), spaces.Box(low, high, dtype=np.float64)).action_leaves[
+        "action"
+    ]
+    tokenizer = tiny_tokenizer()
+    values = np.array([[-1.0, -200.0], [0.5, 0.0], [1.0, 200.0]])
+    tokens, _ = tokenizer.encode(leaf, values, is_action=True)
+    back = np.stack([tokenizer.decode(leaf, ids[:, 0], is_action=True) for ids in tokens])
+    assert (np.abs(back[:, 0]) <= 1).all()
+    np.testing.assert_allclose(back, values, rtol=0.02, atol=0.02)

@@ -20,10 +20,16 @@ class UniformBins:
     def encode(self, values: Float[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
         """Map [-1, 1] to bins 0..num_bins-1; values beyond saturate.
 
+        Raises:
+            ValueError: for NaN, which no bin stands for.
+
         >>> UniformBins(num_bins=1024).encode(np.array([-1.0, 0.0, 1.0])).tolist()
         [0, 512, 1023]
         """
-        bins = np.floor((np.asarray(values, np.float64) + 1) * (self.num_bins / 2))
+        kept = np.clip(np.asarray(values, np.float64), -1, 1)  # NaN stays
+        bins = np.floor((kept + 1) * (self.num_bins / 2))
+        if np.isnan(bins).any():
+            raise ValueError(f"NaN cannot become a token, got {_shown(values)}")
         return np.clip(bins, 0, self.num_bins - 1).astype(np.int32)
 
     def decode(self, bins: Int[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
@@ -60,7 +66,9 @@ class ContinuousValueTokenizer:
         values = np.asarray(values, np.float64)
         if self.scale:
             values = (values - np.array(self.center)) / np.array(self.scale)
-        squashed = np.sign(values) * np.log1p(np.abs(values) * self.mu) / self._log_range
+        # What is clipped here saturates anyway, and cannot overflow.
+        size = np.minimum(np.abs(values), self.max_value)
+        squashed = np.sign(values) * np.log1p(size * self.mu) / self._log_range
         return UniformBins(num_bins=self.num_bins).encode(squashed)
 
     def decode(self, bins: Int[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
@@ -81,11 +89,25 @@ class ContinuousValueTokenizer:
 
 @dataclass(frozen=True, kw_only=True)
 class BoundedValueTokenizer:
-    """Values within known finite bounds (one pair for each element) to uniform bins, no µ-law."""
+    """Values within known finite bounds (one pair for each element) to uniform bins, no µ-law.
+
+    Raises:
+        ValueError: for bounds that are not finite, or whose difference is not.
+    """
 
     num_bins: int = 1024
     low: tuple[float, ...]
     high: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            apart = np.isfinite(np.subtract(self.high, self.low))
+        if not apart.all():
+            place = int(np.argmin(apart))
+            raise ValueError(
+                f"bounds from {self.low[place]:g} to {self.high[place]:g} are not a finite "
+                "distance apart, so that no bins divide them"
+            )
 
     def encode(self, values: Float[np.ndarray, "... n"]) -> Int[np.ndarray, "... n"]:
         """Map [low, high] to bins.
@@ -96,7 +118,8 @@ class BoundedValueTokenizer:
         """
         low, high = np.array(self.low), np.array(self.high)
         width = np.where(high > low, high - low, 1.0)
-        return UniformBins(num_bins=self.num_bins).encode((values - low) / width * 2 - 1)
+        kept = np.clip(values, low, high)  # what lies beyond saturates
+        return UniformBins(num_bins=self.num_bins).encode((kept - low) / width * 2 - 1)
 
     def decode(self, bins: Int[np.ndarray, "... n"]) -> Float[np.ndarray, "... n"]:
         """Return bin centres, which always lie within the bounds.
@@ -126,7 +149,10 @@ class DiscreteValueTokenizer:
         [[0], [4]]
         """
         low, high = np.array(self.low, np.int64), np.array(self.high, np.int64)
-        values = np.asarray(values).astype(np.int64)
+        values = np.asarray(values)
+        if not np.isfinite(values).all():
+            raise ValueError(f"discrete values must be numbers, got {_shown(values)}")
+        values = values.astype(np.int64)
         if (values < low).any() or (values > high).any():
             raise ValueError(
                 f"discrete values {values.min()}..{values.max()} "
@@ -141,3 +167,7 @@ class DiscreteValueTokenizer:
         [[-1], [3]]
         """
         return np.asarray(offsets, np.int64) + np.array(self.low, np.int64)
+
+
+def _shown(values: np.ndarray) -> str:
+    return np.array2string(np.asarray(values), threshold=8, precision=4)

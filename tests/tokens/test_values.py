@@ -56,6 +56,32 @@ def test_bin_centres_are_returned_not_left_edges():
     assert UniformBins(num_bins=2).decode(np.array([0, 1])).tolist() == [-0.5, 0.5]
 
 
+@pytest.mark.parametrize(
+    "tokenizer",
+    [
+        UniformBins(),
+        ContinuousValueTokenizer(),
+        ContinuousValueTokenizer(center=(1.0,), scale=(2.0,)),
+        BoundedValueTokenizer(low=(-1.0,), high=(1.0,)),
+        DiscreteValueTokenizer(low=(0.0,), high=(3.0,)),
+    ],
+)
+def test_nan_is_refused_and_nothing_else_leaves_the_range(tokenizer):
+    with pytest.raises(
+        ValueError, match=r"(NaN cannot become a token|must be numbers), got \[nan\]"
+    ):
+        tokenizer.encode(np.array([np.nan]))
+    if not isinstance(tokenizer, DiscreteValueTokenizer):
+        ends = tokenizer.encode(np.array([[-np.inf], [-1e308], [1e308], [np.inf]])).ravel()
+        assert ends.tolist() == [0, 0, 1023, 1023]
+
+
+@pytest.mark.parametrize("bounds", [(-1e308, 1e308), (-np.inf, 0.0), (0.0, np.inf), (np.nan, 0.0)])
+def test_bounds_that_no_bins_divide_are_refused(bounds):
+    with pytest.raises(ValueError, match=r"bounds from .* to .* are not a finite distance apart"):
+        BoundedValueTokenizer(low=(0.0, bounds[0]), high=(1.0, bounds[1]))
+
+
 def test_discrete_values_outside_their_range_are_refused():
     with pytest.raises(ValueError, match=r"5\.\.5 outside \[0, 4\]"):
         DiscreteValueTokenizer(low=(0.0,), high=(4.0,)).encode(np.array([[5]]))
