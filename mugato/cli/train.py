@@ -20,6 +20,7 @@ from mugato.cli.record import parsed_env_kwargs
 from mugato.cli.train_help import show_estimates, show_usual_flags
 from mugato.cli.tune import tune_and_show
 from mugato.data.config import DatasetConfig
+from mugato.data.formats.multinet.read import expanded
 from mugato.data.registry import DOWNLOADED, SOURCES, is_source
 from mugato.system.errors import did_you_mean
 from mugato.tasks.registry import TASKS
@@ -39,11 +40,12 @@ class Selection:
 
     Attributes:
         preset: a complete configuration, which the flags change: demo, own, mugato-small
-            (47 tasks, to be shipped), babyai, metaworld, generalist (all that has an expert), mini,
-            small, baseline or large. The demo's if none is.
+            (47 tasks, to be shipped), babyai, metaworld, generalist (all that has an expert),
+            multinet, mini, small, baseline or large. The demo's if none is.
         tasks: control tasks by name. Without a preset these (and `sources`) alone are trained on;
             with one they take the place of the preset's, which keep what it says of them.
-        sources: texts, captions, questions and data sets in other formats by name.
+        sources: texts, captions, questions and data sets in other formats by name; multinet:FOLDER
+            is all of MultiNet's data that lies there.
         env: id of a Gymnasium environment, with `demonstrations`.
         demonstrations: Minari data set of the environment.
         env_kwargs: what the environment is made with, as NAME=VALUE.
@@ -353,14 +355,15 @@ def _names(
     for name in chosen.sources or ():
         if not is_source(name):
             raise ValueError(f"no source {name!r}{did_you_mean(name, [*SOURCES, *DOWNLOADED])}")
-    if tasks is None and chosen.sources is None:
+    sources = None if chosen.sources is None else [s for c in chosen.sources for s in expanded(c)]
+    if tasks is None and sources is None:
         return [dataset.name for dataset in base.datasets]
     known = () if alone else base.datasets
     ours = [dataset.name for dataset in known if is_task(dataset)]
     others = [dataset.name for dataset in known if not is_task(dataset)]
     return [
         *(ours if tasks is None else tasks),
-        *(others if chosen.sources is None else chosen.sources),
+        *(others if sources is None else sources),
     ]
 
 

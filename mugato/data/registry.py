@@ -19,6 +19,7 @@ from mugato.data.formats.image_folder import open_images
 from mugato.data.formats.jat import open_jat
 from mugato.data.formats.lerobot import open_lerobot
 from mugato.data.formats.minari.read import complete_dataset_id, dataset_folder, open_minari
+from mugato.data.formats.multinet.read import open_multinet
 from mugato.data.formats.text_files import open_paragraphs, open_text
 from mugato.data.source import Source
 from mugato.data.sources.downloaded import QUESTIONS, open_questions, open_wikitext
@@ -60,6 +61,7 @@ READERS: Mapping[str, Callable[..., Source]] = {
     "hf-text": open_hub_text,
     "hf-captions": open_hub_captions,
     "hf-questions": open_hub_questions,
+    "multinet": open_multinet,
 }
 
 # The same, as CACHED_READERS[format](where, split, budget, **options): the run's budget of memory.

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mugato.data.config import DatasetConfig
+from mugato.data.formats.multinet.names import FOLDERS, PREFIX
 from mugato.model.config import GatoConfig
 from mugato.system.errors import did_you_mean
 from mugato.tasks.registry import TASKS
@@ -104,6 +105,26 @@ def own(
     )
 
 
+def multinet(folder: str | Path = "multinet") -> TrainConfig:
+    """Train on MultiNet's own data in a folder of its downloads, or on the sources that are named.
+
+    Its requests are questions, each for itself: the answers of six data sets count alike, and a
+    context holds the 1,000 characters that are kept of each text.
+    """
+    names = [f"{PREFIX}{folder}/{name}" for name in FOLDERS]
+    return TrainConfig(
+        run=Path("runs/multinet"),
+        datasets=tuple(DatasetConfig(name=name) for name in names),
+        prompt_share=0.0,
+        model=dataclasses.replace(GatoConfig.micro(), context_length=1024),
+        tokenizer=TokenizerConfig(text_pieces=8192, max_patches=16),
+        optimizer=RECIPE,
+        balance=1.0,
+        max_tokens=20_000_000,
+        batch_rows=4,
+    )
+
+
 def _experts(*domains: str) -> list[DatasetConfig]:
     """List the tasks of some domains that have an expert."""
     tasks = [task for task in TASKS.values() if task.domain in domains]
@@ -173,6 +194,7 @@ PRESETS: Mapping[str, Callable[[], TrainConfig]] = {
     "babyai": babyai,
     "metaworld": metaworld,
     "generalist": generalist,
+    "multinet": multinet,
     "mini": mini,
     "small": small,
     "baseline": baseline,

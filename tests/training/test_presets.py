@@ -4,12 +4,15 @@ import dataclasses
 
 import pytest
 
+from mugato.cli.train import Selection, selected_config
 from mugato.data.config import DatasetConfig
+from mugato.data.formats.multinet.downloads import FIND
 from mugato.model.loss import LossConfig
 from mugato.tasks.registry import TASKS
 from mugato.training.config import TokenizerConfig
 from mugato.training.optimizer import OptimizerConfig
-from mugato.training.presets import DEMO_DATASETS, PRESETS, preset
+from mugato.training.presets import DEMO_DATASETS, PRESETS, multinet, preset
+from tests.data.formats.multinet_files import write_bfcl, write_piqa
 
 # App. C.1, Table 5: layers, width, heads, size of keys and values, hidden size.
 SIZES = {
@@ -84,6 +87,7 @@ def test_presets_of_whole_domains_have_all_of_them(name, count):
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_names_what_there_is(name: str):
     sources = {"shakespeare", "factbook", "emoji", "easy-vqa"}
+    sources |= {f"multinet:multinet/{name}" for name in FIND}
     assert {dataset.name for dataset in preset(name).datasets} <= {*TASKS, *sources}
 
 
@@ -91,3 +95,18 @@ def test_what_is_shipped_knows_all_that_the_demo_does_and_thirty_tasks_more():
     shipped = {dataset.name for dataset in preset("mugato-small").datasets}
     assert shipped >= {dataset.name for dataset in DEMO_DATASETS}
     assert len(shipped & set(TASKS)) >= 40
+
+
+def test_multinet_trains_one_agent_on_all_that_lies_in_a_folder(tmp_path):
+    write_piqa(tmp_path)
+    write_bfcl(tmp_path)
+    ours = preset("multinet")
+    assert [dataset.name for dataset in ours.datasets][:2] == [
+        "multinet:multinet/overcooked_ai", "multinet:multinet/piqa"
+    ]  # fmt: skip
+    assert multinet(tmp_path).datasets[1].name == f"multinet:{tmp_path}/piqa"
+    sources = (f"multinet:{tmp_path}?size_px=32",)
+    chosen = selected_config(Selection(preset="multinet", sources=sources), None)
+    names = [f"multinet:{tmp_path}/{name}?size_px=32" for name in ("piqa", "bfcl")]
+    assert [dataset.name for dataset in chosen.datasets] == names
+    assert dataclasses.replace(chosen, datasets=ours.datasets) == ours

@@ -6,6 +6,7 @@ Texts are compared as `vqa_metrics.py` normalizes the right answer, calls letter
 
 import ast
 import re
+from collections.abc import Iterable
 
 # What is said where a text holds nothing but punctuation, which normalizes to nothing.
 NO_ANSWER = "unknown"
@@ -34,7 +35,7 @@ def normalize_answer(text: str) -> str:
     return " ".join(re.sub(r"[^\w\s]", "", text.lower()).split()) or NO_ANSWER
 
 
-def join_calls(calls: list[str] | tuple[str, ...]) -> str:
+def join_calls(calls: Iterable[str]) -> str:
     """Write calls as one text, from which `extract_calls` takes them again.
 
     >>> join_calls(["cd(folder='a')", "ls(a=True)"])
