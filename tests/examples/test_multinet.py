@@ -4,7 +4,11 @@ The fixtures have the layout of the benchmark's v1.0 (its README and scripts/eva
 """
 
 import importlib.util
+import shutil
+import sys
+import types
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +25,7 @@ from mugato.spec import TEXT_LEAF, Leaf, Spec, spec_of
 from mugato.tokens.packing import pack
 from tests.agents import tiny_agent
 
+SUBMISSION = Path(__file__).parents[2] / "examples/multinet/submission"
 STATS = {
     "min": np.array([-1.0, 0.0, 2.5], np.float32),
     "max": np.array([1.0, 0.1, 2.5], np.float32),
@@ -365,16 +370,14 @@ class ModelAdapter(ABC):
         raise NotImplementedError
 
 
-def test_the_plug_of_the_documentation_is_found_as_the_harness_looks_for_it(tmp_path, monkeypatch):
-    folder = tmp_path / "agent"
-    tiny_agent({}).save_pretrained(folder)
-    module = tmp_path / "mugato_adapter.py"
-    module.write_text(
-        "from examples.multinet.adapter import MultiNetAdapter\n"
-        "from tests.examples.test_multinet import ModelAdapter\n\n\n"
-        "class MugatoAdapter(MultiNetAdapter, ModelAdapter):\n"
-        f"    agent_folder = {str(folder)!r}\n"
-    )
+def test_the_submission_is_found_as_the_harness_looks_for_it(tmp_path, monkeypatch):
+    tiny_agent({}).save_pretrained(tmp_path / "agent")
+    module = Path(shutil.copy(SUBMISSION / "mugato_adapter.py", tmp_path))
+    harness = types.ModuleType("src.eval_harness.model_adapter")
+    monkeypatch.setattr(harness, "ModelAdapter", ModelAdapter, raising=False)
+    for name in ("src", "src.eval_harness"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, harness.__name__, harness)
     spec = importlib.util.spec_from_file_location("user_adapter", module)
     assert spec is not None and spec.loader is not None
     user_module = importlib.util.module_from_spec(spec)
@@ -392,6 +395,17 @@ def test_the_plug_of_the_documentation_is_found_as_the_harness_looks_for_it(tmp_
     adapter.initialize(device="cpu", seed=42)
     assert "bfcl" in adapter.supported_datasets
     check(adapter.predict_action(*asked("sqa3d"), "sqa3d"), "sqa3d")
+
+
+def test_the_submission_names_every_data_set_and_files_that_are_there():
+    lines = (SUBMISSION / "harness_dataset_config.txt").read_text().splitlines()
+    settings = dict(line.split("=") for line in lines if "=" in line)
+    for dataset in DATASETS:
+        assert (SUBMISSION / settings[f"{dataset}.adapter_module"]).exists()
+        assert settings[f"{dataset}.batch_process"] == "true"
+        assert int(settings[f"{dataset}.batch_size"]) > 0
+    assert len(settings) == 2 + 3 * len(DATASETS) == 35
+    assert "requirements.txt" in (SUBMISSION / "Dockerfile").read_text()
 
 
 def test_what_a_harness_hands_to_every_model_is_warned_of():
