@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from examples.multinet.posing import pose
 from mugato.data.formats.multinet.answers import extract_calls
+from mugato.data.formats.multinet.downloads import FIND
+from mugato.data.formats.multinet.names import FOLDERS
 from mugato.data.formats.multinet.plain_pickle import read_plain_pickle
 from mugato.data.formats.multinet.read import expanded
 from mugato.data.registry import open_source
+from tests.agents import tiny_agent
 from tests.data.formats.multinet_files import COLORS, TESTED, overcooked_rows, write_all
 from tests.data.formats.multinet_files import write_overcooked as write_games
 
@@ -209,3 +213,19 @@ def test_states_that_are_not_drawn_are_told_how_to_be(tmp_path):
     (folder / "games.pickle").write_bytes(archive.getvalue())
     with pytest.raises(ValueError, match="cannot be read as plain data"):
         open_source(f"multinet:{tmp_path}/overcooked_ai", "train")
+
+
+@pytest.mark.parametrize("dataset", FIND)
+def test_what_is_trained_on_is_what_is_seen_when_it_is_asked(root, dataset):
+    name = f"multinet:{root}/{dataset}?size_px=16&max_characters=90"
+    source = open_source(name, "train")
+    agent = tiny_agent({name: source.spec}, context_length=512)
+    download = FIND[dataset](root / FOLDERS[dataset])
+    for index, item in enumerate(download.items):
+        asked = download.ask(item)
+        posed = pose(agent, dataset, asked.observation, asked.instruction, asked.messages)
+        taught = source[index].observations
+        assert set(posed.current) == set(taught)
+        for path, values in taught.items():
+            np.testing.assert_array_equal(posed.current[path], values[0])
+        assert posed.leaf == source.spec.action_leaves["answer"]
