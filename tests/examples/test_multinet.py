@@ -63,11 +63,12 @@ def asked(dataset: str, seed: int = 0) -> tuple[dict, str | None]:
     return observation, ODINW
 
 
-def make_adapter(specs: dict[str, Spec] | None = None, seed: int = 0, **changes) -> MultiNetAdapter:
+def make_adapter(
+    specs: dict[str, Spec] | None = None, seed: int = 0, max_text_tokens: int = 24, **changes
+) -> MultiNetAdapter:
+    agent = tiny_agent(specs or {}, **{"context_length": 96, **changes})
     adapter = MultiNetAdapter()
-    adapter.initialize(
-        agent=tiny_agent(specs or {}, **{"context_length": 96, **changes}), seed=seed
-    )
+    adapter.initialize(agent=agent, seed=seed, max_text_tokens=max_text_tokens)
     return adapter
 
 
@@ -187,8 +188,10 @@ def test_a_text_that_is_cut_is_told_of_and_the_limit_can_be_raised(caplog):
     adapter = rigged(letter)
     observation, instruction = asked("bfcl")
     adapter.predict_action(observation, instruction, "bfcl")
-    assert "bfcl: the text of row 0 is cut at 256 tokens" in caplog.text
+    assert "bfcl: the text of row 0 is cut at 24 tokens" in caplog.text
     assert adapter._agent is not None
+    adapter.initialize(agent=adapter._agent)
+    assert len(adapter.predict_action(observation, instruction, "bfcl")["raw_output"]) == 256
     adapter.initialize(agent=adapter._agent, max_text_tokens=5)
     given = adapter.predict_action(observation, instruction, "bfcl")
     assert given["raw_output"] == "o" * 5 and "cut at 5 tokens" in caplog.text
