@@ -1,0 +1,314 @@
+"""The rules of MultiNet v2.0's mazes: keys, doors, switches, gates, blocks, teleporters, lava.
+
+They are those of the benchmark's own world (ManifoldRG/MultiNet-v2.0 at 0bb6625), oddities too:
+keys do not block the way, an "open" door is unlocked but closed, a block that is pushed replaces
+what was there. Cells are numbered row by row; a position's `cells` holds a code for each.
+
+The shortest way to the target: a breadth-first search over the true positions of all that moves.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+Cell = tuple[int, int]  # x to the right, y down
+
+COLORS = ("red", "green", "blue", "purple", "yellow", "grey", "white")
+# A code is a kind and a color: `kind | COLORS.index(color)`.
+EMPTY, WALL, GOAL, LAVA, TELEPORTER = range(5)
+KEY, SWITCH, BLOCK, LOCKED, CLOSED, OPEN, GATE, OPEN_GATE = range(8, 72, 8)
+KIND, COLOR = 0b1111000, 0b111
+ENTERABLE = frozenset({EMPTY, GOAL, LAVA, TELEPORTER, OPEN_GATE}) | {
+    kind | color for kind in (SWITCH, OPEN) for color in range(len(COLORS))
+}
+
+ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "nothing")
+LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, NOTHING = range(len(ACTIONS))
+NO_KEY = -1
+
+
+class Position(NamedTuple):
+    """All that changes in a maze but the time.
+
+    Attributes:
+        cell: the agent's.
+        facing: 0 right, 1 down, 2 left, 3 up.
+        carrying: color of the key in the agent's hands, or `NO_KEY`.
+        cells: code of what is in each cell, below the agent too.
+        active: one bit for each switch that is on.
+    """
+
+    cell: int
+    facing: int
+    carrying: int
+    cells: bytes
+    active: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thing:
+    """Something in one cell.
+
+    Attributes:
+        code: kind and color.
+        on: of a switch, whether it is at first; of a gate, whether it is open without a switch.
+        hold: a switch that is on only while the agent stands on it.
+        one_shot: a switch that stays on.
+        gates: cells of the gates that a switch opens.
+    """
+
+    cell: Cell
+    code: int
+    on: bool = False
+    hold: bool = False
+    one_shot: bool = False
+    gates: tuple[Cell, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maze:
+    """A maze as it is at first.
+
+    Attributes:
+        width, height: in cells, the border of walls included.
+        things: in the order in which they are placed; of two in one cell the later stays.
+        teleporters: pairs of ends; the second leads back if `both`.
+        target: where the agent has to come.
+        block_target: which block has to come there instead, by its first cell.
+    """
+
+    width: int
+    height: int
+    walls: frozenset[Cell]
+    start: Cell
+    target: Cell
+    things: tuple[Thing, ...] = ()
+    teleporters: tuple[tuple[Cell, Cell, bool], ...] = ()
+    keys_vanish: bool = True
+    block_target: bool = False
+    max_steps: int = 100
+    mission: str = ""
+    name: str = field(default="", compare=False)
+
+    def number(self, cell: Cell) -> int:
+        """Return a cell's place in `Position.cells`."""
+        return cell[1] * self.width + cell[0]
+
+    @cached_property
+    def switches(self) -> dict[int, tuple[int, Thing]]:
+        """By cell: the switch's bit, and the switch."""
+        found = [thing for thing in self.things if thing.code & KIND == SWITCH]
+        return {self.number(one.cell): (1 << i, one) for i, one in enumerate(found)}
+
+    @cached_property
+    def gates(self) -> tuple[tuple[int, int, bool], ...]:
+        """Each gate's cell, the bits of its switches, and whether it is open without them."""
+        controls = {
+            gate.cell: sum(bit for bit, one in self.switches.values() if gate.cell in one.gates)
+            for gate in self.things if gate.code & KIND in (GATE, OPEN_GATE)
+        }  # fmt: skip
+        return tuple(
+            (self.number(gate.cell), controls[gate.cell], gate.on)
+            for gate in self.things if gate.cell in controls
+        )  # fmt: skip
+
+    @cached_property
+    def holds(self) -> int:
+        """Bits of the switches that are on only while the agent stands on them."""
+        return sum(bit for bit, switch in self.switches.values() if switch.hold)
+
+    @cached_property
+    def exits(self) -> dict[int, int]:
+        """Where a teleporter's cell leads."""
+        found = {}
+        for a, b, both in self.teleporters:
+            found[self.number(a)] = self.number(b)
+            if both:
+                found[self.number(b)] = self.number(a)
+        return found
+
+    @cached_property
+    def steps(self) -> tuple[int, int, int, int]:
+        """What a step adds to a cell's number, for each way to face."""
+        return 1, self.width, -1, -self.width
+
+    @property
+    def first_position(self) -> Position:
+        """The position that an episode begins with."""
+        codes = bytearray(self.width * self.height)
+        border = [(x, y) for y in range(self.height) for x in range(self.width)
+                  if x in (0, self.width - 1) or y in (0, self.height - 1)]  # fmt: skip
+        for cell in (*border, *self.walls):
+            codes[self.number(cell)] = WALL
+        for thing in self.things:
+            codes[self.number(thing.cell)] = thing.code
+        active = sum(bit for bit, switch in self.switches.values() if switch.on)
+        position = Position(self.number(self.start), 0, NO_KEY, bytes(codes), 0)
+        return _switched(self, position, active)
+
+    def outcome(self, position: Position) -> Literal["won", "lost", "on"]:
+        """Tell whether the episode is over."""
+        if position.cells[position.cell] == LAVA:
+            return "lost"
+        target = self.number(self.target)
+        if self.block_target:
+            return "won" if position.cells[target] & KIND == BLOCK else "on"
+        return "won" if position.cell == target else "on"
+
+
+def moved(maze: Maze, position: Position, action: int) -> Position:
+    """Return the position after an action; the first rule that fits decides."""
+    cell, facing, carrying, cells, _ = position
+    here, ahead = cells[cell], cells[_front(maze, position)]
+    if action == TOGGLE and here & KIND == SWITCH:
+        return _switched(maze, position, _activated(maze, position))
+    if action == PICKUP and here & KIND == KEY:
+        return _lifted(position, cell) if carrying == NO_KEY else position
+    if action == FORWARD and ahead & KIND == KEY:
+        return _held(maze, position._replace(cell=_front(maze, position)))
+    if action == TOGGLE and ahead & KIND == LOCKED and carrying == ahead & COLOR:
+        left = NO_KEY if maze.keys_vanish else carrying
+        return _with(position, _front(maze, position), OPEN | carrying)._replace(carrying=left)
+    if (ahead == GATE and action == FORWARD) or (
+        ahead & KIND in (GATE, OPEN_GATE) and action == TOGGLE
+    ):
+        return position
+    if pushes(maze, position, action):
+        front = _front(maze, position)
+        beyond = _with(position, front + maze.steps[facing], ahead)
+        return _with(beyond, front, EMPTY)._replace(cell=front)
+    return _plain(maze, position, action)
+
+
+def pushes(maze: Maze, position: Position, action: int) -> bool:
+    """Whether an action pushes a block.
+
+    The benchmark's world stops with an error then, but where a block is what has to arrive.
+    """
+    front = _front(maze, position)
+    if action != FORWARD or position.cells[front] & KIND != BLOCK:
+        return False
+    beyond = position.cells[front + maze.steps[position.facing]]
+    return beyond in ENTERABLE or beyond & KIND == KEY
+
+
+def _front(maze: Maze, position: Position) -> int:
+    """Return the cell before the agent, its own where the maze ends."""
+    front = position.cell + maze.steps[position.facing]
+    return front if 0 <= front < len(position.cells) else position.cell
+
+
+def _plain(maze: Maze, position: Position, action: int) -> Position:
+    """Do what MiniGrid does."""
+    cell, facing, carrying, cells, _ = position
+    front = _front(maze, position)
+    ahead = cells[front]
+    match action:
+        case 0 | 1:
+            return position._replace(facing=(facing + (1 if action == RIGHT else -1)) % 4)
+        case 2:
+            held = _held(maze, position._replace(cell=front if ahead in ENTERABLE else cell))
+            jumps = held.cells[held.cell] == TELEPORTER
+            return held._replace(cell=maze.exits.get(held.cell, held.cell)) if jumps else held
+        case 3 if carrying == NO_KEY and ahead & KIND == KEY:
+            return _lifted(position, front)
+        case 4 if carrying != NO_KEY and ahead == EMPTY:
+            return _with(position, front, KEY | carrying)._replace(carrying=NO_KEY)
+        case 5 if ahead & KIND == BLOCK:
+            return _with(position, front, EMPTY)
+        case 5 if ahead & KIND in (CLOSED, OPEN):
+            return _with(position, front, ahead ^ CLOSED ^ OPEN)
+    return position
+
+
+def _lifted(position: Position, cell: int) -> Position:
+    color = position.cells[cell] & COLOR
+    return _with(position, cell, EMPTY)._replace(carrying=color)
+
+
+def _with(position: Position, cell: int, code: int) -> Position:
+    cells = bytearray(position.cells)
+    cells[cell] = code
+    return position._replace(cells=bytes(cells))
+
+
+def _activated(maze: Maze, position: Position) -> int:
+    """Return the switches that are on once the one below the agent was used."""
+    bit, switch = maze.switches[position.cell]
+    stays = switch.hold or switch.one_shot
+    return position.active | bit if stays else position.active ^ bit
+
+
+def _held(maze: Maze, position: Position) -> Position:
+    """Let go of the switches that have to be held, but for the one below the agent."""
+    if not maze.holds:
+        return position
+    bit = 0
+    if position.cells[position.cell] & KIND == SWITCH:
+        bit = maze.switches[position.cell][0] & maze.holds
+    return _switched(maze, position, position.active & ~maze.holds | bit)
+
+
+def _switched(maze: Maze, position: Position, active: int) -> Position:
+    """Open and close the gates; what was pushed into one stays."""
+    cells = bytearray(position.cells)
+    for cell, bits, always in maze.gates:
+        if cells[cell] & KIND in (GATE, OPEN_GATE):
+            cells[cell] = OPEN_GATE if always or active & bits else GATE
+    return position._replace(cells=bytes(cells), active=active)
+
+
+def solve(maze: Maze, position: Position, rng: random.Random) -> list[int] | None:
+    """Return actions that reach the target soonest, one of the shortest by chance; None if none do.
+
+    Keys are laid down only where there is no other way. No block is pushed where that would end the
+    game.
+    """
+    return _search(maze, position, rng, drops=False) or _search(maze, position, rng, drops=True)
+
+
+def _search(maze: Maze, first: Position, rng: random.Random, *, drops: bool) -> list[int] | None:
+    came_from: dict[Position, tuple[Position, int] | None] = {first: None}
+    front = [first]
+    while front:
+        following = []
+        for position in front:
+            for action in _worth_trying(maze, position, drops=drops):
+                after = moved(maze, position, action)
+                if after in came_from or after.cells[after.cell] == LAVA:
+                    continue
+                came_from[after] = position, action
+                if maze.outcome(after) == "won":
+                    return _path(came_from, after)
+                following.append(after)
+        rng.shuffle(following)
+        front = following
+    return None
+
+
+def _worth_trying(maze: Maze, position: Position, *, drops: bool) -> Iterator[int]:
+    """Yield what may change the position."""
+    cell, _, carrying, cells, _ = position
+    here, ahead = cells[cell] & KIND, cells[_front(maze, position)]
+    yield LEFT
+    yield RIGHT
+    may_push = maze.block_target and pushes(maze, position, FORWARD)
+    if ahead in ENTERABLE or ahead & KIND == KEY or cells[cell] == TELEPORTER or may_push:
+        yield FORWARD
+    if carrying == NO_KEY and KEY in (here, ahead & KIND):
+        yield PICKUP
+    fits = ahead & KIND == LOCKED and carrying == ahead & COLOR
+    if fits or here == SWITCH or ahead & KIND in (CLOSED, OPEN, BLOCK):
+        yield TOGGLE
+    if drops and carrying != NO_KEY and ahead == EMPTY:
+        yield DROP
+
+
+def _path(came_from: dict[Position, tuple[Position, int] | None], position: Position) -> list[int]:
+    actions = []
+    while (before := came_from[position]) is not None:
+        position, action = before
+        actions.append(action)
+    return actions[::-1]
