@@ -19,9 +19,9 @@ from mugato.tasks.envs.maze_walls import (
     PUBLIC_WALLS,
     Draft,
     distances,
-    shortest_way,
     wall_form,
     walls_of,
+    way_between,
 )
 from mugato.tasks.experts.mazes import (
     BLOCK,
@@ -36,7 +36,7 @@ from mugato.tasks.experts.mazes import (
     Cell,
     Maze,
     Thing,
-    solve,
+    shortest_way,
 )
 
 LEVELS = ("empty", "corridors", "keys", "switches", "chains", "teleporters", "all")
@@ -70,7 +70,7 @@ def new_maze(rng: np.random.Generator, level: str = "all") -> Maze:
         if draft is None:
             continue
         maze = _finished(draft, dice)
-        actions = solve(maze, maze.first_position, dice)
+        actions = shortest_way(maze, maze.first_position, dice)
         if actions is None or not FEWEST_MOVES <= len(actions) <= MOST_MOVES:
             continue
         return replace(maze, max_steps=max(50, -(-4 * len(actions) // 10) * 10))
@@ -163,7 +163,7 @@ def _lock(draft: Draft, dice: random.Random, kinds: list[str]) -> bool:
 
 def _chokes(draft: Draft) -> Iterator[Cell]:
     """Yield doorways on the way that cannot be gone around."""
-    for x, y in shortest_way(draft.free, draft.start, draft.goal)[1:-1]:
+    for x, y in way_between(draft.free, draft.start, draft.goal)[1:-1]:
         sides = [(x + dx, y + dy) not in draft.free for dx, dy in MOVES]
         narrow = (sides[0] and sides[2]) or (sides[1] and sides[3])
         if narrow and draft.goal not in distances(draft.free, draft.start, [(x, y)]):
@@ -197,7 +197,7 @@ def _add_lock(
 
 def _add_decoys(draft: Draft, dice: random.Random, colors: list[int]) -> None:
     """Put keys that open nothing, and doors and gates that lead nowhere."""
-    way = set(shortest_way(draft.free, draft.start, draft.goal))
+    way = set(way_between(draft.free, draft.start, draft.goal))
     for _ in range(dice.choice((0, 0, 1, 1, 2))):
         color, cells = colors.pop(), draft.open_cells()
         doorways = [c for c in cells if c not in way and _is_doorway(draft, c)]

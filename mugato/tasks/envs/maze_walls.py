@@ -154,7 +154,7 @@ def one_way(dice: random.Random, width: int, height: int) -> Draft:
     """Draw a single corridor that winds through solid rock."""
     draft = winding(dice, width, height)
     pairs = (dice.sample(sorted(draft.free), 2), [(1, 1), (width - 2, height - 2)])
-    way = max((shortest_way(draft.free, start, end) for start, end in pairs), key=len)
+    way = max((way_between(draft.free, start, end) for start, end in pairs), key=len)
     return Draft(width=width, height=height, free=set(way))
 
 
@@ -182,7 +182,7 @@ def distances(free: set[Cell], start: Cell, without: Iterable[Cell] = ()) -> dic
     return found
 
 
-def shortest_way(free: set[Cell], start: Cell, end: Cell) -> list[Cell]:
+def way_between(free: set[Cell], start: Cell, end: Cell) -> list[Cell]:
     """Return the cells from start to end, both included; only the end's where none leads there."""
     reached, way = distances(free, start), [end]
     while way[-1] != start and way[-1] in reached:

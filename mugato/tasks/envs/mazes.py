@@ -91,7 +91,7 @@ class Mazes(gymnasium.Env):
         self.maze = self._given or new_maze(self.np_random, self._level)
         self.position = self.maze.first_position
         self._steps = 0
-        self._picture = np.zeros(self.observation_space["image"].shape, np.uint8)
+        self._picture = np.zeros((TILE_PX * CANVAS[1], TILE_PX * CANVAS[0], 3), np.uint8)
         self._picture[: self.maze.height * TILE_PX, : self.maze.width * TILE_PX] = picture(
             self.maze, self.position, TILE_PX
         )

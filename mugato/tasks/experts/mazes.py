@@ -27,6 +27,7 @@ ENTERABLE = frozenset({EMPTY, GOAL, LAVA, TELEPORTER, OPEN_GATE}) | {
 ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "nothing")
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, NOTHING = range(len(ACTIONS))
 NO_KEY = -1
+MOST_POSITIONS = 200_000  # a search ends here: half a second to a second
 
 
 class Position(NamedTuple):
@@ -261,25 +262,43 @@ def _switched(maze: Maze, position: Position, active: int) -> Position:
 
 
 def solve(maze: Maze, position: Position, rng: random.Random) -> list[int] | None:
-    """Return actions that reach the target soonest, one of the shortest by chance; None if none do.
+    """Return actions that reach the target; None if none are found.
 
-    Keys are laid down only where there is no other way. No block is pushed where that would end the
-    game.
+    They are a shortest way without laying down a key, one of them by chance. Where there is none,
+    what is carried is laid down at once, or wherever that helps. No block is pushed where that
+    would end the game.
     """
-    return _search(maze, position, rng, drops=False) or _search(maze, position, rng, drops=True)
+    if (way := shortest_way(maze, position, rng)) is not None:
+        return way
+    if position.carrying == NO_KEY and maze.keys_vanish:
+        return None
+    for turns in ([], [LEFT], [RIGHT], [LEFT, LEFT]):
+        after = position
+        for action in (*turns, DROP):
+            after = moved(maze, after, action)
+        if after.carrying == NO_KEY and (way := shortest_way(maze, after, rng)) is not None:
+            return [*turns, DROP, *way]
+    return shortest_way(maze, position, rng, drops=True)
 
 
-def _search(maze: Maze, first: Position, rng: random.Random, *, drops: bool) -> list[int] | None:
-    came_from: dict[Position, tuple[Position, int] | None] = {first: None}
-    front = [first]
-    while front:
+def shortest_way(
+    maze: Maze, position: Position, rng: random.Random, *, drops: bool = False
+) -> list[int] | None:
+    """Search breadth first; None where there is no way, or where too much was looked at.
+
+    Args:
+        drops: whether to try to lay down keys as well, which makes the search long.
+    """
+    came_from: dict[Position, tuple[Position, int] | None] = {position: None}
+    front = [position]
+    while front and len(came_from) < MOST_POSITIONS:
         following = []
-        for position in front:
-            for action in _worth_trying(maze, position, drops=drops):
-                after = moved(maze, position, action)
+        for before in front:
+            for action in _worth_trying(maze, before, drops=drops):
+                after = moved(maze, before, action)
                 if after in came_from or after.cells[after.cell] == LAVA:
                     continue
-                came_from[after] = position, action
+                came_from[after] = before, action
                 if maze.outcome(after) == "won":
                     return _path(came_from, after)
                 following.append(after)
