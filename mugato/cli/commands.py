@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "play": "Let the agent act in one episode and render it as a video.",
     "generate": "Continue a text; with --image, caption the picture, or answer a --question.",
     "compare": "Show two evaluations side by side, with paired intervals of the difference.",
+    "multinet-v2": "Let an agent play the mazes of MultiNet v2.0, here or in its own harness.",
     "ablate": "Score an agent without a prompt, with the right demonstration and with a wrong one.",
     "data": "Look at data: list what there is, show an episode, check all of it.",
     "reference": "Measure experts and random actions over fresh seeds, into a table of references.",
@@ -37,6 +38,7 @@ COMMANDS: Mapping[str, str] = {
 
 def command(name: str) -> Callable[..., Any]:
     """Import a command."""
+    name = name.replace("-", "_")
     return getattr(import_module(f"mugato.cli.{name}"), name)
 
 

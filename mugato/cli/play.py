@@ -22,7 +22,7 @@ def play(
     """Let the agent act in one episode and render it as a video.
 
     Args:
-        task: a task that the agent was trained on.
+        task: a task that the agent was trained on, or `maze:FILE.json`, a maze of MultiNet v2.0.
         agent: folder of the run, or the name of an agent that comes with the package.
         seed: of the episode, and of the sampling.
         flags: how actions are chosen.
@@ -35,7 +35,8 @@ def play(
     if not 0 <= seed < MAX_SEED:
         raise ValueError(f"seed must be from 0 to less than 2**62, got {seed}")
     agent = at_hand(agent)
-    path = out or agent / "videos" / video_name(f"{task}-{seed}")
+    called = Path(task).stem if task.startswith("maze:") else task
+    path = out or agent / "videos" / video_name(f"{called}-{seed}")
     if out is None and find_spec("imageio_ffmpeg") is None:  # which only an extra brings
         path = path.with_suffix(".gif")
     with display.status(f"Playing {task}"):

@@ -18,8 +18,10 @@ from mugato.acting.batch_policy import InferenceConfig
 from mugato.acting.policy import Policy
 from mugato.data.pictures import write_gif
 from mugato.evaluation.config import EvaluationConfig, find_tasks, load_agent, make_plan
+from mugato.evaluation.multinet_v2 import maze_task
 from mugato.system.errors import describe
 from mugato.system.files import write_whole
+from mugato.tasks.domains.mazes import PREFIX, maze_file
 from mugato.tasks.environment import opened
 from mugato.tasks.rollout import run_episode
 from mugato.tasks.task import ActionFunction, Task
@@ -78,12 +80,22 @@ def render_video(
     """
     if path.suffix not in (".mp4", ".gif"):
         raise ValueError(f"films are written as .mp4 or .gif, not as {path.name!r}")
-    load_agent(agent, inference.device).spec(task)
+    known = load_agent(agent, inference.device)
+    if task.startswith(PREFIX):  # a maze's file, played by what the agent knows of mazes
+        played = maze_file(Path(task.removeprefix(PREFIX)))
+        return _filmed(agent, replace(played, name=maze_task(known)), seed, path, inference)
+    known.spec(task)
     os.environ.update(rendering_variables())
     tasks, problems = find_tasks(make_plan(agent, EvaluationConfig(tasks=[task])))
     if not tasks:
         raise ValueError(problems.get(task, f"{task!r} is not played but asked or read"))
-    film = film_episode(agent, tasks[0], seed=seed, inference=inference)
+    return _filmed(agent, tasks[0], seed, path, inference)
+
+
+def _filmed(
+    agent: str | Path, task: Task, seed: int, path: Path, inference: InferenceConfig
+) -> Film:
+    film = film_episode(agent, task, seed=seed, inference=inference)
     write = write_mp4 if path.suffix == ".mp4" else write_film_as_gif
     write(film, path)
     return film

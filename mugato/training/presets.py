@@ -143,6 +143,25 @@ def metaworld() -> TrainConfig:
     return dataclasses.replace(config, max_tokens=20_000_000)
 
 
+MAZE_SHARES = {
+    "empty": 0.07, "corridors": 0.22, "keys": 0.23, "switches": 0.17, "chains": 0.25,
+    "teleporters": 0.06,
+}  # fmt: skip
+
+
+def mazes() -> TrainConfig:
+    """Train on the mazes of MultiNet v2.0: two hours; `mugato record --preset mazes` first."""
+    levels = [
+        DatasetConfig(name=f"mazes-{level}", weight=share, history=1)  # a picture tells all
+        for level, share in MAZE_SHARES.items()
+    ]
+    config = own(levels, run=Path("runs/mazes"))
+    return dataclasses.replace(
+        config, max_tokens=40_000_000, max_seconds=7200.0, tokenizer=TokenizerConfig(
+            text_pieces=1024, max_patches=60), acting_prompt_share=0.0, history_dropout=0.0,
+    )  # fmt: skip
+
+
 def generalist() -> TrainConfig:
     """Train on every task that has an expert, and on text, captions and questions; days."""
     tasks = _experts(*{task.domain for task in TASKS.values()})
@@ -192,6 +211,7 @@ PRESETS: Mapping[str, Callable[[], TrainConfig]] = {
     "mugato-small": mugato_small,
     "own": own,
     "babyai": babyai,
+    "mazes": mazes,
     "metaworld": metaworld,
     "generalist": generalist,
     "multinet": multinet,

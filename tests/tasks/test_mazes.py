@@ -19,7 +19,7 @@ from mugato.tasks.domains.mazes import TASKS, make_solver, maze_file
 from mugato.tasks.envs.maze_files import maze_of, read_maze, task_of
 from mugato.tasks.envs.maze_generator import LEVELS, new_maze
 from mugato.tasks.envs.maze_walls import PUBLIC_WALLS, wall_form
-from mugato.tasks.envs.mazes import CANVAS, TILE_PX, Mazes, picture
+from mugato.tasks.envs.mazes import CANVAS, TILE_PX, Mazes, look, picture
 from mugato.tasks.experts.mazes import (
     ACTIONS,
     COLORS,
@@ -82,13 +82,15 @@ def test_what_an_agent_sees_is_each_tile_of_the_benchmarks_picture_shrunk(path):
     env = Mazes(maze=maze)
     observation, _ = env.reset(seed=0)
     rng = np.random.default_rng(0)
-    for _ in range(30):
+    for _ in range(6):
         whole = picture(maze, env.position, 32)
         for y in range(maze.height):
             for x in range(maze.width):
                 tile = Image.fromarray(whole[y * 32 : y * 32 + 32, x * 32 : x * 32 + 32])
                 seen = observation["image"][y * 8 : y * 8 + 8, x * 8 : x * 8 + 8]
                 assert (np.asarray(tile.resize((8, 8), Image.Resampling.BOX)) == seen).all()
+        found = look(seen(whole))  # by the red triangle alone
+        assert all((observation[name] == found[name]).all() for name in found)
         assert not observation["image"][maze.height * TILE_PX :].any()
         assert not observation["image"][:, maze.width * TILE_PX :].any()
         observation, _, terminated, _, _ = env.step(rng.integers(len(ACTIONS)))
@@ -100,7 +102,7 @@ def test_what_an_agent_sees_is_each_tile_of_the_benchmarks_picture_shrunk(path):
 def test_new_mazes_are_beaten_in_time_and_none_has_the_walls_of_a_public_task(level):
     public = {wall_form(m.width, m.height, m.walls) for m in map(read_maze, TIERS)}
     assert public == PUBLIC_WALLS
-    for seed in range(40):
+    for seed in range(15):
         maze = new_maze(np.random.default_rng(seed), level)
         actions = solve(maze, maze.first_position, random.Random(seed))
         position = maze.first_position
@@ -170,6 +172,20 @@ def test_a_wrong_key_is_laid_down_for_the_right_one():
     for action in actions:
         position = moved(maze, position, action)
     assert maze.outcome(position) == "won"
+
+
+def test_the_view_is_what_lies_around_the_agent_with_its_front_up():
+    env = Mazes(maze=read_maze(TIERS[0]))
+    observation, _ = env.reset(seed=0)
+    image, view = observation["image"], observation["view"]
+    assert observation["pose"].tolist() == [1, 1, 0]
+    east = image[8:16, 16:24]  # the cell before the agent, which faces right
+    assert (np.rot90(view[16:24, 24:32], -1) == east).all()
+    assert not view[:, :8].any()  # beyond the maze
+    turned = env.step(1)[0]
+    assert turned["pose"].tolist() == [1, 1, 1]
+    south = turned["image"][16:24, 8:16]
+    assert (np.rot90(turned["view"][16:24, 24:32], 2) == south).all()
 
 
 ROOM = Maze(width=6, height=5, walls=frozenset(), start=(1, 1), target=(4, 3), max_steps=20)

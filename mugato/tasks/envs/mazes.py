@@ -3,6 +3,9 @@
 Each cell of the picture is the benchmark's own tile of 32 pixels shrunk to 8, so that what it shows
 at 32 is seen here as if it had been shrunk tile by tile. Mazes of all sizes stand at the upper left
 of one black canvas. What the agent carries is not shown, as in the benchmark.
+
+Beside it stands what can be read off the picture, where the red triangle is: its place and facing,
+and the cells around it, turned so that it looks up.
 """
 
 from collections.abc import Callable
@@ -23,6 +26,7 @@ from mugato.tasks.experts.mazes import (
     CLOSED,
     COLOR,
     COLORS,
+    EMPTY,
     GATE,
     GOAL,
     KEY,
@@ -43,13 +47,15 @@ from mugato.tasks.wrappers import TEXT_LENGTH
 
 TILE_PX, RENDER_PX = 8, 32
 CANVAS = (20, 12)  # the largest of the benchmark's mazes, in cells
+VIEW = 7  # cells around the agent, on a side
+RED = (255, 0, 0)
 PRINTABLE = "".join(chr(code) for code in range(32, 127))
 
 
 class Mazes(gymnasium.Env):
     """A maze for each seed, or always the one that is given.
 
-    Observation: the picture of all cells, and the mission, which may be empty. Actions: `ACTIONS`.
+    Observation: `look`, and the mission, which may be empty. Actions: `ACTIONS`.
     The reward for reaching the target after `t` steps is `1 - 0.9 t / max_steps`. Lava ends the
     episode, and so does a pushed block where the target is a place: the benchmark's own world stops
     with an error then.
@@ -77,6 +83,8 @@ class Mazes(gymnasium.Env):
         width, height = (TILE_PX * cells for cells in CANVAS)
         self.observation_space = spaces.Dict(
             image=spaces.Box(0, 255, (height, width, 3), np.uint8),
+            view=spaces.Box(0, 255, (VIEW * TILE_PX, VIEW * TILE_PX, 3), np.uint8),
+            pose=spaces.MultiDiscrete([*CANVAS, 4]),
             mission=spaces.Text(TEXT_LENGTH, min_length=0, charset=PRINTABLE),
         )
         self.action_space = spaces.Discrete(len(ACTIONS))
@@ -98,7 +106,7 @@ class Mazes(gymnasium.Env):
         return self._observation(), {}
 
     def step(self, action: Any) -> tuple:
-        maze, before = self._playing()
+        maze, before = self.playing
         self._steps += 1
         self.position = moved(maze, before, int(action))
         outcome = maze.outcome(self.position)
@@ -112,14 +120,17 @@ class Mazes(gymnasium.Env):
 
     def render(self) -> UInt8[np.ndarray, "height width 3"] | None:
         """Draw the benchmark's own picture, 32 pixels a cell."""
-        return None if self.render_mode is None else picture(*self._playing(), RENDER_PX)
+        return None if self.render_mode is None else picture(*self.playing, RENDER_PX)
 
     def _observation(self) -> dict[str, Any]:
-        maze, _ = self._playing()
+        maze, position = self.playing
+        y, x = divmod(position.cell, maze.width)
         mission = "".join(c if c in PRINTABLE else "?" for c in maze.mission)[:TEXT_LENGTH]
-        return {"image": self._picture.copy(), "mission": mission}
+        return {**look(self._picture, (x, y, position.facing)), "mission": mission}
 
-    def _playing(self) -> tuple[Maze, Position]:
+    @property
+    def playing(self) -> tuple[Maze, Position]:
+        """The maze, and where all is; needs a reset first."""
         if self.maze is None or self.position is None:
             raise ValueError("reset the environment before its first step")
         return self.maze, self.position
@@ -131,6 +142,60 @@ def picture(maze: Maze, position: Position, tile_px: int) -> UInt8[np.ndarray, "
     tiles[position.cell] = tile(position.cells[position.cell], position.facing, tile_px)
     grid = tiles.reshape(maze.height, maze.width, tile_px, tile_px, 3)
     return grid.transpose(0, 2, 1, 3, 4).reshape(maze.height * tile_px, maze.width * tile_px, 3)
+
+
+def seen(
+    frame: UInt8[np.ndarray, "height width 3"],
+) -> UInt8[np.ndarray, "canvas_height canvas_width 3"]:
+    """Return what agents see of the benchmark's own picture.
+
+    Raises:
+        ValueError: a picture of another kind, or of a maze that is larger than the canvas.
+    """
+    height, width = (pixels // RENDER_PX for pixels in frame.shape[:2])
+    whole = frame.shape == (height * RENDER_PX, width * RENDER_PX, 3) and frame.dtype == np.uint8
+    if not whole or not (0 < width <= CANVAS[0] and 0 < height <= CANVAS[1]):
+        raise ValueError(
+            f"a picture of {frame.dtype} and shape {frame.shape} shows no maze: expected uint8, "
+            f"{RENDER_PX} pixels a cell, at most {CANVAS[0]} x {CANVAS[1]} cells"
+        )
+    canvas = np.zeros((TILE_PX * CANVAS[1], TILE_PX * CANVAS[0], 3), np.uint8)
+    small = Image.fromarray(frame).resize((width * TILE_PX, height * TILE_PX), Image.Resampling.BOX)
+    canvas[: height * TILE_PX, : width * TILE_PX] = np.asarray(small)
+    return canvas
+
+
+def look(
+    canvas: UInt8[np.ndarray, "height width 3"], pose: tuple[int, int, int] | None = None
+) -> dict[str, np.ndarray]:
+    """Return what an agent sees: `image`, the `view` around it, and its `pose` (x, y, facing).
+
+    Args:
+        pose: where it is known; found in the picture where not.
+
+    Raises:
+        ValueError: there is no agent in the picture.
+    """
+    x, y, facing = pose or _find_agent(canvas)
+    margin = VIEW // 2 * TILE_PX
+    left, top = x * TILE_PX, y * TILE_PX
+    wide = np.zeros((canvas.shape[0] + 2 * margin, canvas.shape[1] + 2 * margin, 3), np.uint8)
+    wide[margin:-margin, margin:-margin] = canvas
+    around = wide[top : top + VIEW * TILE_PX, left : left + VIEW * TILE_PX]
+    view = np.rot90(around, facing + 1).copy()
+    return {"image": canvas.copy(), "view": view, "pose": np.array([x, y, facing])}
+
+
+def _find_agent(canvas: UInt8[np.ndarray, "height width 3"]) -> tuple[int, int, int]:
+    """Look for a tile that is red wherever the triangle of a facing is, which no other is."""
+    red = (canvas == RED).all(axis=2)
+    tiles = red.reshape(CANVAS[1], TILE_PX, CANVAS[0], TILE_PX).transpose(0, 2, 1, 3)
+    for facing in range(4):
+        triangle = (tile(EMPTY, facing, TILE_PX) == RED).all(axis=2)
+        found = np.argwhere(tiles[:, :, triangle].all(axis=2))
+        if len(found):
+            return int(found[0][1]), int(found[0][0]), facing
+    raise ValueError("there is no agent in the picture, no red triangle in any cell")
 
 
 def _draw(

@@ -1,0 +1,94 @@
+"""`mugato multinet-v2`: an agent in the mazes of MultiNet v2.0."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from rich.table import Table
+
+from mugato.acting.batch_policy import InferenceConfig
+from mugato.cli import display
+from mugato.cli.sampling_flags import SamplingFlags
+from mugato.system.files import write_whole
+
+if TYPE_CHECKING:
+    from mugato.evaluation.multinet_v2 import MultiNetV2Agent
+
+RESULTS = "multinet_v2.json"
+
+
+def multinet_v2(
+    run: Annotated[Path, tyro.conf.Positional],
+    tasks: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
+    *,
+    repo: Path | None = None,
+    work_dir: Path | None = None,
+    patience: float = 60.0,
+    seed: int = 0,
+    flags: Annotated[SamplingFlags, tyro.conf.arg(name="")] = SamplingFlags(),
+) -> None:
+    """Let an agent play the mazes of MultiNet v2.0, here or in its own harness.
+
+    `mugato multinet-v2 runs/mazes tasks/` plays the files in our own world, which does what the
+    benchmark's does. With `--repo` the benchmark's harness plays them, and writes its own results
+    beside the run's. With `--work-dir` the agent answers the benchmark's `file_based` model.
+
+    Args:
+        run: folder of the run, or the name of an agent that comes with the package.
+        tasks: task files (.json), or folders of them; one folder with `--repo`.
+        repo: a checkout of MultiNet-v2.0.
+        work_dir: the `--work-dir` of `run_eval.py --model file_based`.
+        patience: seconds without a request after which `--work-dir` ends.
+        seed: of the sampling.
+        flags: how actions are chosen.
+    """
+    from mugato.cli.at_hand import at_hand
+    from mugato.evaluation.multinet_v2 import (
+        MultiNetV2Agent,
+        harness_agent,
+        run_harness,
+        serve_files,
+    )
+
+    run = at_hand(run)
+    inference = InferenceConfig(sampling=flags.sampling(), seed=seed)
+    if work_dir is not None:
+        for step in serve_files(MultiNetV2Agent(run, inference=inference), work_dir,
+                                patience_s=patience):  # fmt: skip
+            display.progress_console.print(f"answered step {step}")
+        return
+    if repo is not None:
+        if len(tasks) != 1:
+            raise ValueError("--repo takes one folder of tasks, for instance mazes/validation_10")
+        out = run / "multinet_v2_harness.json"
+        run_harness(harness_agent(repo, run, inference=inference), repo, tasks[0], out)
+        display.console.print(f"The benchmark's own results are in [bold]{out}[/bold]")
+        return
+    _play(MultiNetV2Agent(run, inference=inference), tasks, run / RESULTS)
+
+
+def _play(agent: "MultiNetV2Agent", tasks: tuple[Path, ...], out: Path) -> None:
+    """Play files, show how it went, and keep that."""
+    from mugato.evaluation.multinet_v2 import play_files
+
+    paths = [
+        p for task in tasks for p in (sorted(task.glob("*.json")) if task.is_dir() else [task])
+    ]
+    if not paths:
+        raise ValueError("name task files of MultiNet v2.0, or folders that hold some")
+    results = []
+    with display.progress("playing") as show:
+        for result in play_files(agent, paths):
+            results.append(result)
+            show(result.name, len(results), len(paths))
+    table = Table("maze", "", "steps", "shortest", "reward", box=None)
+    for one in results:
+        won = "[green]reached[/green]" if one.success else "[red]not reached[/red]"
+        table.add_row(one.name, won, str(one.steps), str(one.shortest or "?"), f"{one.reward:.3f}")
+    display.console.print(table)
+    successes = sum(one.success for one in results)
+    display.console.print(f"{successes} of {len(results)} reached; kept in [bold]{out}[/bold]")
+    text = json.dumps([dataclasses.asdict(one) for one in results], indent=2) + "\n"
+    write_whole(out, lambda path: path.write_text(text, "utf-8"))
