@@ -16,7 +16,7 @@ from mugato.system.files import write_whole
 if TYPE_CHECKING:
     from mugato.evaluation.multinet_v2 import MultiNetV2Agent
 
-RESULTS = "multinet_v2.json"
+RESULTS, HARNESS_RESULTS = "multinet_v2.json", "multinet_v2_harness.json"
 
 
 def multinet_v2(
@@ -45,28 +45,37 @@ def multinet_v2(
         flags: how actions are chosen.
     """
     from mugato.cli.at_hand import at_hand
-    from mugato.evaluation.multinet_v2 import (
-        MultiNetV2Agent,
-        harness_agent,
-        run_harness,
-        serve_files,
-    )
+    from mugato.evaluation.multinet_v2 import MultiNetV2Agent
 
     run = at_hand(run)
     inference = InferenceConfig(sampling=flags.sampling(), seed=seed)
-    if work_dir is not None:
-        for step in serve_files(MultiNetV2Agent(run, inference=inference), work_dir,
-                                patience_s=patience):  # fmt: skip
-            display.progress_console.print(f"answered step {step}")
-        return
     if repo is not None:
-        if len(tasks) != 1:
-            raise ValueError("--repo takes one folder of tasks, for instance mazes/validation_10")
-        out = run / "multinet_v2_harness.json"
-        run_harness(harness_agent(repo, run, inference=inference), repo, tasks[0], out)
-        display.console.print(f"The benchmark's own results are in [bold]{out}[/bold]")
+        _play_in_harness(run, repo, tasks, inference)
         return
-    _play(MultiNetV2Agent(run, inference=inference), tasks, run / RESULTS)
+    agent = MultiNetV2Agent(run, inference=inference)
+    if work_dir is not None:
+        _serve(agent, work_dir, patience)
+    else:
+        _play(agent, tasks, run / RESULTS)
+
+
+def _play_in_harness(
+    run: Path, repo: Path, tasks: tuple[Path, ...], inference: InferenceConfig
+) -> None:
+    from mugato.evaluation.multinet_v2 import harness_agent, run_harness
+
+    if len(tasks) != 1:
+        raise ValueError("--repo takes one folder of tasks, for instance mazes/validation_10")
+    out = run / HARNESS_RESULTS
+    run_harness(harness_agent(repo, run, inference=inference), repo, tasks[0], out)
+    display.console.print(f"The benchmark's own results are in [bold]{out}[/bold]")
+
+
+def _serve(agent: "MultiNetV2Agent", work_dir: Path, patience: float) -> None:
+    from mugato.evaluation.multinet_v2 import serve_files
+
+    for step in serve_files(agent, work_dir, patience_s=patience):
+        display.progress_console.print(f"answered step {step}")
 
 
 def _play(agent: "MultiNetV2Agent", tasks: tuple[Path, ...], out: Path) -> None:

@@ -17,15 +17,24 @@ from PIL import Image
 
 from mugato.tasks.domains.mazes import TASKS, make_solver, maze_file
 from mugato.tasks.envs.maze_files import maze_of, read_maze, task_of
-from mugato.tasks.envs.maze_generator import LEVELS, new_maze
-from mugato.tasks.envs.maze_walls import PUBLIC_WALLS, wall_form
-from mugato.tasks.envs.mazes import CANVAS, TILE_PX, Mazes, look, picture
+from mugato.tasks.envs.maze_generator import HEIGHTS, LEVELS, WIDTHS, drawn, new_maze, said
+from mugato.tasks.envs.maze_walls import PUBLIC_WALLS, Draft, wall_form
+from mugato.tasks.envs.mazes import CANVAS, TILE_PX, Mazes, look, picture, seen
 from mugato.tasks.experts.mazes import (
     ACTIONS,
+    BLOCK,
     COLORS,
     DROP,
     FORWARD,
+    GATE,
+    GOAL,
+    KEY,
+    KIND,
+    LAVA,
+    LOCKED,
     NOTHING,
+    SWITCH,
+    TELEPORTER,
     Maze,
     moved,
     solve,
@@ -87,8 +96,8 @@ def test_what_an_agent_sees_is_each_tile_of_the_benchmarks_picture_shrunk(path):
         for y in range(maze.height):
             for x in range(maze.width):
                 tile = Image.fromarray(whole[y * 32 : y * 32 + 32, x * 32 : x * 32 + 32])
-                seen = observation["image"][y * 8 : y * 8 + 8, x * 8 : x * 8 + 8]
-                assert (np.asarray(tile.resize((8, 8), Image.Resampling.BOX)) == seen).all()
+                small = observation["image"][y * 8 : y * 8 + 8, x * 8 : x * 8 + 8]
+                assert (np.asarray(tile.resize((8, 8), Image.Resampling.BOX)) == small).all()
         found = look(seen(whole))  # by the red triangle alone
         assert all((observation[name] == found[name]).all() for name in found)
         assert not observation["image"][maze.height * TILE_PX :].any()
@@ -102,7 +111,7 @@ def test_what_an_agent_sees_is_each_tile_of_the_benchmarks_picture_shrunk(path):
 def test_new_mazes_are_beaten_in_time_and_none_has_the_walls_of_a_public_task(level):
     public = {wall_form(m.width, m.height, m.walls) for m in map(read_maze, TIERS)}
     assert public == PUBLIC_WALLS
-    for seed in range(15):
+    for seed in range(6):
         maze = new_maze(np.random.default_rng(seed), level)
         actions = solve(maze, maze.first_position, random.Random(seed))
         position = maze.first_position
@@ -116,23 +125,22 @@ def test_new_mazes_are_beaten_in_time_and_none_has_the_walls_of_a_public_task(le
 
 
 def test_the_levels_hold_what_they_are_called_for():
-    def kinds(level: str) -> set[str]:
-        return {
-            kind
-            for seed in range(60)
-            for kind, found in task_of(new_maze(np.random.default_rng(seed), level))[
-                "mechanisms"
-            ].items()
-            if found
-        }
+    def drafts(level: str) -> list[Draft]:
+        found = [drawn(random.Random(seed), level) for seed in range(300)]
+        return [draft for draft in found if draft is not None]
+
+    def kinds(level: str) -> set[int]:
+        codes = {thing.code for draft in drafts(level) for thing in draft.things}
+        return {code & KIND or code for code in codes} - {GOAL}
 
     assert kinds("empty") == kinds("corridors") == set()
-    assert {"keys", "doors"} <= kinds("keys") and {"switches", "gates"} <= kinds("switches")
-    everything = {"keys", "doors", "switches", "gates", "blocks", "hazards", "teleporters"}
-    assert kinds("chains") == kinds("all") == everything
-    assert "teleporters" in kinds("teleporters")
-    missions = {new_maze(np.random.default_rng(seed), "keys").mission for seed in range(60)}
-    assert "" in missions and len(missions) > 20
+    assert kinds("keys") >= {KEY, LOCKED} and kinds("switches") >= {SWITCH, GATE}
+    assert kinds("chains") == {KEY, LOCKED, SWITCH, GATE, BLOCK, LAVA, TELEPORTER}
+    assert kinds("teleporters") == {BLOCK, LAVA, TELEPORTER}
+    sizes = {(draft.width, draft.height) for draft in drafts("corridors")}
+    assert len(sizes) == len(WIDTHS) * len(HEIGHTS)
+    missions = {said(draft, random.Random(i)) for i, draft in enumerate(drafts("keys"))}
+    assert "" in missions and len(missions) > 50
 
 
 @pytest.mark.thorough

@@ -66,7 +66,7 @@ def new_maze(rng: np.random.Generator, level: str = "all") -> Maze:
     dice = random.Random(int(rng.integers(2**62)))  # draws single numbers ten times as fast
     while True:
         kind = dice.choices(LEVELS[:-1], SHARES)[0] if level == "all" else level
-        draft = _drawn(dice, kind)
+        draft = drawn(dice, kind)
         if draft is None:
             continue
         maze = _finished(draft, dice)
@@ -76,7 +76,7 @@ def new_maze(rng: np.random.Generator, level: str = "all") -> Maze:
         return replace(maze, max_steps=max(50, -(-4 * len(actions) // 10) * 10))
 
 
-def _drawn(dice: random.Random, level: str) -> Draft | None:
+def drawn(dice: random.Random, level: str) -> Draft | None:
     """Draw a level; None where the walls leave no place for what should stand there."""
     draw = LAYOUTS[level]
     width, height = dice.choice(WIDTHS), dice.choice(HEIGHTS)
@@ -124,11 +124,11 @@ def _finished(draft: Draft, dice: random.Random) -> Maze:
         things=tuple(draft.things),
         teleporters=tuple(draft.teleporters),
         max_steps=1,  # known once it is solved
-        mission=_mission(draft, dice),
+        mission=said(draft, dice),
     )
 
 
-def _mission(draft: Draft, dice: random.Random) -> str:
+def said(draft: Draft, dice: random.Random) -> str:
     """Say what to do in one of many ways, or not at all."""
     reach, chance = dice.choice(REACH), dice.random()
     if chance < 0.3:
