@@ -229,10 +229,8 @@ def test_commands_play_files_and_film_one(agent, tmp_path, capsys):
     agent.save_pretrained(run)
     main(["multinet-v2", str(run), str(CORRIDOR)])
     assert "of 1 reached" in capsys.readouterr().out
-    assert [one["shortest"] for one in json.loads((run / "multinet_v2.json").read_text())] == [
-        21,
-        27,
-    ]
+    [kept] = json.loads((run / "multinet_v2.json").read_text())
+    assert kept["shortest"] == 27
     main(["play", f"maze:{ROOMS}", "--agent", str(run), "--out", str(tmp_path / "film.gif")])
     assert (tmp_path / "film.gif").stat().st_size > 1000
     assert maze_file(ROOMS).max_episode_steps == 100
