@@ -113,6 +113,15 @@ class Agent:
     tokenizer: Tokenizer
     tasks: Mapping[str, AgentTask]
 
+    def __post_init__(self) -> None:
+        image, sizes = self.tokenizer.image, self.model.config
+        if (image.patch_px, image.num_levels) != (sizes.patch_px, sizes.patch_levels):
+            raise ValueError(
+                f"the tokenizer cuts patches of {image.patch_px} pixels, placed in "
+                f"{image.num_levels} levels, but the model has patch_px {sizes.patch_px} and "
+                f"patch_levels {sizes.patch_levels}"
+            )
+
     def task(self, name: str) -> AgentTask:
         """Look up what the agent was trained on.
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mugato.tokens.images import MAX_LEVELS, NUM_LEVELS
 from mugato.tokens.vocab import Vocab
 
 # `sequence_model` names of Hugging Face models begin with this.
@@ -31,9 +32,13 @@ class GatoConfig:
         output_projection: whether a linear layer, a rotation at first, lies between the last norm
             and the tied head. Without one a fresh model expects what it just read, again.
         patch_px: side of an image patch.
-        patch_width: channels inside the ResNet block.
+        patch_width: channels inside the ResNet blocks.
+        patch_groups: groups of channels that their group norms normalize together (App. C.2).
+        num_residual_blocks: how many ResNet blocks a patch goes through; the paper does not say.
         patch_reduced: channels that the block's output is reduced to at each place, before all
             places together become one vector; None leaves them as they are.
+        patch_levels: levels that a patch's place in its image is told in: the rows of the row and
+            of the column table (App. C.3). The tokenizer cuts images into as many.
         dropout: after the embedding and each sub-layer, in training.
         stochastic_depth: probability of skipping a sub-layer for a row, in training.
         sequence_model: "rotary", "transformer-xl", "recurrent", or "hf:" with a model type of
@@ -52,7 +57,10 @@ class GatoConfig:
     output_projection: bool = False
     patch_px: int = 16
     patch_width: int = 160
+    patch_groups: int = 32
+    num_residual_blocks: int = 1
     patch_reduced: int | None = 16
+    patch_levels: int = NUM_LEVELS
     dropout: float = 0.1
     stochastic_depth: float = 0.1
     sequence_model: str = "transformer-xl"
@@ -60,10 +68,7 @@ class GatoConfig:
     def __post_init__(self) -> None:
         if self.sequence_model == "rotary" and self.head_size % 2:
             raise ValueError(f"head_size must be even for rotary positions, got {self.head_size}")
-        if self.patch_width % 32 or self.patch_width < 32:
-            raise ValueError(f"patch_width must be a multiple of 32 groups, got {self.patch_width}")
-        if self.patch_px % 4 or self.patch_px < 4:
-            raise ValueError(f"patch_px must be a multiple of 4, got {self.patch_px}")
+        self._check_patches()
         if self.is_relative and self.width % 2:
             raise ValueError(f"width must be even for transformer-xl, got {self.width}")
         for name in ("dropout", "stochastic_depth"):
@@ -78,6 +83,20 @@ class GatoConfig:
         for name in ("width", "num_layers", "num_heads", "head_size", "context_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    def _check_patches(self) -> None:
+        for name in ("patch_width", "patch_groups", "num_residual_blocks", "patch_levels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.patch_width % self.patch_groups:
+            raise ValueError(
+                f"patch_width must be a multiple of {self.patch_groups} groups (patch_groups), "
+                f"got {self.patch_width}"
+            )
+        if self.patch_px % 4 or self.patch_px < 4:
+            raise ValueError(f"patch_px must be a multiple of 4, got {self.patch_px}")
+        if self.patch_levels > MAX_LEVELS:
+            raise ValueError(f"patch_levels must be at most {MAX_LEVELS}, got {self.patch_levels}")
 
     @property
     def is_relative(self) -> bool:

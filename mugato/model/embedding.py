@@ -1,6 +1,7 @@
 """Tokens and image patches to vectors (Reed et al. 2022, §2.2, App. C.2, C.3)."""
 
 import math
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -50,11 +51,12 @@ class DiscreteEmbedding(nn.Module):
 
 
 class ResidualEmbedding(nn.Module):
-    """One vector per patch: one v2 ResNet block with GroupNorm(32) and GELU (App. C.2).
+    """One vector per patch: v2 ResNet blocks with GroupNorm and GELU, one of them (App. C.2).
 
-    How a patch is widened and reduced around the block is left open by the paper: here a 4x4
-    convolution with stride 4 widens it. Behind the block each of the 4x4 places is reduced to
-    `reduced` channels (None: not), and one linear layer over all places gives the vector.
+    How many blocks there are and how a patch is widened and reduced around them is left open by the
+    paper: here a 4x4 convolution with stride 4 widens it. Behind the blocks each of the 4x4 places
+    is reduced to `reduced` channels (None: not), and one linear layer over all places gives the
+    vector. The first block's weights are this module's own, those of the others are in `more`.
 
     >>> block = ResidualEmbedding(patch_px=16, channels=32, width=8)
     >>> block(torch.zeros(5, 768, dtype=torch.uint8)).shape
@@ -62,21 +64,28 @@ class ResidualEmbedding(nn.Module):
     """
 
     def __init__(
-        self, *, patch_px: int, channels: int, width: int, reduced: int | None = None
+        self,
+        *,
+        patch_px: int,
+        channels: int,
+        width: int,
+        reduced: int | None = None,
+        groups: int = 32,
+        num_blocks: int = 1,
     ) -> None:
         super().__init__()
         self.patch_px = patch_px
         self.widen = nn.Linear(4 * 4 * 3, channels)
-        self.norm_1 = nn.GroupNorm(32, channels)
-        self.conv_1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm_2 = nn.GroupNorm(32, channels)
-        self.conv_2 = nn.Conv2d(channels, channels, 3, padding=1)
+        _add_residual_block(self, channels, groups)
         self.narrow = nn.Identity() if reduced is None else nn.Linear(channels, reduced)
         self.reduce = nn.Linear((reduced or channels) * (patch_px // 4) ** 2, width)
         nn.init.normal_(
             self.reduce.weight, std=init_std(width) / math.sqrt(self.reduce.in_features)
         )
         nn.init.zeros_(self.reduce.bias)
+        self.more = nn.ModuleList(nn.Module() for _ in range(num_blocks - 1))
+        for block in self.more:
+            _add_residual_block(block, channels, groups)
 
     def forward(self, patches: UInt8[Tensor, "P pixels"]) -> Float[Tensor, "P width"]:
         """Embed raw uint8 patches; pixels are scaled to [-1, 1] and divided by √16 = 4 (§2.1)."""
@@ -85,8 +94,10 @@ class ResidualEmbedding(nn.Module):
         # A 4x4 convolution with stride 4, written as a matrix product: faster on every device.
         x = rearrange(x, "p (r u c v d) -> p (r c) (u v d)", r=side, u=4, c=side, v=4, d=3)
         x = rearrange(self.widen(x), "p (r c) d -> p d r c", r=side)
-        y = self.conv_1(F.gelu(self.norm_1(x)))
-        x = x + self.conv_2(F.gelu(self.norm_2(y)))
+        blocks: list[Any] = [self, *self.more]
+        for block in blocks:
+            y = block.conv_1(F.gelu(block.norm_1(x)))
+            x = x + block.conv_2(F.gelu(block.norm_2(y)))
         x = self.narrow(rearrange(x, "p d r c -> p (r c) d"))
         return self.reduce(rearrange(x, "p s d -> p (s d)"))
 
@@ -110,10 +121,10 @@ class PatchPositionEncoding(nn.Module):
     True
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, num_levels: int = NUM_LEVELS) -> None:
         super().__init__()
-        self.rows = nn.Embedding(NUM_LEVELS, width)
-        self.columns = nn.Embedding(NUM_LEVELS, width)
+        self.rows = nn.Embedding(num_levels, width)
+        self.columns = nn.Embedding(num_levels, width)
         for table in (self.rows, self.columns):
             nn.init.normal_(table.weight, std=init_std(width))
 
@@ -124,7 +135,8 @@ class PatchPositionEncoding(nn.Module):
             index = start + (drawn * (stop - start)).long()
         else:
             index = torch.round((start + stop) / 2).long()
-        index = index.clamp(max=NUM_LEVELS - 1)  # an interval of one level may end at 128
+        # An interval of less than one level may end where the last level does.
+        index = index.clamp(max=self.rows.num_embeddings - 1)
         return self.rows(index[..., 0]) + self.columns(index[..., 1])
 
 
@@ -143,6 +155,14 @@ class LocalPositionEncoding(nn.Module):
 
     def forward(self, positions: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape width"]:
         return self.table(positions)
+
+
+def _add_residual_block(module: nn.Module, channels: int, groups: int) -> None:
+    """Give a module the weights of a ResNet block."""
+    module.norm_1 = nn.GroupNorm(groups, channels)
+    module.conv_1 = nn.Conv2d(channels, channels, 3, padding=1)
+    module.norm_2 = nn.GroupNorm(groups, channels)
+    module.conv_2 = nn.Conv2d(channels, channels, 3, padding=1)
 
 
 def smooth_rows(num_rows: int, width: int) -> Float[Tensor, "rows width"]:

@@ -65,8 +65,10 @@ class Gato(nn.Module):
             channels=config.patch_width,
             reduced=config.patch_reduced,
             width=config.width,
+            groups=config.patch_groups,
+            num_blocks=config.num_residual_blocks,
         )
-        self.patch_positions = PatchPositionEncoding(config.width)
+        self.patch_positions = PatchPositionEncoding(config.width, config.patch_levels)
         self.local_positions = LocalPositionEncoding(config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.sequence_model = build_sequence_model(config)

@@ -87,24 +87,25 @@ class Batch:
         ids: Int[Tensor, "B L"],
         patches: UInt8[Tensor, "B L channels"],
         is_patch: Bool[Tensor, "B L"],
-        rows: Float[Tensor, "B L 2"],
-        columns: Float[Tensor, "B L 2"],
+        intervals: Float[Tensor, "B L 4"],
         local_positions: Int[Tensor, "B L"],
         is_observation: Bool[Tensor, "B L"],
+        num_levels: int = NUM_LEVELS,
     ) -> "Batch":
         """Make a batch of one sequence a row from plain tensors, for the model on its own.
 
         Args:
             ids: ids of the tokens that are not patches.
             patches: pixels of those that are.
-            rows, columns: where each patch begins and ends in its image, from 0 to 1.
+            intervals: row from, to, column from, to of each patch in its image, from 0 to 1.
             local_positions: place within the timestep's observation.
             is_observation: False for action tokens: the targets.
+            num_levels: the model's `patch_levels`.
         """
         everywhere = torch.ones_like(ids)
         following = torch.cat([ids[:, 1:], torch.zeros_like(ids[:, :1])], dim=1)
         is_action = torch.cat([~is_observation[:, 1:], torch.zeros_like(is_patch[:, :1])], dim=1)
-        levels = torch.round(torch.cat([rows, columns], dim=-1) * NUM_LEVELS).long()
+        levels = torch.round(intervals * num_levels).long()
         inputs = ModelInput(
             ids=ids.masked_fill(is_patch, 0),
             positions=everywhere.cumsum(1) - 1,

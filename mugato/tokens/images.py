@@ -16,6 +16,7 @@ from PIL import Image
 from mugato.spec import Leaf
 
 NUM_LEVELS = 128
+MAX_LEVELS = 2**15 - 1  # places are kept in 16 bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +26,12 @@ class ImageTokenizer:
     Attributes:
         patch_px: side of a patch.
         max_patches: shrink images that would need more; None leaves every image at its size.
+        num_levels: levels that a patch's place in its image is told in (App. C.3).
     """
 
     patch_px: int = 16
     max_patches: int | None = None
+    num_levels: int = NUM_LEVELS
 
     def encode(self, images: UInt8[np.ndarray, "t ..."]) -> UInt8[np.ndarray, "t patches channels"]:
         """Cut (t, height, width[, 1 or 3]) images into (t, patches, patch_px² · 3).
@@ -65,7 +68,7 @@ class ImageTokenizer:
         return images[:, :height, :width]
 
     def intervals(self, size: tuple[int, int]) -> Int[np.ndarray, "patches 4"]:
-        """Return each patch's row from, to, column from, to, in 128 levels (App. C.3).
+        """Return each patch's row from, to, column from, to, in levels (App. C.3).
 
         >>> rows = ImageTokenizer().intervals((64, 80))
         >>> rows[::5, :2].tolist()
@@ -73,7 +76,7 @@ class ImageTokenizer:
         >>> [0, *rows[:5, 3].tolist()]
         [0, 26, 51, 77, 102, 128]
         """
-        return _intervals(*self.resized(size), self.patch_px)
+        return _intervals(*self.resized(size), self.patch_px, self.num_levels)
 
     def num_patches(self, size: tuple[int, int]) -> int:
         """Count the tokens that an image of (height, width) `size` takes.
@@ -187,16 +190,16 @@ def _shrink(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=256)
-def _intervals(height: int, width: int, patch_px: int) -> np.ndarray:
-    rows, columns = _edges(height, patch_px), _edges(width, patch_px)
+def _intervals(height: int, width: int, patch_px: int, num_levels: int) -> np.ndarray:
+    rows, columns = (_edges(side, patch_px, num_levels) for side in (height, width))
     h, w = len(rows), len(columns)
     rows = repeat(rows, "h two -> (h w) two", w=w)
     columns = repeat(columns, "w two -> (h w) two", h=h)
     return np.concatenate([rows, columns], axis=1)
 
 
-def _edges(side: int, patch_px: int) -> np.ndarray:
+def _edges(side: int, patch_px: int, num_levels: int) -> np.ndarray:
     """Return the intervals of the patches along one side of the true image, in levels."""
     starts = np.arange(0, side, patch_px)
     stops = np.minimum(starts + patch_px, side)
-    return np.round(np.stack([starts, stops], axis=1) / side * NUM_LEVELS).astype(np.int16)
+    return np.round(np.stack([starts, stops], axis=1) / side * num_levels).astype(np.int16)

@@ -53,7 +53,7 @@ class TokenSequence:
             id, and the separator tells nothing).
         patch_index: (L,): row of `patches`; -1 where the token is an id.
         patches: (P, channels) uint8 pixels.
-        intervals: (L, 4): row and column interval of each patch, in 128 levels; 0 elsewhere.
+        intervals: (L, 4): row and column interval of each patch, in levels; 0 elsewhere.
         local_positions: (L,): place within the timestep's observation, or ACTION_POSITION.
         timesteps: (L,): which timestep a token belongs to.
         segments: (L,): tokens see only those of their own segment; one segment unless the history

@@ -122,7 +122,9 @@ def make_tokenizer(
     pieces = config.text_pieces
     text = TextTokenizer.paper() if pieces is None else _train_text(training_texts(sources), pieces)
     vocab = dataclasses.replace(model.vocab, num_text=text.num_pieces)
-    image = ImageTokenizer(patch_px=model.patch_px, max_patches=config.max_patches)
+    image = ImageTokenizer(
+        patch_px=model.patch_px, max_patches=config.max_patches, num_levels=model.patch_levels
+    )
     return Tokenizer(text=text, vocab=vocab, image=image)
 
 

@@ -1,7 +1,7 @@
 """The model against naive references, and the faults of others."""
 
-import dataclasses
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,12 +9,14 @@ import torch
 from gymnasium import spaces
 from torch.nn import functional as F
 
+from mugato.agent import Agent
 from mugato.model.config import GatoConfig
 from mugato.model.embedding import PatchPositionEncoding, ResidualEmbedding
 from mugato.model.gato import Gato
 from mugato.model.loss import LossConfig, linear_cross_entropy
 from mugato.model.transformer import Transformer
 from mugato.tokens.batch import _PatchTable
+from mugato.tokens.images import ImageTokenizer
 from mugato.tokens.packing import pack
 from mugato.tokens.sequence import sequence
 from mugato.tokens.timesteps import text_timesteps
@@ -32,14 +34,14 @@ def make_batch(length=256, timesteps=(2, 3, 4)):
 
 
 def replaced(batch, **changes):
-    return dataclasses.replace(batch.inputs, **changes)
+    return replace(batch.inputs, **changes)
 
 
 @pytest.mark.parametrize("num_text", [8192, 32_000])
 def test_initial_loss_is_that_of_a_uniform_guess(num_text):
     # With ids of more pieces than this tokenizer has: in a tiny table the continuous rows, which
     # begin larger, would make up half.
-    vocab = dataclasses.replace(TOKENIZER.vocab, num_text=num_text)
+    vocab = replace(TOKENIZER.vocab, num_text=num_text)
     torch.manual_seed(0)
     model, batch = Gato(tiny_config(vocab, width=256, head_size=64)), make_batch()
     expected = math.log(vocab.size)
@@ -55,7 +57,7 @@ def test_the_first_loss_is_a_uniform_guess_whatever_was_read_before(kind):
     sequences = [sequence(text_timesteps(row), config.vocab) for row in drawn]
     losses = Gato(config)(pack(sequences, length=64)).values
     assert losses.mean().item() == pytest.approx(math.log(config.vocab.size), rel=0.04)
-    tied = Gato(dataclasses.replace(config, output_projection=False))
+    tied = Gato(replace(config, output_projection=False))
     if kind == "continuous":  # the fault: what was read is expected again
         assert tied(pack(sequences, length=64)).values.mean() > 18
 
@@ -292,10 +294,55 @@ def test_overfits_one_batch():
     pytest.fail(f"the loss is still {loss.item():.3f}")
 
 
-def test_one_resnet_block_per_patch():
-    block = ResidualEmbedding(patch_px=16, channels=64, width=256)
-    convolutions = [m for m in block.modules() if isinstance(m, torch.nn.Conv2d)]
+def test_one_resnet_block_per_patch_unless_more_are_asked_for():
+    one, three = make_model(), make_model(num_residual_blocks=3)
+    convolutions = [m for m in one.modules() if isinstance(m, torch.nn.Conv2d)]
     assert len(convolutions) == 2
+    channels = one.config.patch_width
+    block = 2 * (9 * channels**2 + channels) + 2 * 2 * channels
+    assert three.num_parameters - one.num_parameters == 2 * block
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"num_residual_blocks": 0}, "num_residual_blocks must be at least 1"),
+        ({"patch_groups": 0}, "patch_groups must be at least 1"),
+        ({"patch_groups": 3}, "patch_width must be a multiple of 3 groups"),
+        ({"patch_levels": 0}, "patch_levels must be at least 1"),
+        ({"patch_levels": 1 << 15}, "patch_levels must be at most 32767"),
+    ],
+)
+def test_patch_embeddings_that_cannot_be_are_refused(changes, named):
+    with pytest.raises(ValueError, match=named):
+        GatoConfig(**changes)
+
+
+def test_patch_positions_of_other_levels_are_the_papers_scaled():
+    intervals = torch.from_numpy(ImageTokenizer(num_levels=1280).intervals((64, 80))).long()
+    assert intervals[::5, :2].tolist() == [[0, 320], [320, 640], [640, 960], [960, 1280]]
+    assert intervals[:5, 3].tolist() == [256, 512, 768, 1024, 1280]
+    encoding = PatchPositionEncoding(4, 1280).eval()
+    expected = encoding.rows.weight[1120] + encoding.columns.weight[1152]
+    assert torch.equal(encoding(intervals)[-1], expected)
+
+
+def test_an_agent_keeps_its_patch_embedding(tmp_path):
+    changes = {"num_residual_blocks": 2, "patch_groups": 8, "patch_levels": 60}
+    model = make_model(**changes)
+    image = ImageTokenizer(num_levels=60)
+    Agent(model=model, tokenizer=replace(TOKENIZER, image=image), tasks={}).save_pretrained(
+        tmp_path
+    )
+    again = Agent.from_pretrained(tmp_path)
+    assert again.model.config == model.config and again.tokenizer.image == image
+    batch = make_batch()
+    assert torch.equal(again.model(batch).values, model(batch).values)
+
+
+def test_a_tokenizer_of_other_levels_than_the_models_is_refused():
+    with pytest.raises(ValueError, match=r"placed in 128 levels, but .* patch_levels 60"):
+        Agent(model=make_model(patch_levels=60), tokenizer=TOKENIZER, tasks={})
 
 
 @torch.no_grad()

@@ -138,18 +138,25 @@ def test_blocks_are_pre_norm():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("reduced", [None, 4])
-def test_the_resnet_block_against_torchs_convolutions(reduced):
-    block = randomize(ResidualEmbedding(patch_px=16, channels=32, width=8, reduced=reduced))
+@pytest.mark.parametrize(
+    ("reduced", "groups", "num_blocks"), [(None, 32, 1), (4, 32, 1), (4, 8, 3), (None, 1, 2)]
+)
+def test_the_resnet_blocks_against_torchs_convolutions(reduced, groups, num_blocks):
+    sizes = {"reduced": reduced, "groups": groups, "num_blocks": num_blocks}
+    block = randomize(ResidualEmbedding(patch_px=16, channels=32, width=8, **sizes))
     patches = torch.randint(0, 256, (6, 768), dtype=torch.uint8)
     images = patches.view(6, 16, 16, 3).permute(0, 3, 1, 2).float() / 127.5 - 1
     # The linear layer's input is (row, column, channel) within each 4x4 square.
     kernel = block.widen.weight.view(32, 4, 4, 3).permute(0, 3, 1, 2)
     x = F.conv2d(images / 4, kernel, block.widen.bias, stride=4)
-    y = F.group_norm(x, 32, block.norm_1.weight, block.norm_1.bias)
-    y = F.conv2d(F.gelu(y), block.conv_1.weight, block.conv_1.bias, padding=1)
-    y = F.group_norm(y, 32, block.norm_2.weight, block.norm_2.bias)
-    x = x + F.conv2d(F.gelu(y), block.conv_2.weight, block.conv_2.bias, padding=1)
+    w = block.state_dict()
+    for prefix in ("", *(f"more.{i}." for i in range(num_blocks - 1))):
+        norms, convolutions = (
+            [[w[f"{prefix}{kind}_{i}.{part}"] for part in ("weight", "bias")] for i in (1, 2)]
+            for kind in ("norm", "conv")
+        )
+        y = F.conv2d(F.gelu(F.group_norm(x, groups, *norms[0])), *convolutions[0], padding=1)
+        x = x + F.conv2d(F.gelu(F.group_norm(y, groups, *norms[1])), *convolutions[1], padding=1)
     if reduced:
         kernel = block.narrow.weight[..., None, None]
         x = F.conv2d(x, kernel, block.narrow.bias)

@@ -23,7 +23,8 @@ SIZES = {
 # App. C.1, D, E and §2.3; None and 0 where the paper has no such thing.
 MODEL = {
     "context_length": 1024, "memory_length": 0, "bias": True, "output_projection": False,
-    "patch_px": 16, "dropout": 0.1, "stochastic_depth": 0.1, "sequence_model": "transformer-xl",
+    "patch_px": 16, "num_residual_blocks": 1, "patch_groups": 32, "patch_levels": 128,
+    "dropout": 0.1, "stochastic_depth": 0.1, "sequence_model": "transformer-xl",
 }  # fmt: skip
 OPTIMIZER = {
     "lr": 1e-4, "start_lr": 1e-7, "warmup_steps": 15_000, "final_fraction": 0.1,
