@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mugato.tasks.task import Task
     from mugato.tokens.batch import Batch, ModelInput
     from mugato.tokens.packing import pack, pad
+    from mugato.tokens.padded import collate
     from mugato.tokens.sequence import TokenSequence
     from mugato.tokens.timesteps import Timesteps
     from mugato.tokens.tokenizer import Tokenizer
@@ -60,6 +61,7 @@ _NAMES = {
     "tasks.task": ("Task",),
     "tokens.batch": ("Batch", "ModelInput"),
     "tokens.packing": ("pack", "pad"),
+    "tokens.padded": ("collate",),
     "tokens.sequence": ("TokenSequence",),
     "tokens.timesteps": ("Timesteps",),
     "tokens.tokenizer": ("Tokenizer",),
@@ -96,6 +98,7 @@ __all__ = [
     "TrainConfig",
     "TuningConfig",
     "VectorPolicy",
+    "collate",
     "compare",
     "evaluate",
     "finetune",

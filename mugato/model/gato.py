@@ -31,6 +31,7 @@ from mugato.model.sequence_model import SequenceModel
 from mugato.model.transformer import Transformer
 from mugato.system.typed_json import from_json
 from mugato.tokens.batch import Batch, ModelInput
+from mugato.tokens.padded import batch_of_tensors
 
 SEQUENCE_MODELS: dict[str, Callable[[GatoConfig], SequenceModel]] = {
     "rotary": Transformer,
@@ -42,7 +43,8 @@ SEQUENCE_MODELS: dict[str, Callable[[GatoConfig], SequenceModel]] = {
 class Gato(nn.Module):
     """The generalist agent's one set of weights: embedding, sequence model, tied head (§2.2).
 
-    It takes a `Batch` to train and a `ModelInput` to act; between calls it remembers nothing.
+    It takes a `Batch` to train and a `ModelInput` to act, or padded tensors for either
+    (`tokens/padded.py`); between calls it remembers nothing.
 
     >>> from mugato.tokens.packing import pack
     >>> from mugato.tokens.sequence import sequence
@@ -77,8 +79,12 @@ class Gato(nn.Module):
             self.output = nn.Linear(config.width, config.width, bias=False)
             nn.init.orthogonal_(self.output.weight)
 
-    def forward(self, batch: Batch, loss: LossConfig = LossConfig()) -> TargetLosses:
+    def forward(
+        self, batch: Batch | Mapping[str, Tensor], loss: LossConfig = LossConfig()
+    ) -> TargetLosses:
         """Score every target of the batch: the training pass (§2.3)."""
+        if not isinstance(batch, Batch):
+            batch = self.batch_of(batch)
         hidden, _ = self.hidden(batch.inputs)
         return target_losses(self.output, hidden, self.embedding.table.weight, batch.targets, loss)
 
@@ -116,14 +122,32 @@ class Gato(nn.Module):
         return torch.where(is_patch[..., None], known.to(x.dtype), x)
 
     def hidden(
-        self, inputs: ModelInput, state: Any = None
+        self, inputs: ModelInput | Mapping[str, Tensor], state: Any = None
     ) -> tuple[Float[Tensor, "B L width"], Any]:
         """Return the last hidden states, and the sequence model's state after these tokens.
 
         With a `state` the input continues running sequences: its positions go on from the tokens
         read before. The given state is used up; go on with the one returned.
         """
+        if not isinstance(inputs, ModelInput):
+            inputs = self.batch_of(inputs).inputs
         return self.sequence_model(self.embed(inputs), inputs.positions, inputs.segments, state)
+
+    def batch_of(self, tensors: Mapping[str, Tensor]) -> Batch:
+        """Lay µGATO's padded tensors out for this model.
+
+        Raises:
+            ValueError: as `batch_of_tensors`, or patches of another size.
+        """
+        c = self.config
+        batch = batch_of_tensors(tensors, c.vocab, num_levels=c.patch_levels)
+        pixels, patches = c.patch_px**2 * 3, batch.inputs.patches
+        if len(patches) and patches.shape[1] != pixels:
+            raise ValueError(
+                f"patches have {c.patch_px}x{c.patch_px}x3 = {pixels} channels, got "
+                f"{patches.shape[1]}"
+            )
+        return batch.to(self.embedding.table.weight.device)
 
     def init_state(self, batch_size: int, max_length: int) -> Any:
         """Make the sequence model's state of `batch_size` rows that have read nothing.
