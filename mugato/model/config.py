@@ -42,7 +42,8 @@ class GatoConfig:
         dropout: after the embedding and each sub-layer, in training.
         stochastic_depth: probability of skipping a sub-layer for a row, in training.
         sequence_model: "rotary", "transformer-xl", "recurrent", or "hf:" with a model type of
-            Hugging Face's ("hf:gpt2") or a folder of pretrained weights.
+            Hugging Face's ("hf:gpt2") or a folder of pretrained weights; or a class of your own,
+            "package.module:Class" (`examples/sequence_model.py`).
     """
 
     vocab: Vocab = PAPER_VOCAB

@@ -26,6 +26,7 @@ from mugato.model.embedding import (
 )
 from mugato.model.huggingface import HuggingFaceModel
 from mugato.model.loss import LossConfig, TargetLosses, target_losses
+from mugato.model.own_model import own_model
 from mugato.model.recurrent import Recurrent
 from mugato.model.sequence_model import SequenceModel
 from mugato.model.transformer import Transformer
@@ -198,13 +199,17 @@ def build_sequence_model(config: GatoConfig) -> SequenceModel:
     """Make the model that `config.sequence_model` names, with fresh weights.
 
     Raises:
-        ValueError: for an unknown name, listing those there are.
+        ValueError: for an unknown name, listing those there are, or a class of the user's own that
+            cannot be found or does not keep the contract.
     """
     if config.sequence_model.startswith(HUGGING_FACE):
         return HuggingFaceModel(config)
+    if ":" in config.sequence_model:
+        return own_model(config)
     if config.sequence_model not in SEQUENCE_MODELS:
         raise ValueError(
             f"sequence_model {config.sequence_model!r} is not one of {sorted(SEQUENCE_MODELS)}, "
-            f"nor {HUGGING_FACE}MODEL_TYPE (gpt2, llama, mamba, ...) or {HUGGING_FACE}FOLDER"
+            f"nor {HUGGING_FACE}MODEL_TYPE (gpt2, llama, mamba, ...), {HUGGING_FACE}FOLDER or a "
+            "class of your own (package.module:Class)"
         )
     return SEQUENCE_MODELS[config.sequence_model](config)

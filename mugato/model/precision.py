@@ -49,7 +49,8 @@ def inference_weights(model: SequenceModel, precision: Precision) -> SequenceMod
         ValueError: for an unknown precision.
     """
     parameters = list(model.parameters())
-    if not wants_bf16(precision, parameters[0].device, _product_of_a_few_rows):
+    wanted = wants_bf16(precision, parameters[0].device, _product_of_a_few_rows)
+    if not (wanted and model.acts_in_bf16):
         return model
     # Weights loaded under inference mode cannot change, and count no changes.
     marks = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters]

@@ -57,6 +57,8 @@ class Recurrent(SequenceModel):
     torch.Size([3, 4, 64, 64])
     """
 
+    acts_in_bf16 = True
+
     def __init__(self, config: GatoConfig) -> None:
         super().__init__()
         self.config = config

@@ -43,11 +43,13 @@ class SequenceModel(nn.Module):
     Attributes:
         checkpoint_activations: compute a block's activations again in the backward pass instead of
             keeping them: a third more time, a fraction of the memory.
+        acts_in_bf16: whether `precision.py` knows how to make that copy; otherwise it acts in fp32.
         inference_copy: a copy whose weights are stored to act with, and what marked the weights
             when it was made; see `precision.py`.
     """
 
     checkpoint_activations: bool = False
+    acts_in_bf16: bool = False
     inference_copy: tuple[Any, "SequenceModel"] | None = None
 
     def run(self, block: Callable[..., Any], *inputs: Any) -> Any:

@@ -31,6 +31,8 @@ class Transformer(SequenceModel):
     torch.Size([1, 5, 32])
     """
 
+    acts_in_bf16 = True
+
     def __init__(self, config: GatoConfig) -> None:
         super().__init__()
         self.config = config

@@ -13,13 +13,9 @@ from gymnasium.envs.registration import EnvSpec
 
 from mugato.spec import spec_of
 from mugato.system.errors import one_line
+from mugato.system.names import import_name, search_working_directory
 from mugato.tasks.environment import opened
-from mugato.tasks.experts.users import (
-    check_expert,
-    import_name,
-    make_expert,
-    search_working_directory,
-)
+from mugato.tasks.experts.users import check_expert, make_expert
 from mugato.tasks.task import Task
 from mugato.tasks.wrappers import with_supported_spaces
 

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mugato.model.gato import Gato
 from mugato.training.distributed import DistributedContext
 
 
-def shard(model: nn.Module, shards: int, context: DistributedContext) -> None:
+def shard(model: Gato, shards: int, context: DistributedContext) -> None:
     """Split a model's weights over so many processes, in place; those groups hold replicas.
 
     With as many shards as processes every weight is kept once; with fewer each group of `shards`
@@ -51,9 +52,9 @@ def shard(model: nn.Module, shards: int, context: DistributedContext) -> None:
             module.set_reduce_scatter_unused_params(True)
 
 
-def repeated(model: nn.Module) -> Iterator[nn.Module]:
-    """Find the blocks: the children of the longest list of modules."""
-    lists = [m for m in model.modules() if isinstance(m, nn.ModuleList)]
+def repeated(model: Gato) -> Iterator[nn.Module]:
+    """Find the blocks: the children of the sequence model's longest list of modules."""
+    lists = [m for m in model.sequence_model.modules() if isinstance(m, nn.ModuleList)]
     yield from max(lists, key=len, default=[])
 
 

@@ -6,10 +6,7 @@ reset before each episode, if it can be. What has `predict`, as the models of St
 it, is asked through that, with its state from step to step.
 """
 
-import importlib
 import inspect
-import os
-import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from typing import Any
 import gymnasium
 
 from mugato.system.errors import one_line
+from mugato.system.names import import_name
 from mugato.system.optional import require
 from mugato.tasks.task import Action, ActionFunction, Observation
 
@@ -42,31 +40,6 @@ def make_expert(expert: str, env: gymnasium.Env) -> ActionFunction:
     if hasattr(found, "reset"):
         found.reset()
     return _Predictor(found) if hasattr(found, "predict") else found
-
-
-def import_name(name: str, what: str) -> Any:
-    """Import "package.module:name"; the working directory is searched too.
-
-    Raises:
-        ValueError: if it is not of that form or not there.
-    """
-    search_working_directory()
-    module, colon, attribute = name.partition(":")
-    if not (module and colon and attribute):
-        raise ValueError(f"{what} is written 'package.module:name', not {name!r}")
-    noun = what.rpartition(" ")[2]
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except ImportError as error:
-        raise ValueError(f"{noun} {name!r}: cannot import {module!r}: {error}") from error
-    except AttributeError as error:
-        raise ValueError(f"{noun} {name!r}: {module!r} has no {attribute!r}") from error
-
-
-def search_working_directory() -> None:
-    """Let modules there be imported: programs installed by pip do not have it on their path."""
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
 
 
 class _Predictor:
