@@ -1,6 +1,6 @@
 """An agent on disk: weights, tokenizer, and what each of its tasks looks like.
 
-`model.safetensors`, `tokenizer.model` and `config.json` are all that acting needs: no environment,
+`model.safetensors`, the text tokenizer and `config.json` are all that acting needs: no environment,
 no data and no training code.
 """
 

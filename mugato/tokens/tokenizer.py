@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from mugato.spec import Leaf
 from mugato.system.typed_json import from_json, within
 from mugato.tokens.images import ImageTokenizer, image_size, num_pictures, to_pixels
+from mugato.tokens.other_text import FILE_NAMES, Library, OtherTextTokenizer
 from mugato.tokens.text import TextTokenizer
 from mugato.tokens.values import (
     BoundedValueTokenizer,
@@ -31,7 +32,8 @@ class Tokenizer:
     """Encode and decode leaves of every kind.
 
     Attributes:
-        text: the SentencePiece model; the vocabulary must have as many text ids as it has pieces.
+        text: a SentencePiece model, or another library's (`other_text.py`); the vocabulary must
+            have as many text ids as it has pieces.
         vocab: the id ranges.
         image: how pictures become patches.
     """
@@ -118,8 +120,9 @@ class Tokenizer:
 
     @property
     def text_ids(self) -> range:
-        """The ids that a text may hold, its end included; those before it mean nothing."""
-        return self.vocab.text[self.text.end_of_text :]
+        """The ids that a text may hold, its end included."""
+        written = self.text.written_ids
+        return self.vocab.text[written.start : written.stop]
 
     def legal_ids(self, leaf: Leaf, element: int = 0) -> range:
         """Return the ids that may stand at place `element` of an action leaf (§2.5).
@@ -150,15 +153,17 @@ class Tokenizer:
 
     def save(self, folder: Path) -> dict:
         """Write the text model into `folder`; return the rest as JSON for the config."""
-        self.text.save(folder / "tokenizer.model")
-        parts = {"vocab": vars(self.vocab), "image": vars(self.image)}
-        return {**parts, "text_crc32": zlib.crc32(self.text.model)}
+        text = self.text
+        text.save(folder / text.file_name)
+        parts: dict[str, Any] = {"vocab": vars(self.vocab), "image": vars(self.image)}
+        if isinstance(text, OtherTextTokenizer):
+            parts["text"] = {"library": text.library, "end": text.end}
+        return {**parts, "text_crc32": zlib.crc32(text.model)}
 
     @staticmethod
     def load(folder: Path, config: dict, where: str = "tokenizer") -> "Tokenizer":
         """Read what `save` wrote; raises ValueError for anything else, naming file and place."""
-        path = folder / "tokenizer.model"
-        text = TextTokenizer.load(path)
+        path, text = _load_text(folder, config.get("text"), within(where, "text"))
         if config.get("text_crc32", crc32 := zlib.crc32(text.model)) != crc32:
             raise ValueError(f"{path} is not the file that {where} was written with")
         vocab = from_json(Vocab, config.get("vocab"), within(where, "vocab"))
@@ -187,6 +192,16 @@ class Tokenizer:
         for row, ids in zip(tokens, encoded, strict=True):
             row[: len(ids), 0] = ids
         return tokens, lengths
+
+
+def _load_text(folder: Path, other: Any, where: str) -> tuple[Path, TextTokenizer]:
+    """Read the text tokenizer, SentencePiece's if the config names no `other`; return its file."""
+    if other is None:
+        return folder / "tokenizer.model", TextTokenizer.load(folder / "tokenizer.model")
+    library = from_json(Library, from_json(dict[str, Any], other, where).get("library"), where)
+    end = from_json(str, other.get("end"), within(where, "end"))
+    path = folder / FILE_NAMES[library]
+    return path, OtherTextTokenizer.read(path, library=library, end=end)
 
 
 @lru_cache(maxsize=64)  # the bounds of a grid are many, and it is encoded at every timestep

@@ -24,10 +24,13 @@ class TokenizerConfig:
     Attributes:
         text_pieces: train a SentencePiece model of this size on the run's own text; None takes the
             shipped 32,000 pieces.
+        text_file: take the text tokenizer in this file, whatever `text_pieces` says: a
+            SentencePiece model, or a `tokenizer.json` of Hugging Face's `tokenizers`.
         max_patches: images that need more patches are shrunk; None leaves them at their size.
     """
 
     text_pieces: int | None = None
+    text_file: Path | None = None
     max_patches: int | None = None
 
 

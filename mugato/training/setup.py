@@ -23,6 +23,7 @@ from mugato.tasks.compatibility import check_compatible
 from mugato.tasks.environment import opened
 from mugato.tasks.registry import TASKS
 from mugato.tokens.images import ImageTokenizer
+from mugato.tokens.other_text import read_text_tokenizer
 from mugato.tokens.text import TextTokenizer
 from mugato.tokens.tokenizer import Tokenizer
 from mugato.training.config import TokenizerConfig, TrainConfig
@@ -118,9 +119,13 @@ def check_environments(datasets: Sequence[DatasetConfig]) -> Iterator[str]:
 def make_tokenizer(
     config: TokenizerConfig, model: GatoConfig, sources: Mapping[str, Source]
 ) -> Tokenizer:
-    """Make a run's tokenizer: trained on its own text, or the paper's 32,000 pieces."""
-    pieces = config.text_pieces
-    text = TextTokenizer.paper() if pieces is None else _train_text(training_texts(sources), pieces)
+    """Make a run's tokenizer: trained on its own text, a file's, or the paper's 32,000 pieces."""
+    if config.text_file is not None:
+        text = read_text_tokenizer(config.text_file)
+    elif config.text_pieces is not None:
+        text = _train_text(training_texts(sources), config.text_pieces)
+    else:
+        text = TextTokenizer.paper()
     vocab = dataclasses.replace(model.vocab, num_text=text.num_pieces)
     image = ImageTokenizer(
         patch_px=model.patch_px, max_patches=config.max_patches, num_levels=model.patch_levels
@@ -213,7 +218,8 @@ def data_warnings(
     config: TrainConfig, sources: Mapping[str, Source], tokenizer: Tokenizer
 ) -> Iterator[str]:
     """Yield a line for each thing left out, and for each leaf whose values tokens lose."""
-    asked, found = config.tokenizer.text_pieces or 0, tokenizer.text.num_pieces
+    trained = config.tokenizer.text_file is None and config.tokenizer.text_pieces
+    asked, found = trained or 0, tokenizer.text.num_pieces
     has_text = any(leaf.kind == "text" for s in sources.values() for _, _, leaf in s.spec.leaves())
     if has_text and found < asked:
         yield f"the text gives only {found:,} of the {asked:,} text pieces that were asked for"

@@ -35,7 +35,7 @@ TRAINING = {
     "batch_rows": 512, "steps": 1_000_000, "max_tokens": None, "max_seconds": None,
     "prompt_share": 0.25, "acting_prompt_share": 0.0, "history_dropout": 0.0, "balance": 0.0,
     "corrections": 0, "loss": LossConfig(observation_weight=0.0, label_smoothing=0.0),
-    "tokenizer": TokenizerConfig(text_pieces=None, max_patches=None),
+    "tokenizer": TokenizerConfig(text_pieces=None, text_file=None, max_patches=None),
     "lora_rank": 0, "held_out": 0.0,
 }  # fmt: skip
 
