@@ -43,7 +43,8 @@ class InferenceConfig:
         prompt_part: what of a demonstration is read where the context cannot hold it all.
         precision: "bf16" stores the weights anew, "auto" where that is quicker on this machine,
             "fp32" is exact.
-        device: where an agent is loaded to.
+        device: where an agent is loaded to: "cpu", "cuda", "cuda:1", "mps", or "auto", a CUDA GPU
+            if there is one.
         max_text_tokens: a text that does not end before is cut there, and a warning says so.
         min_text_tokens: a text does not end before.
     """

@@ -27,6 +27,7 @@ class GenerateConfig:
             not given; text is then drawn at 0.8.
         top_p: sample among the likeliest tokens that hold this much probability.
         seed: of the sampling.
+        device: where the agent computes: cpu, cuda, cuda:1, mps or auto.
     """
 
     agent: Path = Path("runs/demo")
@@ -37,6 +38,7 @@ class GenerateConfig:
     temperature: float | None = None
     top_p: float = 0.95
     seed: int = 0
+    device: str = "cpu"
 
     def sampling(self) -> "Sampling":
         """Return how tokens are chosen."""
@@ -66,7 +68,8 @@ def generate(
         raise ValueError("--question is empty")
     if config.max_tokens < 1:
         raise ValueError(f"--max-tokens must be at least 1, got {config.max_tokens}")
-    sampling, agent = config.sampling(), Agent.from_pretrained(config.agent)
+    sampling = config.sampling()
+    agent = Agent.from_pretrained(config.agent, device=config.device)
     if config.image is not None:
         _print(_answer(agent, config, config.image, sampling))
         return

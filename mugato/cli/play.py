@@ -17,6 +17,7 @@ def play(
     agent: Path = Path("runs/demo"),
     seed: int = 3_000_000,
     flags: Annotated[SamplingFlags, tyro.conf.arg(name="")] = SamplingFlags(),
+    device: str = "cpu",
     out: Path | None = None,
 ) -> None:
     """Let the agent act in one episode and render it as a video.
@@ -26,6 +27,7 @@ def play(
         agent: folder of the run, or the name of an agent that comes with the package.
         seed: of the episode, and of the sampling.
         flags: how actions are chosen.
+        device: where the agent computes: cpu, cuda, cuda:1, mps or auto.
         out: the video, .mp4 or .gif; `<agent>/videos/<task>-<seed>.mp4` if not given, and a .gif
             where `mugato[report]` is not installed.
     """
@@ -40,7 +42,7 @@ def play(
     if out is None and find_spec("imageio_ffmpeg") is None:  # which only an extra brings
         path = path.with_suffix(".gif")
     with display.status(f"Playing {task}"):
-        inference = InferenceConfig(sampling=flags.sampling())
+        inference = InferenceConfig(sampling=flags.sampling(), device=device)
         film = render_video(agent, task, seed=seed, path=path, inference=inference)
     for text in film.texts:
         display.console.print(text, highlight=False, markup=False, soft_wrap=True)

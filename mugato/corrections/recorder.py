@@ -21,7 +21,7 @@ from mugato.corrections.drive import Driving, endless_corrections
 from mugato.data.formats.minari.read import complete_dataset_id
 from mugato.evaluation.agent_info import SHOWN_DIGITS, fingerprint
 from mugato.evaluation.config import EvaluationConfig, inference_config, load_agent
-from mugato.evaluation.episodes import MAX_ENVS
+from mugato.evaluation.episodes import most_envs
 from mugato.model.serialization import WEIGHTS
 from mugato.recording.recorder import OnProgress, RecordReport, Tally, recording_settings
 from mugato.recording.store import (
@@ -236,7 +236,7 @@ def _plan(task: Task, config: CorrectionConfig) -> _Plan:
             inference=inference,
             expert_share=config.expert_share,
             longest_lead=max(1, round(usual)),
-            block=MAX_ENVS[inference.device],
+            block=most_envs(inference),
         ),
     )
 

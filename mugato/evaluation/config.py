@@ -14,6 +14,7 @@ from mugato.acting.batch_policy import MAX_SEED, InferenceConfig
 from mugato.agent import Agent, Sampling, shipped_agent
 from mugato.data.config import DatasetConfig
 from mugato.data.registry import named_like
+from mugato.model.devices import AUTO, find_device
 from mugato.model.serialization import CONFIG, WEIGHTS
 from mugato.system.errors import known_names
 from mugato.tasks.task import DEMONSTRATION_SEEDS, EVALUATION_SEEDS, Task
@@ -31,6 +32,7 @@ class EvaluationConfig:
         sampling: how actions are chosen; as the agent keeps it for each task if None.
         seed: seed of the sampling.
         workers: processes of one thread each; the results are the same for any number.
+        device: "auto" (a CUDA GPU, else the processor), "cpu", "cuda", "cuda:1" or "mps".
         videos: whether to film an episode of each task, at the seed after the scored ones.
     """
 
@@ -40,6 +42,7 @@ class EvaluationConfig:
     sampling: Annotated[Sampling | None, tyro.conf.Suppress] = None
     seed: int = 0
     workers: int = 2
+    device: str = AUTO
     videos: bool = True
 
     def __post_init__(self) -> None:
@@ -140,11 +143,10 @@ def make_plan(run: str | Path, config: EvaluationConfig) -> Plan:
 def inference_config(config: EvaluationConfig) -> InferenceConfig:
     """Act in bf16 where there are units for it; asked of the machine, never timed."""
     options = {"sampling": config.sampling, "seed": config.seed}
-    if torch.cuda.is_available():
-        return InferenceConfig(**options, device="cuda", precision="bf16")
+    device = find_device(config.device)
     capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])()  # new in PyTorch
-    precision = "bf16" if capabilities.get("amx_bf16") else "fp32"
-    return InferenceConfig(**options, precision=precision)
+    has_units = device.type == "cuda" or (device.type == "cpu" and capabilities.get("amx_bf16"))
+    return InferenceConfig(**options, device=str(device), precision="bf16" if has_units else "fp32")
 
 
 def find_tasks(plan: Plan) -> tuple[list[Task], dict[str, str]]:

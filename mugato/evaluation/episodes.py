@@ -15,6 +15,7 @@ import gymnasium
 
 from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
 from mugato.agent import Agent
+from mugato.model.devices import find_device
 from mugato.system.errors import describe
 from mugato.system.workers import JobProgress
 from mugato.tasks.conform import conform
@@ -23,7 +24,7 @@ from mugato.tasks.task import Task
 
 # Environments that step together, by device. On a processor more gain nothing, and some take a
 # second each to make.
-MAX_ENVS = {"cpu": 16, "cuda": 64}
+MAX_ENVS = {"cpu": 16, "cuda": 64, "mps": 64}
 TRIES = 2
 
 
@@ -84,12 +85,17 @@ def play_episodes(
                 for i, request in enumerate(requests)
                 if not isinstance(results.get(i), PlayedEpisode)
             )
-            together = max_envs or MAX_ENVS[inference.device]
+            together = max_envs or most_envs(inference)
             for row in _play(agent, waiting, inference, together, progress) if waiting else ():
                 results[row.place] = row.result()
                 done = sum(isinstance(r, PlayedEpisode) for r in results.values())
                 progress(done, len(requests))
     return [results[i] for i in range(len(requests))]
+
+
+def most_envs(inference: InferenceConfig) -> int:
+    """Return how many environments step together where an agent computes."""
+    return MAX_ENVS[find_device(inference.device).type]
 
 
 class _Environments:

@@ -15,11 +15,11 @@ from mugato.acting.batch_policy import InferenceConfig
 from mugato.agent import Agent, AgentTask
 from mugato.evaluation.config import load_agent
 from mugato.evaluation.episodes import (
-    MAX_ENVS,
     TRIES,
     EpisodeRequest,
     EpisodeResult,
     FailedEpisode,
+    most_envs,
     play_episodes,
 )
 from mugato.system.jobs import Job, Outcome, run_jobs
@@ -87,7 +87,7 @@ def episode_jobs(
     for task in tasks:
         alike = json.dumps(agent.task(task.name).to_json(), sort_keys=True)
         groups[alike] += [EpisodeRequest(task=task, seed=seed) for seed in seeds]
-    jobs, wanted = [], BATCHES_PER_JOB * MAX_ENVS[inference.device]
+    jobs, wanted = [], BATCHES_PER_JOB * most_envs(inference)
     for requests in groups.values():
         size = -(-len(requests) // max(1, round(len(requests) / wanted)))
         for start in range(0, len(requests), size):

@@ -101,7 +101,9 @@ SourceResults = AnswerResults | CaptionResults | TextScores
 
 def language_inference(inference: InferenceConfig) -> InferenceConfig:
     """On processors in full precision: bits per byte are compared to the third digit."""
-    return inference if inference.device == "cuda" else replace(inference, precision="fp32")
+    return (
+        inference if inference.device.startswith("cuda") else replace(inference, precision="fp32")
+    )
 
 
 def score_source(

@@ -21,6 +21,7 @@ from mugato.acting.batch_policy import InferenceConfig
 from mugato.acting.text import continue_text
 from mugato.agent import Agent, Sampling
 from mugato.data.source import Source
+from mugato.model.devices import exact_device
 from mugato.model.precision import Precision, autocast
 from mugato.system.typed_json import from_json
 from mugato.tokens.packing import pack
@@ -126,7 +127,9 @@ def bits_per_byte(
     for start in range(0, len(windows), ROWS):
         batch = pack(windows[start : start + ROWS], length=agent.model.config.context_length)
         with autocast(device, precision):
-            nats += float(agent.model(batch.to(device)).values.double().sum())
+            nats += float(
+                agent.model(batch.to(device)).values.to(exact_device(device)).double().sum()
+            )
         progress(min(start + ROWS, len(windows)), len(windows))
     return nats / math.log(2) / num_bytes
 

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from mugato.model import serialization
 from mugato.model.config import HUGGING_FACE, GatoConfig
+from mugato.model.devices import find_device
 from mugato.model.embedding import (
     DiscreteEmbedding,
     LocalPositionEncoding,
@@ -181,9 +182,10 @@ class Gato(nn.Module):
         """Read what `save_pretrained` wrote.
 
         Raises:
-            ValueError: if the folder holds no checkpoint, or a corrupt or foreign one.
+            ValueError: if the folder holds no checkpoint, or a corrupt or foreign one; or for a
+                device that is not here.
         """
-        folder = Path(folder)
+        device, folder = find_device(device), Path(folder)
         model = Gato(read_sizes(folder))
         serialization.load_weights(model, folder)
         return model.to(device).eval()

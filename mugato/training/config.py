@@ -8,6 +8,7 @@ import tyro
 
 from mugato.data.config import DatasetConfig
 from mugato.model.config import GatoConfig
+from mugato.model.devices import AUTO
 from mugato.model.loss import LossConfig
 from mugato.model.precision import Precision
 from mugato.system.typed_json import from_json
@@ -75,6 +76,7 @@ class TrainConfig:
             them as the processes give. Takes AdamW alone, without averages.
         workers: processes that compute batches ahead, for each training process; with 0 a thread
             does. The batches are the same.
+        device: "auto" (a CUDA GPU, else the processor), "cpu", "cuda", "cuda:1" or "mps".
         precision: bf16 (autocast), fp32, or auto: bf16 where the processor multiplies it faster.
         compile: compile the sequence model with torch.compile.
         checkpoint_activations: save memory by computing activations again in the backward pass.
@@ -112,6 +114,7 @@ class TrainConfig:
     lora_rank: int = 0
     shards: int = 1
     workers: int = 0
+    device: str = AUTO
     precision: Precision = "auto"
     compile: bool = False
     checkpoint_activations: bool = False

@@ -15,6 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from mugato.model.devices import AUTO, exact_device, find_device
+
 CPU = torch.device("cpu")
 T = TypeVar("T")
 
@@ -26,6 +28,11 @@ class DistributedContext:
     rank: int = 0
     world_size: int = 1
     device: torch.device = CPU
+
+    @property
+    def exact_device(self) -> torch.device:
+        """Where this process keeps sums in float64."""
+        return exact_device(self.device)
 
     @property
     def is_main(self) -> bool:
@@ -88,11 +95,21 @@ class DistributedContext:
 
 
 @contextmanager
-def distributed_context() -> Iterator[DistributedContext]:
-    """Join the processes that torchrun started; alone otherwise."""
-    device = CPU
-    if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+def distributed_context(device: str | torch.device = AUTO) -> Iterator[DistributedContext]:
+    """Join the processes that torchrun started; alone otherwise.
+
+    Args:
+        device: where to train; of several GPUs each process takes its own.
+
+    Raises:
+        ValueError: a device that is not here, or that several processes cannot train on.
+    """
+    device = find_device(device)
+    if "RANK" in os.environ and (device.type == "mps" or device.index is not None):
+        raise ValueError(f"torchrun's processes cannot share {device}: name cuda or cpu")
+    if device.type == "cuda":
+        if device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     if "RANK" not in os.environ:
         yield DistributedContext(device=device)

@@ -260,7 +260,7 @@ class _TrainingRun:
         # Sum, then divide by the global target count: ranks hold different numbers of targets.
         counted = sum(self._counted[b.targets.sources[b.targets.loss_mask]].sum() for b in batches)
         total = self.context.sum(torch.as_tensor(counted).to(self.context.device)).clamp(min=1)
-        sums = torch.zeros(2, num_sources, dtype=torch.float64, device=self.context.device)
+        sums = torch.zeros(2, num_sources, dtype=torch.float64, device=self.context.exact_device)
         tokens = sum(int((batch.inputs.segments > 0).sum()) for batch in batches)
         self.optimizer.zero_grad(set_to_none=True)
         self._accumulate(batches, step, total, sums)
@@ -272,7 +272,8 @@ class _TrainingRun:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         counts = self.context.sum(torch.cat([sums.flatten(), sums.new_full((1,), tokens)]))
-        told = torch.cat([counts, norm.double()[None]]).cpu()  # a GPU is waited for here alone
+        norm = norm.to(counts.device).double()
+        told = torch.cat([counts, norm[None]]).cpu()  # a GPU is waited for here alone
         loss_sums, target_counts = told[: 2 * num_sources].view(2, -1)
         result = StepResult(
             losses=loss_sums,
@@ -298,9 +299,9 @@ class _TrainingRun:
             if self.split:  # gradients travel once a step
                 self.model.set_requires_gradient_sync(microbatch == self.microbatches[-1])
             (losses.sum(self.weights) / total).backward()
-            values = losses.values.detach().double()
+            values = losses.values.detach().to(sums.device).double()
             ones = torch.ones_like(values)
-            sums.index_add_(1, losses.sources, torch.stack([values, ones]))
+            sums.index_add_(1, losses.sources.to(sums.device), torch.stack([values, ones]))
 
     def _fraction(self, progress: TrainingProgress) -> float:
         """Return how much of the budget is used up; the clock is the main process's."""

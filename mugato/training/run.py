@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from mugato.model.devices import find_device
 from mugato.system.signals import end_with_parent, handled, held_back, let_through
 from mugato.training.checkpoint import STATE, TrainingProgress
 from mugato.training.config import TrainConfig
@@ -138,9 +139,9 @@ def as_restarted(
 def num_processes(config: TrainConfig) -> int:
     """Return how many processes this machine should train with.
 
-    Under torchrun, or with a GPU, just this one.
+    Under torchrun, or on a GPU, just this one.
     """
-    if "RANK" in os.environ or torch.cuda.is_available():
+    if "RANK" in os.environ or find_device(config.device).type != "cpu":
         return 1
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -155,7 +156,7 @@ def _train_here(
     config: TrainConfig, resume: bool, overwrite: bool, events: Events
 ) -> TrainingProgress:
     """Open the data and train in this process, one of several or alone."""
-    with distributed_context() as context:
+    with distributed_context(config.device) as context:
         tell = events.tell if context.is_main else lambda event: None
         if not config.corrections:  # whose rounds begin elsewhere
             resume, overwrite = as_restarted(config.run, resume, overwrite, context)

@@ -6,7 +6,7 @@ import pytest
 
 from mugato.acting.batch_policy import InferenceConfig
 from mugato.evaluation import jobs as module
-from mugato.evaluation.episodes import FailedEpisode
+from mugato.evaluation.episodes import MAX_ENVS, FailedEpisode
 from mugato.evaluation.jobs import JobKey, episode_jobs, episodes_of, results_of, run_episode_jobs
 from mugato.spec import spec_of
 from mugato.system.jobs import Job
@@ -39,7 +39,7 @@ def played(jobs, workers):
 
 def test_tasks_of_one_spec_share_jobs_and_every_episode_is_in_one(agent, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "BATCHES_PER_JOB", 1)
-    monkeypatch.setitem(module.MAX_ENVS, "cpu", 4)
+    monkeypatch.setitem(MAX_ENVS, "cpu", 4)
     tasks = [guess_task(), TASKS["cartpole"], guess_task("riddle")]
     jobs = episode_jobs(agent, tmp_path, tasks, SEEDS, INFERENCE)
     assert [len(job.run.requests) for job in jobs] == [4, 4, 4, 3, 3]
@@ -52,7 +52,7 @@ def test_tasks_of_one_spec_share_jobs_and_every_episode_is_in_one(agent, tmp_pat
 @pytest.mark.thorough
 def test_any_number_of_workers_plays_the_same(agent, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "BATCHES_PER_JOB", 1)
-    monkeypatch.setitem(module.MAX_ENVS, "cpu", 4)
+    monkeypatch.setitem(MAX_ENVS, "cpu", 4)
     tasks = [guess_task(), TASKS["cartpole"], guess_task("riddle")]
     jobs = episode_jobs(agent, tmp_path, tasks, SEEDS, InferenceConfig(precision="fp32", seed=5))
     one, three = played(jobs, 1), played(jobs, 3)

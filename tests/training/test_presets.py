@@ -68,6 +68,7 @@ def test_all_that_is_asked_of_training_stands_in_that_comparison():
         "microbatches",
         "processes", "workers", "precision", "compile", "checkpoint_activations", "seed",
         "log_every", "save_every", "evaluate_every", "shards", "profile", "tracker",
+        "device",
     }  # fmt: skip
     assert {f.name for f in dataclasses.fields(preset("small"))} == {*TRAINING, *machine}
 
