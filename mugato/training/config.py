@@ -42,7 +42,9 @@ class TrainConfig:
     Attributes:
         run: folder of the run: checkpoint, resolved config, metrics.
         init_from: begin with this agent's weights, sizes and tokenizer instead of fresh ones, a
-            run's folder or the name of one that is shipped: fine-tuning (App. E).
+            run's folder or the name of one that is shipped: fine-tuning (App. E). Or with what fits
+            of the blocks in a Hugging Face checkpoint's folder (GPT-2's); sizes and tokenizer are
+            then as `model` and `tokenizer` say.
         datasets: what the agent is trained on; seeds give the same batches for the same order.
         mixing: what the share of a data set follows: its own weight ("weights"), nothing
             ("uniform"), or how many tokens it has ("by_tokens").

@@ -176,7 +176,7 @@ def _train_here(
                     tell(f"Warning: {name} has one episode, so nothing of it is held out")
             mixture = make_mixture(config, sources, tokenizer)
             held_out = HeldOut.of(config, apart, tokenizer)
-            agent = make_agent(config, sources, tokenizer)
+            agent = make_agent(config, sources, tokenizer, tell=tell)
             plural = "s" if len(agent.tasks) > 1 else ""
             tell(
                 f"Training {agent.model.num_parameters / 1e6:.2f} M parameters in {config.run} "

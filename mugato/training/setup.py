@@ -1,7 +1,7 @@
 """From a config to what the loop needs: sources, tokenizer, mixture, model."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from mugato.data.scaling import ScaledSource
 from mugato.data.source import JoinedSource, SomeEpisodes, Source
 from mugato.data.windows import WindowConfig, Windows, called, windows_of
 from mugato.model.config import GatoConfig
+from mugato.model.foreign import is_foreign, take_weights
 from mugato.model.gato import Gato, read_sizes
 from mugato.spec import spec_of
 from mugato.tasks.compatibility import check_compatible
@@ -134,7 +135,7 @@ def make_tokenizer(
 
 
 def as_begun(config: TrainConfig, *, resume: bool) -> TrainConfig:
-    """Give a run that begins with an agent that agent's sizes.
+    """Give a run that begins with an agent of ours that agent's sizes.
 
     Raises:
         ValueError: if there is no such agent, or no run to go on with.
@@ -143,6 +144,8 @@ def as_begun(config: TrainConfig, *, resume: bool) -> TrainConfig:
         return config
     if resume:
         return dataclasses.replace(config, model=read_config(config.run).model)
+    if is_foreign(config.init_from):
+        return config
     return dataclasses.replace(config, model=read_sizes(agent_folder(config.init_from)))
 
 
@@ -150,7 +153,7 @@ def tokenizer_of(config: TrainConfig, sources: Mapping[str, Source], *, resume: 
     """Return a run's tokenizer: its own, that of the agent it begins with, or a new one."""
     if resume:
         return saved_tokenizer(config, sources)
-    if config.init_from is not None:
+    if config.init_from is not None and not is_foreign(config.init_from):
         return read_tokenizer_and_tasks(agent_folder(config.init_from))[0]
     return make_tokenizer(config.tokenizer, config.model, sources)
 
@@ -242,13 +245,27 @@ def agent_tasks(config: TrainConfig, sources: Mapping[str, Source]) -> dict[str,
     }
 
 
-def make_agent(config: TrainConfig, sources: Mapping[str, Source], tokenizer: Tokenizer) -> Agent:
-    """Make an agent with fresh weights under the run's seed, or with those of `init_from`."""
+def make_agent(
+    config: TrainConfig,
+    sources: Mapping[str, Source],
+    tokenizer: Tokenizer,
+    *,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Agent:
+    """Make an agent with fresh weights under the run's seed, or with those of `init_from`.
+
+    Args:
+        tell: is told what of another program's weights was taken, and what was not.
+    """
     torch.manual_seed(config.seed)
-    if config.init_from is not None:
+    foreign = config.init_from is not None and is_foreign(config.init_from)
+    if config.init_from is not None and not foreign:
         known = Agent.from_pretrained(config.init_from)
         return dataclasses.replace(known, tasks=agent_tasks(config, sources))
     model = Gato(dataclasses.replace(config.model, vocab=tokenizer.vocab))
+    if config.init_from is not None:
+        for line in take_weights(model, config.init_from):
+            tell(line)
     return Agent(model=model, tokenizer=tokenizer, tasks=agent_tasks(config, sources))
 
 
