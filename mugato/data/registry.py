@@ -1,7 +1,7 @@
 """All data by name: sources that install with pip, some from the hub, readers of users' formats.
 
 To add a source: one file and one line in `SOURCES`; to add a format: the same in `READERS`, or in
-`CACHED_READERS` if its episodes may stay in memory.
+`CACHED_READERS` if its episodes may stay in memory. A user's sources come from plugins.
 """
 
 import inspect
@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
+from types import ModuleType
 from typing import Any, get_args
 from urllib.parse import parse_qsl
 
@@ -28,6 +29,7 @@ from mugato.data.sources.emoji import open_emoji
 from mugato.data.sources.factbook import open_factbook
 from mugato.data.sources.shakespeare import open_shakespeare
 from mugato.system.errors import did_you_mean
+from mugato.system.plugins import plugins
 
 # The splits that scores are measured on: the first one that a source has.
 HELD_OUT = ("test", "validation")
@@ -39,7 +41,7 @@ _DEMONSTRATIONS_HINT = (
 )
 
 # Called as opener(split, **options).
-SOURCES: Mapping[str, Callable[..., Source]] = {
+SOURCES: dict[str, Callable[..., Source]] = {
     "shakespeare": open_shakespeare,
     "factbook": open_factbook,
     "emoji": open_emoji,
@@ -102,17 +104,17 @@ def open_source(
         return CACHED_READERS[kind](where, split, budget, **options)
     named = {**SOURCES, **DOWNLOADED}
     if name not in named:
-        formats = ", ".join(f"{kind}:WHERE" for kind in FORMATS)
-        hint = _DEMONSTRATIONS_HINT if ENVIRONMENT_VERSION.search(name) else ""
-        raise ValueError(
-            f"no source {name!r}"
-            + (
-                did_you_mean(name, [*named, *_recorded(name)])
-                or f"; there are {', '.join(named)}; or {formats}{hint}"
-            )
-        )
+        raise ValueError(f"no source {name!r}{_known(name, named)}{plugins().hint()}")
     _check_options(name, named[name], options)
     return named[name](split, **options)
+
+
+def _known(name: str, named: Iterable[str]) -> str:
+    """Return the end of an error about an unknown name: what was meant, or what there is."""
+    formats = ", ".join(f"{kind}:WHERE" for kind in FORMATS)
+    hint = _DEMONSTRATIONS_HINT if ENVIRONMENT_VERSION.search(name) else ""
+    meant = did_you_mean(name, [*named, *_recorded(name)])
+    return meant or f"; there are {', '.join(named)}; or {formats}{hint}"
 
 
 def _recorded(name: str) -> list[str]:
@@ -184,3 +186,17 @@ def _check_options(name: str, opener: Callable[..., Source], options: Mapping[st
         known += get_args(columns)[0].__annotations__  # of Unpack[a TypedDict]
     if unknown := sorted(set(options) - set(known)):
         raise ValueError(f"{name} has no options {unknown}; its options are {known}")
+
+
+def _take(plugin: ModuleType) -> None:
+    """Add a plugin's sources, all or none."""
+    added = dict(getattr(plugin, "SOURCES", {}))
+    for name, opener in added.items():
+        if not callable(opener):
+            raise ValueError(f"SOURCES[{name!r}] is a {type(opener).__name__}, not a function")
+        if is_source(name):
+            raise ValueError(f"there is a source {name!r} already")
+    SOURCES.update(added)
+
+
+plugins().offer(_take)

@@ -1,6 +1,9 @@
-"""Every task by name: what the domain files list in their `TASKS`."""
+"""Every task by name: what the domain files, and the user's plugins, list in their `TASKS`."""
+
+from types import ModuleType
 
 from mugato.system.errors import did_you_mean
+from mugato.system.plugins import plugins
 from mugato.tasks.domains import (
     atari,
     babyai,
@@ -57,4 +60,21 @@ def get_task(name: str) -> Task:
     if name in TASKS:
         return TASKS[name]
     hint = did_you_mean(name, TASKS) or "; `mugato record list` shows them all"
-    raise ValueError(f"no task {name!r}{hint}")
+    raise ValueError(f"no task {name!r}{hint}{plugins().hint()}")
+
+
+def _take(plugin: ModuleType) -> None:
+    """Add a plugin's tasks, all or none."""
+    added: dict[str, Task] = {}
+    for task in getattr(plugin, "TASKS", ()):
+        if not isinstance(task, Task):
+            raise ValueError(f"TASKS holds a {type(task).__name__}, not a Task")
+        if task.name in {**TASKS, **added}:
+            raise ValueError(f"there is a task {task.name!r} already")
+        added[task.name] = task
+    TASKS.update(added)
+    for task in added.values():
+        PACKAGES.setdefault(task.domain, ())
+
+
+plugins().offer(_take)
