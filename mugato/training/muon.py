@@ -7,7 +7,7 @@ has every process do all of them.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -141,10 +141,33 @@ def orthogonal(matrix: Float[Tensor, "*B m n"], iterations: int) -> Float[Tensor
     is_tall = x.shape[-2] > x.shape[-1]
     x = x.mT if is_tall else x
     x = x / (SAFETY * torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True)).clamp(min=1e-7)
-    added_to_product = torch.addmm if x.ndim == 2 else torch.baddbmm
-    for i in range(iterations):
-        a, b, c = POLYNOMIALS[min(i, len(POLYNOMIALS) - 1)]
-        gram = x @ x.mT
-        polynomial = added_to_product(gram, gram, gram, beta=b, alpha=c)
-        x = added_to_product(x, polynomial, x, beta=a)
+    # Wide matrices are worked out by their small square, which rounding to bf16 would spoil.
+    if x.shape[-1] >= 2 * x.shape[-2] and not torch.is_autocast_enabled(x.device.type):
+        x = _factor(x @ x.mT, iterations) @ x
+    else:
+        for a, b, c in _polynomials(iterations):
+            gram = x @ x.mT
+            x = _sum(a, x, 1.0, _sum(b, gram, c, gram, gram), x)
     return (x.mT if is_tall else x).to(matrix.dtype)
+
+
+def _factor(gram: Float[Tensor, "*B m m"], iterations: int) -> Float[Tensor, "*B m m"]:
+    """Return what the iterations multiply a matrix by, from its product with its transpose."""
+    factor = gram
+    for i, (a, b, c) in enumerate(_polynomials(iterations)):
+        polynomial = _sum(b, gram, c, gram, gram)
+        polynomial.diagonal(dim1=-2, dim2=-1).add_(a)
+        factor = polynomial @ factor if i else polynomial
+        if i < iterations - 1:
+            gram = polynomial @ gram @ polynomial
+    return factor
+
+
+def _polynomials(iterations: int) -> Iterator[tuple[float, float, float]]:
+    return (POLYNOMIALS[min(i, len(POLYNOMIALS) - 1)] for i in range(iterations))
+
+
+def _sum(beta: float, x: Tensor, alpha: float, y: Tensor, z: Tensor) -> Tensor:
+    """Return `beta x + alpha y z`."""
+    added_to_product = torch.addmm if x.ndim == 2 else torch.baddbmm
+    return added_to_product(x, y, z, beta=beta, alpha=alpha)

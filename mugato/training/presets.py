@@ -158,7 +158,7 @@ def mazes() -> TrainConfig:
     config = own(levels, run=Path("runs/mazes"))
     return dataclasses.replace(
         config, max_tokens=40_000_000, max_seconds=7200.0, tokenizer=TokenizerConfig(
-            text_pieces=1024, max_patches=60), acting_prompt_share=0.0, history_dropout=0.0,
+            text_pieces=1024, max_patches=16), acting_prompt_share=0.0, history_dropout=0.0,
     )  # fmt: skip
 
 

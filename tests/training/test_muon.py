@@ -13,7 +13,7 @@ from mugato.model.gato import Gato
 from mugato.training.checkpoint import STATE
 from mugato.training.config import TrainConfig
 from mugato.training.distributed import DistributedContext, distributed_context
-from mugato.training.muon import orthogonal
+from mugato.training.muon import POLYNOMIALS, SAFETY, orthogonal
 from mugato.training.optimizer import OptimizerConfig, make_optimizer
 from mugato.training.presets import PRESETS
 from mugato.training.run import Events, run_in_processes
@@ -46,6 +46,20 @@ def test_all_directions_become_about_equally_long_and_none_turns(shape):
     lengths = torch.diag(u.T @ found @ v.T)
     assert ((lengths > 0.6) & (lengths < 1.3)).all()
     torch.testing.assert_close(u @ torch.diag(lengths) @ v, found, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(48, 48), (32, 128), (256, 64), (3, 16, 64)])
+def test_it_is_the_polynomial_of_each_singular_value_be_they_a_thousand_times_apart(shape):
+    """In fp64, one value after the other; wide matrices go another way than square ones."""
+    torch.manual_seed(0)
+    matrix = torch.randn(shape) * torch.logspace(0, -3, shape[-1])
+    found = orthogonal(matrix, 4)
+    u, values, v = torch.linalg.svd(matrix.double(), full_matrices=False)
+    values = values / values.norm(dim=-1, keepdim=True) / SAFETY
+    for a, b, c in POLYNOMIALS[:4]:
+        values = a * values + b * values**3 + c * values**5
+    expected = u @ (values[..., None] * v)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=2e-3)
 
 
 def test_a_step_is_that_of_pytorchs_muon_on_each_matrix():
