@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
+from rich.markup import escape
 from rich.table import Table
 
 from mugato.acting.batch_policy import InferenceConfig
@@ -16,6 +17,7 @@ from mugato.system.files import write_whole
 if TYPE_CHECKING:
     from mugato.evaluation.multinet_v2 import MultiNetV2Agent
 
+PATIENCE_S = 600.0
 RESULTS, HARNESS_RESULTS = "multinet_v2.json", "multinet_v2_harness.json"
 
 
@@ -25,36 +27,37 @@ def multinet_v2(
     *,
     repo: Path | None = None,
     work_dir: Path | None = None,
-    patience: float = 60.0,
     seed: int = 0,
     flags: Annotated[SamplingFlags, tyro.conf.arg(name="")] = SamplingFlags(),
+    device: str = "cpu",
 ) -> None:
     """Let an agent play the mazes of MultiNet v2.0, here or in its own harness.
 
-    `mugato multinet-v2 runs/mazes tasks/` plays the files in our own world, which does what the
-    benchmark's does. With `--repo` the benchmark's harness plays them, and writes its own results
-    beside the run's. With `--work-dir` the agent answers the benchmark's `file_based` model.
-
     Args:
         run: folder of the run, or the name of an agent that comes with the package.
-        tasks: task files (.json), or folders of them; one folder with `--repo`.
-        repo: a checkout of MultiNet-v2.0.
-        work_dir: the `--work-dir` of `run_eval.py --model file_based`.
-        patience: seconds without a request after which `--work-dir` ends.
+        tasks: task files (.json) for our own world, or folders of them; one folder for a repo.
+        repo: a checkout of MultiNet-v2.0, whose harness plays and writes its own results.
+        work_dir: answer the requests in the `--work-dir` of `run_eval.py --model file_based`, until
+            nothing was asked for ten minutes.
         seed: of the sampling.
         flags: how actions are chosen.
+        device: where the agent computes: cpu, cuda, cuda:1, mps or auto.
     """
     from mugato.cli.at_hand import at_hand
     from mugato.evaluation.multinet_v2 import MultiNetV2Agent
 
+    if work_dir is not None and (tasks or repo):
+        raise ValueError(
+            "with --work-dir the benchmark says what is played: name no tasks, no repo"
+        )
     run = at_hand(run)
-    inference = InferenceConfig(sampling=flags.sampling(), seed=seed)
+    inference = InferenceConfig(sampling=flags.sampling(), seed=seed, device=device)
     if repo is not None:
         _play_in_harness(run, repo, tasks, inference)
         return
     agent = MultiNetV2Agent(run, inference=inference)
     if work_dir is not None:
-        _serve(agent, work_dir, patience)
+        _serve(agent, work_dir)
     else:
         _play(agent, tasks, run / RESULTS)
 
@@ -71,10 +74,10 @@ def _play_in_harness(
     display.console.print(f"The benchmark's own results are in [bold]{out}[/bold]")
 
 
-def _serve(agent: "MultiNetV2Agent", work_dir: Path, patience: float) -> None:
+def _serve(agent: "MultiNetV2Agent", work_dir: Path) -> None:
     from mugato.evaluation.multinet_v2 import serve_files
 
-    for step in serve_files(agent, work_dir, patience_s=patience):
+    for step in serve_files(agent, work_dir, patience_s=PATIENCE_S):
         display.progress_console.print(f"answered step {step}")
 
 
@@ -95,7 +98,13 @@ def _play(agent: "MultiNetV2Agent", tasks: tuple[Path, ...], out: Path) -> None:
     table = Table("maze", "", "steps", "shortest", "reward", box=None)
     for one in results:
         won = "[green]reached[/green]" if one.success else "[red]not reached[/red]"
-        table.add_row(one.name, won, str(one.steps), str(one.shortest or "?"), f"{one.reward:.3f}")
+        table.add_row(
+            escape(" ".join(one.name.split())),
+            won,
+            str(one.steps),
+            str(one.shortest or "?"),
+            f"{one.reward:.3f}",
+        )
     display.console.print(table)
     successes = sum(one.success for one in results)
     display.console.print(f"{successes} of {len(results)} reached; kept in [bold]{out}[/bold]")

@@ -5,11 +5,12 @@ nor the state of the grid, which a request carries too.
 """
 
 import random
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,15 @@ from PIL import Image
 
 from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
 from mugato.agent import Agent
-from mugato.system.files import write_whole
+from mugato.system.files import locked, write_whole
 from mugato.system.typed_json import read_json
-from mugato.tasks.domains.mazes import TASKS
 from mugato.tasks.envs.maze_files import read_maze
-from mugato.tasks.envs.mazes import RENDER_PX, Mazes, look, picture, seen
+from mugato.tasks.envs.mazes import RENDER_PX, Mazes, look, picture, readable, seen
 from mugato.tasks.experts.mazes import solve
 
-POLL_S = 0.02
+WIDEST_FIRST = ("all", "chains", "keys", "switches", "teleporters", "corridors", "empty")
+STEP = re.compile(r"step_\d+\.json")
+POLL_S, SETTLE_S = 0.02, 2.0  # a request that cannot be read may still be written for so long
 
 
 def maze_task(agent: Agent) -> str:
@@ -36,7 +38,7 @@ def maze_task(agent: Agent) -> str:
     Raises:
         ValueError: it never saw a maze.
     """
-    known = [task.name for task in reversed(TASKS) if task.name in agent.tasks]
+    known = [f"mazes-{level}" for level in WIDEST_FIRST if f"mazes-{level}" in agent.tasks]
     if not known:
         raise ValueError(
             "the agent was trained on no mazes: train one with `mugato train --preset mazes`"
@@ -126,7 +128,7 @@ class MultiNetV2Agent:
         for row in np.flatnonzero(begins):  # an episode depends on nothing that was played before
             self._rows.seed_row(int(row), int(self.inference.seed))
         observations = [
-            {**look(seen(np.asarray(one.image))), "mission": one.text_prompt or ""}
+            {**look(seen(_pixels(one.image))), "mission": readable(one.text_prompt or "")}
             for one in model_inputs
         ]
         return [self.answer(int(action)) for action in self._rows.select_actions(observations)]
@@ -136,6 +138,13 @@ class MultiNetV2Agent:
         return Answer(action=action, raw_output=str(action))
 
 
+def _pixels(image: Any) -> np.ndarray:
+    """Return a picture's pixels, PIL's too."""
+    if image is None:
+        raise ValueError("the request has no picture; agents see nothing else of a maze")
+    return np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
+
+
 def harness_agent(repo: Path, *arguments: Any, **options: Any) -> Any:
     """Make the agent as a model of the benchmark's own class, from a checkout of its repository.
 
@@ -143,6 +152,10 @@ def harness_agent(repo: Path, *arguments: Any, **options: Any) -> Any:
         ValueError: the folder is no such checkout.
     """
     interface: Any = _module(repo, "model_interface")
+    if missing := [
+        name for name in ("ModelInterface", "ModelOutput") if not hasattr(interface, name)
+    ]:
+        raise ValueError(f"{interface.__file__} has no {missing[0]}, which v2.0 has")
 
     class Mugato(MultiNetV2Agent, interface.ModelInterface):
         def answer(self, action: int) -> Any:
@@ -184,7 +197,8 @@ class _Request:
 def serve_files(agent: MultiNetV2Agent, folder: Path, *, patience_s: float) -> Iterator[int]:
     """Answer the requests that the benchmark's `file_based` model writes into a folder.
 
-    Old answers are removed: it reads whatever lies there.
+    Of what lies there already only the last request is answered. Old answers are removed: the
+    benchmark reads whatever it finds.
 
     Yields:
         The step of each request that was answered.
@@ -194,26 +208,35 @@ def serve_files(agent: MultiNetV2Agent, folder: Path, *, patience_s: float) -> I
         patience_s: ends once nothing was asked for so long.
 
     Raises:
-        ValueError: a request that cannot be read.
+        ValueError: a request that cannot be read, or another agent at work in this folder.
     """
     asked, answers = folder / "input", folder / "output"
-    answers.mkdir(parents=True, exist_ok=True)
-    for old in answers.glob("step_*.json"):
+    with locked(answers):
+        _remove_answers(answers)
+        answered = dict(_new_requests(asked, {})[:-1])
+        agent.teardown()
+        begun, last = False, time.monotonic()
+        while time.monotonic() - last < patience_s:
+            for path, written in _new_requests(asked, answered):
+                request = _read_request(path, written)
+                if request is None:
+                    continue
+                _remove_answers(answers)
+                # The first may be in the middle of an episode.
+                posed, begun = request if begun else replace(request, step_number=1), True
+                _write(answers / path.name, f'{{"action": {agent.predict(posed).action}}}\n')
+                answered[path], last = written, time.monotonic()
+                yield request.step_number
+            time.sleep(POLL_S)
+
+
+def _remove_answers(folder: Path) -> None:
+    for old in folder.glob("step_*.json"):
         old.unlink()
-    answered: dict[Path, int] = {}
-    previous: Path | None = None
-    last = time.monotonic()
-    while time.monotonic() - last < patience_s:
-        for path, written in _new_requests(asked, answered):
-            request = _read_request(path)
-            if previous is not None:
-                previous.unlink(missing_ok=True)
-            previous = answers / path.name
-            text = f'{{"action": {agent.predict(request).action}}}\n'
-            write_whole(previous, lambda beside, text=text: beside.write_text(text, "utf-8"))
-            answered[path], last = written, time.monotonic()
-            yield request.step_number
-        time.sleep(POLL_S)
+
+
+def _write(path: Path, text: str) -> None:
+    write_whole(path, lambda beside: beside.write_text(text, "utf-8"))
 
 
 def _new_requests(folder: Path, answered: Mapping[Path, int]) -> list[tuple[Path, int]]:
@@ -222,14 +245,15 @@ def _new_requests(folder: Path, answered: Mapping[Path, int]) -> list[tuple[Path
     for path in folder.glob("step_*.json"):
         with suppress(FileNotFoundError):  # whoever asked may tidy up
             written = path.stat().st_mtime_ns
-            if answered.get(path) != written:
+            if STEP.fullmatch(path.name) and answered.get(path) != written:
                 found.append((path, written))
     return sorted(found, key=lambda one: one[1])
 
 
-def _read_request(path: Path) -> _Request:
-    request = read_json(path)
+def _read_request(path: Path, written: int) -> _Request | None:
+    """Read a request; None where it may not be whole yet."""
     try:
+        request = read_json(path)
         picture = Path(request["image_path"])
         picture = picture if picture.exists() else path.with_suffix(".png")
         with Image.open(picture) as image:
@@ -240,6 +264,8 @@ def _read_request(path: Path) -> _Request:
             step_number=int(request["step_number"]),
         )
     except (KeyError, TypeError, ValueError, OSError) as error:
+        if time.time_ns() - written < SETTLE_S * 1e9:
+            return None
         raise ValueError(f"{path} is no request of MultiNet-v2.0: {error!r}") from None
 
 
@@ -264,10 +290,9 @@ def play_files(agent: MultiNetV2Agent, paths: Sequence[Path]) -> Iterator[MazeRe
     Raises:
         ValueError: a file that holds no maze.
     """
-    for path in paths:
-        maze = read_maze(path)
+    mazes = [read_maze(path) for path in paths]
+    for maze, env in [(maze, Mazes(maze=maze, render_mode="rgb_array")) for maze in mazes]:
         reward, steps, ended = 0.0, 0, False
-        env = Mazes(maze=maze, render_mode="rgb_array")
         env.reset(seed=0)
         while not ended:
             request = _Request(
@@ -279,7 +304,7 @@ def play_files(agent: MultiNetV2Agent, paths: Sequence[Path]) -> Iterator[MazeRe
             steps, ended = steps + 1, terminated or truncated
         way = solve(maze, maze.first_position, random.Random(0))
         yield MazeResult(
-            name=maze.name or path.stem,
+            name=maze.name,
             success=reward > 0,
             steps=steps,
             reward=reward,

@@ -48,7 +48,7 @@ class Plugins:
             file = self._waiting.pop(0)
             try:
                 module = _imported(file)
-            except Exception as error:  # whatever the user's own code raises
+            except (Exception, SystemExit) as error:  # whatever the user's own code raises
                 self._fault(file, describe(error, expected=(ValueError,), with_place=True))
                 continue
             self._modules[file] = module

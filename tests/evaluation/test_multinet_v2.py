@@ -47,8 +47,8 @@ class Hidden:
 
 @dataclass
 class ModelInput:
-    image: np.ndarray
-    text_prompt: str
+    image: Any
+    text_prompt: str | None
     step_number: int
     max_steps: int = 100
     action_space: dict = field(default_factory=dict)
@@ -64,7 +64,7 @@ def agent():
     return tiny_agent(
         {"mazes-keys": spec_of(env.observation_space, env.action_space)},
         history=1,
-        context_length=160,
+        context_length=256,
     )
 
 
@@ -146,13 +146,7 @@ def test_requests_in_files_are_answered_and_old_answers_do_not_stay(agent, tmp_p
     time.sleep(0.2)
     for one in inputs:
         name = f"step_{one.step_number}"
-        Image.fromarray(one.image).save(asked / f"{name}.png")
-        request = {
-            "step_number": one.step_number, "max_steps": 50, "text_prompt": one.text_prompt,
-            "image_path": str(asked / f"{name}.png"),
-        }  # fmt: skip
-        (asked / f".{name}").write_text(json.dumps(request))
-        (asked / f".{name}").rename(asked / f"{name}.json")
+        write_request(asked, one)
         until = time.monotonic() + 20
         while not (answers / f"{name}.json").exists() and time.monotonic() < until:
             time.sleep(0.01)
@@ -162,6 +156,64 @@ def test_requests_in_files_are_answered_and_old_answers_do_not_stay(agent, tmp_p
             time.sleep(0.1)
     server.join()
     assert given == expected and steps == [1, 2, 3, 1, 2]
+
+
+def test_a_server_begins_anywhere_waits_for_what_is_half_written_and_is_alone(agent, tmp_path):
+    asked = tmp_path / "input"
+    asked.mkdir()
+    inputs = frames(CORRIDOR, 4)
+    for one in inputs[:3]:  # left by an earlier job, which ended in the middle of an episode
+        write_request(asked, one)
+        time.sleep(0.01)
+    (asked / "step_9.tmp.json").write_text("{")
+    steps: list[int] = []
+    server = threading.Thread(
+        target=lambda: steps.extend(serve_files(MultiNetV2Agent(agent), tmp_path, patience_s=2.0))
+    )
+    server.start()
+    time.sleep(0.5)
+    with pytest.raises(ValueError, match="another process is at work"):
+        next(serve_files(MultiNetV2Agent(agent), tmp_path, patience_s=1.0))
+    (asked / "step_4.json").write_text('{"step_number": 4, "te')
+    time.sleep(0.3)
+    write_request(asked, inputs[3])
+    server.join()
+    assert steps == [3, 4]
+    (asked / "step_5.json").write_text("half of it")
+    with pytest.raises(ValueError, match=r"step_5.json is not JSON|is no request"):
+        list(serve_files(MultiNetV2Agent(agent), tmp_path, patience_s=5.0))
+
+
+def write_request(folder: Path, one: ModelInput) -> None:
+    name = f"step_{one.step_number}"
+    Image.fromarray(one.image).save(folder / f"{name}.png")
+    request = {
+        "step_number": one.step_number, "max_steps": 50, "text_prompt": one.text_prompt,
+        "image_path": str(folder / f"{name}.png"),
+    }  # fmt: skip
+    (folder / f".{name}").write_text(json.dumps(request))
+    (folder / f".{name}").rename(folder / f"{name}.json")
+
+
+@pytest.mark.parametrize(
+    "mission",
+    ["Retrieve the red key " * 60, "é" * 300, "😀" * 99, None],
+    ids=["long", "accents", "emoji", "none"],
+)
+def test_any_sentence_and_pil_pictures_are_read(agent, mission):
+    played = MultiNetV2Agent(agent)
+    image = Image.fromarray(frames(CORRIDOR, 1)[0].image).convert("RGBA")
+    assert played.predict(ModelInput(image, mission, 1)).action in range(7)
+    with pytest.raises(ValueError, match="the request has no picture"):
+        played.predict(ModelInput(None, "", 1))
+
+
+def test_all_files_are_read_before_one_is_played(agent, tmp_path):
+    task = json.loads(CORRIDOR.read_text())
+    task["maze"]["dimensions"] = [40, 6]
+    (tmp_path / "big.json").write_text(json.dumps(task))
+    with pytest.raises(ValueError, match="agents see 20 x 12"):
+        next(play_files(MultiNetV2Agent(agent), [CORRIDOR, tmp_path / "big.json"]))
 
 
 HARNESS = """

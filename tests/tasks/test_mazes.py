@@ -35,6 +35,7 @@ from mugato.tasks.experts.mazes import (
     NOTHING,
     SWITCH,
     TELEPORTER,
+    TOGGLE,
     Maze,
     moved,
     solve,
@@ -196,6 +197,52 @@ def test_the_view_is_what_lies_around_the_agent_with_its_front_up():
     assert (np.rot90(turned["view"][16:24, 24:32], 2) == south).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "shortest"), [("colored_doors_003", 39), ("complex_deps_003", 52)]
+)
+def test_keys_that_are_kept_are_laid_down_after_their_doors(name, shortest):
+    maze = replace(read_maze(TIERS[0].with_stem(name)), keys_vanish=False)
+    position = maze.first_position
+    actions = solve(maze, position, random.Random(0))
+    for action in actions:
+        position = moved(maze, position, action)
+    assert maze.outcome(position) == "won" and DROP in actions and len(actions) == shortest
+
+
+def test_a_door_in_the_border_leads_nowhere():
+    task = task_of(ROOM)
+    task["mechanisms"]["keys"] = [{"position": [1, 2], "color": "red"}]
+    task["mechanisms"]["doors"] = [
+        {"position": place, "requires_key": "red", "initial_state": "open"}
+        for place in ([5, 1], [0, 2], [2, 4])
+    ]
+    maze = maze_of(task)
+    east = maze.first_position._replace(cell=maze.number((4, 1)))
+    for action in (TOGGLE, FORWARD, FORWARD, FORWARD):
+        east = moved(maze, east, action)
+    assert east.cell == maze.number((5, 1))
+    south = maze.first_position._replace(cell=maze.number((2, 3)), facing=1)
+    for action in (TOGGLE, FORWARD, FORWARD):
+        south = moved(maze, south, action)
+    assert south.cell == maze.number((2, 4))
+
+
+def test_only_the_block_that_is_wanted_wins():
+    task = task_of(replace(ROOM, width=8))
+    task["mechanisms"]["blocks"] = [
+        {"id": "b", "position": [2, 1], "color": "grey"},
+        {"id": "c", "position": [5, 3], "color": "grey"},
+    ]
+    task["goal"] = {"type": "push_block_to", "target_ids": ["c"], "target_positions": [[3, 1]]}
+    maze = maze_of(task)
+    pushed = moved(maze, maze.first_position, FORWARD)
+    assert maze.outcome(pushed) == "on"
+    task["goal"]["target_ids"] = ["b"]
+    assert (
+        maze_of(task).outcome(moved(maze_of(task), maze_of(task).first_position, FORWARD)) == "won"
+    )
+
+
 ROOM = Maze(width=6, height=5, walls=frozenset(), start=(1, 1), target=(4, 3), max_steps=20)
 
 
@@ -203,6 +250,8 @@ def test_time_is_over_after_the_mazes_own_steps_and_lava_ends_an_episode_without
     env = Mazes(maze=replace(ROOM, max_steps=3))
     env.reset(seed=0)
     assert [env.step(NOTHING)[2:4] for _ in range(3)] == [(False, False)] * 2 + [(False, True)]
+    with pytest.raises(ValueError, match="actions are 0 to 6, got 7"):
+        env.step(7)
     lava = task_of(ROOM)
     lava["mechanisms"]["hazards"] = [{"position": [2, 1], "hazard_type": "lava"}]
     env = Mazes(maze=maze_of(lava))
@@ -241,10 +290,16 @@ def broken(**changes) -> dict:
         (broken(max_steps="many"), "max_steps must be of type int, got 'many'"),
         (broken(mechanisms__keys=[]), "the door at .* has no .* key"),
         (broken(mechanisms__switches__0__controls=["g9"]), "controls 'g9', which is no gate"),
-        (broken(mechanisms__switches__0__switch_type="odd"), "must be toggle, hold or one_shot"),
+        (broken(mechanisms__switches__0__switch_type="odd"), "must be toggle or hold or one_shot"),
         (broken(mechanisms__hazards=[{"position": [99, 1]}]), "lies outside of"),
         (broken(mechanisms__blocks=[{"position": [0, 1]}]), "stands in a wall"),
-        (broken(mechanisms__blocks=[7]), "position must be of type list"),
+        (broken(mechanisms__blocks=[7]), "blocks must hold objects, got 7"),
+        (broken(maze__walls=[[50, 50]]), r"wall \(50, 50\) lies outside of"),
+        (broken(max_steps=0), "max_steps must be at least 1, got 0"),
+        (broken(rules__key_consumption="no"), "key_consumption must be of type bool"),
+        (broken(mechanisms__doors__0__initial_state="ajar"), "must be locked or open, got 'ajar'"),
+        (broken(mechanisms__doors__0__requires_key="pink"), "has no pink key"),
+        (broken(maze__start=[True, 1]), "start must be two whole numbers"),
     ],
 )
 def test_what_is_no_maze_is_refused_with_its_file_and_place(tmp_path, task, message):

@@ -19,6 +19,7 @@ from mugato.tasks.experts.mazes import (
     OPEN_GATE,
     SWITCH,
     TELEPORTER,
+    WANTED_BLOCK,
     Cell,
     Maze,
     Thing,
@@ -27,7 +28,8 @@ from mugato.tasks.experts.mazes import (
 LISTS = ("keys", "doors", "gates", "switches", "blocks", "hazards", "teleporters")
 # Others are in the benchmark's schema, and in none of its tasks.
 GOALS = ("reach_position", "push_block_to")
-SMALLEST = 3
+KINDS = ("toggle", "hold", "one_shot")
+SMALLEST, MOST_CELLS = 3, 1000
 
 
 def read_maze(path: Path) -> Maze:
@@ -51,7 +53,7 @@ def maze_of(task: Any, *, name: str = "") -> Maze:
             has no key, a switch no gate.
     """
     maze, found = _part(task, "maze", dict), _part(task, "mechanisms", dict, {})
-    listed = {name: _part(found, name, list, []) for name in LISTS}
+    listed = {name: _entries(found, name) for name in LISTS}
     width, height = _cell(maze, "dimensions")
     if min(width, height) < SMALLEST:
         raise ValueError(f"maze.dimensions must be at least {SMALLEST}, got {width} x {height}")
@@ -60,10 +62,12 @@ def maze_of(task: Any, *, name: str = "") -> Maze:
     if kind not in GOALS:
         raise ValueError(f"goal.type must be one of {', '.join(GOALS)}, got {kind!r}")
     target = _cell(goal, "target") if kind == "reach_position" else _block_target(goal)
-    gates = {gate.get("id"): _cell(gate, "position") for gate in listed["gates"]}
+    gates = {str(gate.get("id")): _cell(gate, "position") for gate in listed["gates"]}
     rules = _part(task, "rules", dict, {})
+    wanted = goal.get("target_ids") if kind == "push_block_to" else []
+    _check_doors(listed)
     goals = [Thing(cell=_cell(maze, "goal"), code=GOAL)] if maze.get("goal") else []
-    things = [*goals, *_things(listed, gates, str(rules.get("switch_type", "toggle")))]
+    things = [*goals, *_things(listed, gates, rules, wanted)]
     walls = frozenset(_cell({"walls": wall}, "walls") for wall in _part(maze, "walls", list, []))
     made = Maze(
         width=width,
@@ -73,11 +77,11 @@ def maze_of(task: Any, *, name: str = "") -> Maze:
         target=target,
         things=tuple(things),
         teleporters=tuple(_teleporters(listed["teleporters"])),
-        keys_vanish=bool(rules.get("key_consumption", True)),
+        keys_vanish=_part(rules, "key_consumption", bool, True),
         block_target=kind == "push_block_to",
         max_steps=_part(task, "max_steps", int),
-        mission=str(task.get("description", "")),
-        name=str(task.get("task_id", name)),
+        mission=str(task.get("description") or ""),
+        name=str(task.get("task_id") or name),
     )
     _check(made)
     return made
@@ -122,7 +126,7 @@ def _mechanisms(maze: Maze) -> dict[str, list[dict[str, Any]]]:
                 state = "on" if thing.on else "off"
                 switch = {"color": color, "switch_type": kind, "initial_state": state}
                 found["switches"].append({**entry, **switch, "controls": controls})
-            case 24:
+            case 24 | 72:
                 found["blocks"].append({**entry, "color": color})
             case 32 | 40:
                 state = "locked" if thing.code & KIND == LOCKED else "open"
@@ -143,23 +147,27 @@ def _id(cell: Cell) -> str:
 
 
 def _things(
-    listed: Mapping[str, list[Any]], gates: Mapping[Any, Cell], switch_type: str
+    listed: Mapping[str, list[Any]],
+    gates: Mapping[str, Cell],
+    rules: Mapping[str, Any],
+    wanted: Any,
 ) -> Iterator[Thing]:
     """Yield what stands in cells, in the order in which the benchmark's world places it."""
     for key in listed["keys"]:
         yield Thing(cell=_cell(key, "position"), code=KEY | _color(key, "color"))
     for door in listed["doors"]:
-        locked = door.get("initial_state", "locked") == "locked"
+        locked = _choice(door, "initial_state", ("locked", "open")) == "locked"
         color = _color(door, "requires_key")
         yield Thing(cell=_cell(door, "position"), code=(LOCKED if locked else CLOSED) | color)
     for gate in listed["gates"]:
-        is_open = gate.get("initial_state", "closed") == "open"
+        is_open = _choice(gate, "initial_state", ("closed", "open")) == "open"
         code = OPEN_GATE if is_open else GATE
         yield Thing(cell=_cell(gate, "position"), code=code, on=is_open)
     for switch in listed["switches"]:
-        yield _switch(switch, gates, switch_type)
+        yield _switch(switch, gates, str(rules.get("switch_type", "toggle")))
     for block in listed["blocks"]:
-        yield Thing(cell=_cell(block, "position"), code=BLOCK | _color(block, "color", "grey"))
+        kind = WANTED_BLOCK if wanted is None or block.get("id") in wanted else BLOCK
+        yield Thing(cell=_cell(block, "position"), code=kind | _color(block, "color", "grey"))
     for hazard in listed["hazards"]:
         yield Thing(cell=_cell(hazard, "position"), code=LAVA)
     for teleporter in listed["teleporters"]:
@@ -167,17 +175,15 @@ def _things(
             yield Thing(cell=_cell(teleporter, end), code=TELEPORTER)
 
 
-def _switch(switch: Any, gates: Mapping[Any, Cell], switch_type: str) -> Thing:
-    kind = switch.get("switch_type", switch_type)
-    if kind not in ("toggle", "hold", "one_shot"):
-        raise ValueError(f"switch_type must be toggle, hold or one_shot, got {kind!r}")
-    controls = _part(switch, "controls", list, [])
+def _switch(switch: Any, gates: Mapping[str, Cell], switch_type: str) -> Thing:
+    kind = _choice({"switch_type": switch_type, **switch}, "switch_type", KINDS)
+    controls = [str(gate) for gate in _part(switch, "controls", list, [])]
     if unknown := [gate for gate in controls if gate not in gates]:
         raise ValueError(f"switch {switch.get('id')!r} controls {unknown[0]!r}, which is no gate")
     return Thing(
         cell=_cell(switch, "position"),
         code=SWITCH | _color(switch, "color", "yellow"),
-        on=switch.get("initial_state", "off") == "on",
+        on=_choice(switch, "initial_state", ("off", "on")) == "on",
         hold=kind == "hold",
         one_shot=kind == "one_shot",
         gates=tuple(gates[gate] for gate in controls),
@@ -197,16 +203,32 @@ def _block_target(goal: Mapping[str, Any]) -> Cell:
     return _cell({"target_positions": targets[0]}, "target_positions")
 
 
+def _entries(found: Any, name: str) -> list[dict[str, Any]]:
+    entries = _part(found, name, list, [])
+    for entry in entries:
+        if not isinstance(entry, dict):
+            raise ValueError(f"{name} must hold objects, got {entry!r:.60}")
+    return entries
+
+
+def _choice(entry: Mapping[str, Any], name: str, known: tuple[str, ...]) -> str:
+    """Return one of the known values, the first where none is given."""
+    value = entry.get(name, known[0])
+    if value not in known:
+        raise ValueError(f"{name} must be {' or '.join(known)}, got {value!r}")
+    return value
+
+
 def _part(task: Any, name: str, kind: type, default: Any = None) -> Any:
     value = task.get(name, default) if isinstance(task, dict) else None
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
         raise ValueError(f"{name} must be of type {kind.__name__}, got {value!r:.60}")
     return value
 
 
 def _cell(task: Any, name: str) -> Cell:
     value = _part(task, name, list)
-    if len(value) != 2 or not all(isinstance(n, int) and 0 <= n < 1000 for n in value):
+    if len(value) != 2 or not all(type(n) is int and 0 <= n < MOST_CELLS for n in value):
         raise ValueError(f"{name} must be two whole numbers, got {json.dumps(value):.60}")
     return value[0], value[1]
 
@@ -230,12 +252,22 @@ def _check(maze: Maze) -> None:
         if thing.cell in taken:
             raise ValueError(f"two things stand at {thing.cell}")
         taken[thing.cell] = thing
-    colors = {thing.code & 7 for thing in maze.things if thing.code & KIND == KEY}
-    for thing in maze.things:
-        if thing.code & KIND in (LOCKED, CLOSED) and thing.code & 7 not in colors:
-            raise ValueError(f"the door at {thing.cell} has no {COLORS[thing.code & 7]} key")
+    if outside := [w for w in maze.walls if w[0] >= maze.width or w[1] >= maze.height]:
+        raise ValueError(f"wall {outside[0]} lies outside of {maze.width} x {maze.height} cells")
+    if maze.max_steps < 1:
+        raise ValueError(f"max_steps must be at least 1, got {maze.max_steps}")
     for name, cell in (("start", maze.start), ("goal.target", maze.target)):
         if cell in maze.walls or not (
             0 < cell[0] < maze.width - 1 and 0 < cell[1] < maze.height - 1
         ):
             raise ValueError(f"{name} {cell} is no free cell")
+
+
+def _check_doors(listed: Mapping[str, list[Any]]) -> None:
+    """Refuse a door that no key opens, by the names of their colors, known or not."""
+    colors = [key.get("color") for key in listed["keys"]]
+    for door in listed["doors"]:
+        if door.get("requires_key") not in colors:
+            raise ValueError(
+                f"the door at {door.get('position')} has no {door.get('requires_key')} key"
+            )

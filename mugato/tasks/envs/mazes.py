@@ -38,6 +38,7 @@ from mugato.tasks.experts.mazes import (
     SWITCH,
     TELEPORTER,
     WALL,
+    WANTED_BLOCK,
     Maze,
     Position,
     moved,
@@ -49,6 +50,7 @@ TILE_PX, RENDER_PX = 8, 32
 CANVAS = (20, 12)  # the largest of the benchmark's mazes, in cells
 VIEW = 7  # cells around the agent, on a side
 RED = (255, 0, 0)
+MISSION_LENGTH = 160  # the longest of the benchmark's has 147
 PRINTABLE = "".join(chr(code) for code in range(32, 127))
 
 
@@ -107,6 +109,8 @@ class Mazes(gymnasium.Env):
 
     def step(self, action: Any) -> tuple:
         maze, before = self.playing
+        if action not in self.action_space:
+            raise ValueError(f"actions are 0 to {len(ACTIONS) - 1}, got {action!r}")
         self._steps += 1
         self.position = moved(maze, before, int(action))
         outcome = maze.outcome(self.position)
@@ -125,8 +129,8 @@ class Mazes(gymnasium.Env):
     def _observation(self) -> dict[str, Any]:
         maze, position = self.playing
         y, x = divmod(position.cell, maze.width)
-        mission = "".join(c if c in PRINTABLE else "?" for c in maze.mission)[:TEXT_LENGTH]
-        return {**look(self._picture, (x, y, position.facing)), "mission": mission}
+        shown = look(self._picture, (x, y, position.facing))
+        return {**shown, "mission": readable(maze.mission)}
 
     @property
     def playing(self) -> tuple[Maze, Position]:
@@ -134,6 +138,15 @@ class Mazes(gymnasium.Env):
         if self.maze is None or self.position is None:
             raise ValueError("reset the environment before its first step")
         return self.maze, self.position
+
+
+def readable(mission: str) -> str:
+    """Return a sentence as agents read it: printable ASCII, and no more than a context can hold.
+
+    >>> readable("na\u00efve"), len(readable("go " * 1000))
+    ('na?ve', 160)
+    """
+    return "".join(c if c in PRINTABLE else "?" for c in mission)[:MISSION_LENGTH]
 
 
 def picture(maze: Maze, position: Position, tile_px: int) -> UInt8[np.ndarray, "height width 3"]:
@@ -237,6 +250,7 @@ def _thing(code: int) -> Any:
         KEY: lambda: world.Key(color),
         SWITCH: lambda: world.Ball(color),
         BLOCK: lambda: world.Box(color),
+        WANTED_BLOCK: lambda: world.Box(color),
         LOCKED: lambda: world.Door(color, is_locked=True),
         CLOSED: lambda: world.Door(color),
         OPEN: lambda: world.Door(color, is_open=True),

@@ -9,7 +9,7 @@ The shortest way to the target: a breadth-first search over the true positions o
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -18,7 +18,8 @@ Cell = tuple[int, int]  # x to the right, y down
 COLORS = ("red", "green", "blue", "purple", "yellow", "grey", "white")
 # A code is a kind and a color: `kind | COLORS.index(color)`.
 EMPTY, WALL, GOAL, LAVA, TELEPORTER = range(5)
-KEY, SWITCH, BLOCK, LOCKED, CLOSED, OPEN, GATE, OPEN_GATE = range(8, 72, 8)
+KEY, SWITCH, BLOCK, LOCKED, CLOSED, OPEN, GATE, OPEN_GATE, WANTED_BLOCK = range(8, 80, 8)
+BLOCKS = (BLOCK, WANTED_BLOCK)  # that is one which has to arrive
 KIND, COLOR = 0b1111000, 0b111
 ENTERABLE = frozenset({EMPTY, GOAL, LAVA, TELEPORTER, OPEN_GATE}) | {
     kind | color for kind in (SWITCH, OPEN) for color in range(len(COLORS))
@@ -77,7 +78,7 @@ class Maze:
         things: in the order in which they are placed; of two in one cell the later stays.
         teleporters: pairs of ends; the second leads back if `both`.
         target: where the agent has to come.
-        block_target: which block has to come there instead, by its first cell.
+        block_target: whether a `WANTED_BLOCK` has to come there instead.
     """
 
     width: int
@@ -155,7 +156,7 @@ class Maze:
             return "lost"
         target = self.number(self.target)
         if self.block_target:
-            return "won" if position.cells[target] & KIND == BLOCK else "on"
+            return "won" if position.cells[target] & KIND == WANTED_BLOCK else "on"
         return "won" if position.cell == target else "on"
 
 
@@ -178,7 +179,7 @@ def moved(maze: Maze, position: Position, action: int) -> Position:
         return position
     if pushes(maze, position, action):
         front = _front(maze, position)
-        beyond = _with(position, front + maze.steps[facing], ahead)
+        beyond = _with(position, _next(maze, front, facing), ahead)
         return _with(beyond, front, EMPTY)._replace(cell=front)
     return _plain(maze, position, action)
 
@@ -189,16 +190,23 @@ def pushes(maze: Maze, position: Position, action: int) -> bool:
     The benchmark's world stops with an error then, but where a block is what has to arrive.
     """
     front = _front(maze, position)
-    if action != FORWARD or position.cells[front] & KIND != BLOCK:
+    if action != FORWARD or position.cells[front] & KIND not in BLOCKS:
         return False
-    beyond = position.cells[front + maze.steps[position.facing]]
+    beyond = position.cells[_next(maze, front, position.facing)]
     return beyond in ENTERABLE or beyond & KIND == KEY
 
 
 def _front(maze: Maze, position: Position) -> int:
     """Return the cell before the agent, its own where the maze ends."""
-    front = position.cell + maze.steps[position.facing]
-    return front if 0 <= front < len(position.cells) else position.cell
+    return _next(maze, position.cell, position.facing)
+
+
+def _next(maze: Maze, cell: int, facing: int) -> int:
+    """Return the cell beside one, itself where the maze ends: a door may stand in the border."""
+    beside = cell + maze.steps[facing]
+    in_row = beside // maze.width == cell // maze.width
+    inside = in_row if facing % 2 == 0 else 0 <= beside < maze.width * maze.height
+    return beside if inside else cell
 
 
 def _plain(maze: Maze, position: Position, action: int) -> Position:
@@ -217,7 +225,7 @@ def _plain(maze: Maze, position: Position, action: int) -> Position:
             return _lifted(position, front)
         case 4 if carrying != NO_KEY and ahead == EMPTY:
             return _with(position, front, KEY | carrying)._replace(carrying=NO_KEY)
-        case 5 if ahead & KIND == BLOCK:
+        case 5 if ahead & KIND in BLOCKS:
             return _with(position, front, EMPTY)
         case 5 if ahead & KIND in (CLOSED, OPEN):
             return _with(position, front, ahead ^ CLOSED ^ OPEN)
@@ -265,36 +273,54 @@ def solve(maze: Maze, position: Position, rng: random.Random) -> list[int] | Non
     """Return actions that reach the target; None if none are found.
 
     They are a shortest way without laying down a key, one of them by chance. Where there is none,
-    what is carried is laid down at once, or wherever that helps. No block is pushed where that
-    would end the game.
+    what is carried is laid down at once, or, where keys do not vanish, once its door is open. No
+    block is pushed where that would end the game.
     """
     if (way := shortest_way(maze, position, rng)) is not None:
         return way
-    if position.carrying == NO_KEY and maze.keys_vanish:
-        return None
-    for turns in ([], [LEFT], [RIGHT], [LEFT, LEFT]):
+    if position.carrying != NO_KEY and (turns := _turns_to_drop(maze, position)) is not None:
         after = position
         for action in (*turns, DROP):
             after = moved(maze, after, action)
-        if after.carrying == NO_KEY and (way := shortest_way(maze, after, rng)) is not None:
+        if (way := shortest_way(maze, after, rng)) is not None:
             return [*turns, DROP, *way]
-    return shortest_way(maze, position, rng, drops=True)
+    return None if maze.keys_vanish else _with_drops(maze, position, rng)
 
 
-def shortest_way(
-    maze: Maze, position: Position, rng: random.Random, *, drops: bool = False
-) -> list[int] | None:
-    """Search breadth first; None where there is no way, or where too much was looked at.
+def _turns_to_drop(maze: Maze, position: Position) -> list[int] | None:
+    """Return how to turn to an empty cell."""
+    for turns in ([], [LEFT], [RIGHT], [LEFT, LEFT]):
+        after = position
+        for action in turns:
+            after = moved(maze, after, action)
+        if after.cells[_front(maze, after)] == EMPTY:
+            return turns
+    return None
 
-    Args:
-        drops: whether to try to lay down keys as well, which makes the search long.
-    """
+
+def _with_drops(maze: Maze, position: Position, rng: random.Random) -> list[int] | None:
+    """Go as if keys vanished in their doors, and lay them down after those."""
+    way, actions = shortest_way(replace(maze, keys_vanish=True), position, rng), list[int]()
+    used = NO_KEY
+    for action in way or ():
+        if used != NO_KEY and position.cells[_front(maze, position)] == EMPTY:
+            position, used = moved(maze, position, DROP), NO_KEY
+            actions.append(DROP)
+        opens = action == TOGGLE and position.cells[_front(maze, position)] & KIND == LOCKED
+        position = moved(maze, position, action)
+        actions.append(action)
+        used = position.carrying if opens else used
+    return actions if way and maze.outcome(position) == "won" else None
+
+
+def shortest_way(maze: Maze, position: Position, rng: random.Random) -> list[int] | None:
+    """Search breadth first; None where there is no way, or where too much was looked at."""
     came_from: dict[Position, tuple[Position, int] | None] = {position: None}
     front = [position]
     while front and len(came_from) < MOST_POSITIONS:
         following = []
         for before in front:
-            for action in _worth_trying(maze, before, drops=drops):
+            for action in _worth_trying(maze, before):
                 after = moved(maze, before, action)
                 if after in came_from or after.cells[after.cell] == LAVA:
                     continue
@@ -307,7 +333,7 @@ def shortest_way(
     return None
 
 
-def _worth_trying(maze: Maze, position: Position, *, drops: bool) -> Iterator[int]:
+def _worth_trying(maze: Maze, position: Position) -> Iterator[int]:
     """Yield what may change the position."""
     cell, _, carrying, cells, _ = position
     here, ahead = cells[cell] & KIND, cells[_front(maze, position)]
@@ -319,10 +345,8 @@ def _worth_trying(maze: Maze, position: Position, *, drops: bool) -> Iterator[in
     if carrying == NO_KEY and KEY in (here, ahead & KIND):
         yield PICKUP
     fits = ahead & KIND == LOCKED and carrying == ahead & COLOR
-    if fits or here == SWITCH or ahead & KIND in (CLOSED, OPEN, BLOCK):
+    if fits or here == SWITCH or ahead & KIND in (CLOSED, OPEN, *BLOCKS):
         yield TOGGLE
-    if drops and carrying != NO_KEY and ahead == EMPTY:
-        yield DROP
 
 
 def _path(came_from: dict[Position, tuple[Position, int] | None], position: Position) -> list[int]:
