@@ -7,7 +7,6 @@ them, and are played from their files by `maze_file`.
 """
 
 import random
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +16,9 @@ from gymnasium.envs.registration import EnvSpec
 from mugato.tasks.envs.maze_files import read_maze
 from mugato.tasks.envs.maze_generator import LEVELS
 from mugato.tasks.envs.mazes import Mazes
-from mugato.tasks.experts.mazes import Maze, Position, moved, solve
-from mugato.tasks.task import ActionFunction, Observation, Task
+from mugato.tasks.experts.mazes import Maze, moved, solve
+from mugato.tasks.experts.plans import PlanFollower
+from mugato.tasks.task import ActionFunction, Task
 
 PREFIX = "maze:"
 LONGEST = 400  # no maze allows more steps
@@ -78,21 +78,12 @@ def make_solver(env: gymnasium.Env) -> ActionFunction:
         RuntimeError: from the returned function, for a maze that noise or an agent has spoilt.
     """
     dice = random.Random(int(env.unwrapped.np_random.integers(2**62)))
-    plan: Iterator[int] = iter(())
-    expected: Position | None = None
-
-    def act(observation: Observation) -> int:
-        nonlocal plan, expected
-        maze, position = env.get_wrapper_attr("maze"), env.get_wrapper_attr("position")
-        if position != expected:
-            plan = iter(solve(maze, position, dice) or ())
-        action = next(plan, None)
-        if action is None:
-            raise RuntimeError("the maze cannot be solved any more")
-        expected = moved(maze, position, action)
-        return action
-
-    return act
+    return PlanFollower(
+        look=lambda: env.get_wrapper_attr("playing"),
+        search=lambda maze, position: solve(maze, position, dice),
+        moved=moved,
+        what="maze",
+    )
 
 
 PACKAGES = ("minigrid",)

@@ -3,14 +3,12 @@
 Expert: the shortest solution, by A*; it plans again when an executed action was not its own.
 """
 
-from collections.abc import Iterator
 from functools import partial
 
 import gymnasium
-import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from jaxtyping import UInt8
 
+from mugato.tasks.experts.plans import PlanFollower
 from mugato.tasks.experts.sokoban import Level, Position, moved, solve
 from mugato.tasks.task import ActionFunction, Task
 
@@ -44,21 +42,14 @@ def _make_expert(env: gymnasium.Env) -> ActionFunction:
     Raises:
         RuntimeError: from the returned function, for a level that noise or an agent has spoilt.
     """
-    plan: Iterator[int] = iter(())
-    expected: Position | None = None
 
-    def act(observation: UInt8[np.ndarray, "height width"]) -> int:
-        nonlocal plan, expected
+    def look() -> tuple[Level, Position]:
         level: Level = env.get_wrapper_attr("level")
-        if level.position != expected:
-            plan = iter(solve(level) or ())
-        action = next(plan, None)
-        if action is None:
-            raise RuntimeError("the level has no solution any more")
-        expected = moved(level, level.position, action)
-        return action
+        return level, level.position
 
-    return act
+    return PlanFollower(
+        look=look, search=lambda level, position: solve(level), moved=moved, what="level"
+    )
 
 
 TASKS = (sokoban("sokoban", num_boxes=2),)

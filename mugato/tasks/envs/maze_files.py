@@ -8,7 +8,9 @@ from typing import Any
 from mugato.system.typed_json import read_json
 from mugato.tasks.experts.mazes import (
     BLOCK,
+    BLOCKS,
     CLOSED,
+    COLOR,
     COLORS,
     GATE,
     GOAL,
@@ -115,25 +117,25 @@ def task_of(maze: Maze) -> dict[str, Any]:
 def _mechanisms(maze: Maze) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in LISTS}
     for thing in maze.things:
-        color = COLORS[thing.code & 7]
+        color = COLORS[thing.code & COLOR]
         entry: dict[str, Any] = {"id": _id(thing.cell), "position": list(thing.cell)}
-        match thing.code & KIND:
-            case 8:
-                found["keys"].append({**entry, "color": color})
-            case 16:
-                kind = "hold" if thing.hold else "one_shot" if thing.one_shot else "toggle"
-                controls = [_id(cell) for cell in thing.gates]
-                state = "on" if thing.on else "off"
-                switch = {"color": color, "switch_type": kind, "initial_state": state}
-                found["switches"].append({**entry, **switch, "controls": controls})
-            case 24 | 72:
-                found["blocks"].append({**entry, "color": color})
-            case 32 | 40:
-                state = "locked" if thing.code & KIND == LOCKED else "open"
-                found["doors"].append({**entry, "requires_key": color, "initial_state": state})
-            case 56 | 64:
-                found["gates"].append({**entry, "initial_state": "open" if thing.on else "closed"})
-        if thing.code == LAVA:
+        kind = thing.code & KIND
+        if kind == KEY:
+            found["keys"].append({**entry, "color": color})
+        elif kind == SWITCH:
+            switch_type = "hold" if thing.hold else "one_shot" if thing.one_shot else "toggle"
+            controls = [_id(cell) for cell in thing.gates]
+            state = "on" if thing.on else "off"
+            switch = {"color": color, "switch_type": switch_type, "initial_state": state}
+            found["switches"].append({**entry, **switch, "controls": controls})
+        elif kind in BLOCKS:
+            found["blocks"].append({**entry, "color": color})
+        elif kind in (LOCKED, CLOSED):
+            state = "locked" if kind == LOCKED else "open"
+            found["doors"].append({**entry, "requires_key": color, "initial_state": state})
+        elif kind in (GATE, OPEN_GATE):
+            found["gates"].append({**entry, "initial_state": "open" if thing.on else "closed"})
+        elif thing.code == LAVA:
             found["hazards"].append({**entry, "hazard_type": "lava"})
     found["teleporters"] = [
         {"id": _id(a), "position_a": list(a), "position_b": list(b), "bidirectional": both}
@@ -243,10 +245,9 @@ def _check(maze: Maze) -> None:
     """Refuse what the benchmark refuses."""
     taken: dict[Cell, Thing] = {}
     for thing in maze.things:
-        x, y = thing.cell
-        if x >= maze.width or y >= maze.height:
+        if thing.cell[0] >= maze.width or thing.cell[1] >= maze.height:
             raise ValueError(f"{thing.cell} lies outside of {maze.width} x {maze.height} cells")
-        in_wall = thing.cell in maze.walls or x in (0, maze.width - 1) or y in (0, maze.height - 1)
+        in_wall = thing.cell in maze.walls or maze.is_border(thing.cell)
         if in_wall and thing.code & KIND not in (LOCKED, CLOSED, GATE, OPEN_GATE):
             raise ValueError(f"what stands at {thing.cell} stands in a wall")
         if thing.cell in taken:
@@ -257,9 +258,7 @@ def _check(maze: Maze) -> None:
     if maze.max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, got {maze.max_steps}")
     for name, cell in (("start", maze.start), ("goal.target", maze.target)):
-        if cell in maze.walls or not (
-            0 < cell[0] < maze.width - 1 and 0 < cell[1] < maze.height - 1
-        ):
+        if cell in maze.walls or maze.is_border(cell):
             raise ValueError(f"{name} {cell} is no free cell")
 
 

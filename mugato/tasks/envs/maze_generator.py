@@ -145,18 +145,18 @@ def _lock(draft: Draft, dice: random.Random, kinds: list[str]) -> bool:
     places = list(_chokes(draft))
     if len(places) < len(kinds):
         return False
-    draft.locked = [places[i] for i in sorted(dice.sample(range(len(places)), len(kinds)))]
+    locked = [places[i] for i in sorted(dice.sample(range(len(places)), len(kinds)))]
     colors = dice.sample(LOCK_COLORS, len(LOCK_COLORS))
     reached = set[Cell]()
     for i, kind in enumerate(kinds):
-        before, reached = reached, set(distances(draft.free, draft.start, draft.locked[i:]))
+        before, reached = reached, set(distances(draft.free, draft.start, locked[i:]))
         cells = [cell for cell in draft.open_cells() if cell in reached]
         behind = [cell for cell in cells if cell not in before]  # the last lock
         chosen = behind if behind and dice.random() < 0.75 else cells
-        chosen = [cell for cell in chosen if cell not in draft.locked]
+        chosen = [cell for cell in chosen if cell not in locked]
         if not chosen:
             return False
-        _add_lock(draft, dice, kind, draft.locked[i], dice.choice(chosen), colors.pop())
+        _add_lock(draft, dice, kind, locked[i], dice.choice(chosen), colors.pop())
     _add_decoys(draft, dice, colors)
     return True
 

@@ -25,7 +25,6 @@ class Draft:
 
     Attributes:
         free: cells without a wall.
-        locked: cells of doors and gates, in the order in which they are passed.
         hints: what the mission may say of them.
     """
 
@@ -36,7 +35,6 @@ class Draft:
     goal: Cell = (0, 0)
     things: list[Thing] = field(default_factory=list)
     teleporters: list[tuple[Cell, Cell, bool]] = field(default_factory=list)
-    locked: list[Cell] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
 
     def open_cells(self) -> list[Cell]:

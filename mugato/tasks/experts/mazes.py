@@ -98,6 +98,10 @@ class Maze:
         """Return a cell's place in `Position.cells`."""
         return cell[1] * self.width + cell[0]
 
+    def is_border(self, cell: Cell) -> bool:
+        """Whether a cell is of the border of walls, or lies beyond it."""
+        return not (0 < cell[0] < self.width - 1 and 0 < cell[1] < self.height - 1)
+
     @cached_property
     def switches(self) -> dict[int, tuple[int, Thing]]:
         """By cell: the switch's bit, and the switch."""
@@ -140,9 +144,8 @@ class Maze:
     def first_position(self) -> Position:
         """The position that an episode begins with."""
         codes = bytearray(self.width * self.height)
-        border = [(x, y) for y in range(self.height) for x in range(self.width)
-                  if x in (0, self.width - 1) or y in (0, self.height - 1)]  # fmt: skip
-        for cell in (*border, *self.walls):
+        cells = [(x, y) for y in range(self.height) for x in range(self.width)]
+        for cell in (*filter(self.is_border, cells), *self.walls):
             codes[self.number(cell)] = WALL
         for thing in self.things:
             codes[self.number(thing.cell)] = thing.code
@@ -214,21 +217,20 @@ def _plain(maze: Maze, position: Position, action: int) -> Position:
     cell, facing, carrying, cells, _ = position
     front = _front(maze, position)
     ahead = cells[front]
-    match action:
-        case 0 | 1:
-            return position._replace(facing=(facing + (1 if action == RIGHT else -1)) % 4)
-        case 2:
-            held = _held(maze, position._replace(cell=front if ahead in ENTERABLE else cell))
-            jumps = held.cells[held.cell] == TELEPORTER
-            return held._replace(cell=maze.exits.get(held.cell, held.cell)) if jumps else held
-        case 3 if carrying == NO_KEY and ahead & KIND == KEY:
-            return _lifted(position, front)
-        case 4 if carrying != NO_KEY and ahead == EMPTY:
-            return _with(position, front, KEY | carrying)._replace(carrying=NO_KEY)
-        case 5 if ahead & KIND in BLOCKS:
-            return _with(position, front, EMPTY)
-        case 5 if ahead & KIND in (CLOSED, OPEN):
-            return _with(position, front, ahead ^ CLOSED ^ OPEN)
+    if action in (LEFT, RIGHT):
+        return position._replace(facing=(facing + (1 if action == RIGHT else -1)) % 4)
+    if action == FORWARD:
+        held = _held(maze, position._replace(cell=front if ahead in ENTERABLE else cell))
+        jumps = held.cells[held.cell] == TELEPORTER
+        return held._replace(cell=maze.exits.get(held.cell, held.cell)) if jumps else held
+    if action == PICKUP and carrying == NO_KEY and ahead & KIND == KEY:
+        return _lifted(position, front)
+    if action == DROP and carrying != NO_KEY and ahead == EMPTY:
+        return _with(position, front, KEY | carrying)._replace(carrying=NO_KEY)
+    if action == TOGGLE and ahead & KIND in BLOCKS:
+        return _with(position, front, EMPTY)
+    if action == TOGGLE and ahead & KIND in (CLOSED, OPEN):
+        return _with(position, front, ahead ^ CLOSED ^ OPEN)
     return position
 
 
