@@ -8,7 +8,7 @@ import tyro
 
 from mugato.cli import display
 from mugato.model.serialization import CONFIG, WEIGHTS
-from mugato.system.files import write_whole
+from mugato.system.files import write_text_whole
 from mugato.system.typed_json import read_json
 from mugato.training.run_info import TRAIN_CONFIG
 
@@ -38,6 +38,6 @@ def export(
     if (run / TRAIN_CONFIG).exists():  # what it was trained on: evaluation asks for it
         config = {**read_json(run / TRAIN_CONFIG), "run": str(folder)}
         text = json.dumps(config, indent=2) + "\n"
-        write_whole(folder / TRAIN_CONFIG, lambda path: path.write_text(text, "utf-8"))
+        write_text_whole(folder / TRAIN_CONFIG, text)
     size = sum(path.stat().st_size for path in folder.iterdir())
     display.console.print(f"The agent is in [bold]{folder}[/bold], {size / 1e6:.1f} MB")

@@ -12,7 +12,7 @@ from rich.table import Table
 from mugato.acting.batch_policy import InferenceConfig
 from mugato.cli import display
 from mugato.cli.sampling_flags import SamplingFlags
-from mugato.system.files import write_whole
+from mugato.system.files import write_text_whole
 
 if TYPE_CHECKING:
     from mugato.evaluation.multinet_v2 import MultiNetV2Agent
@@ -109,4 +109,4 @@ def _play(agent: "MultiNetV2Agent", tasks: tuple[Path, ...], out: Path) -> None:
     successes = sum(one.success for one in results)
     display.console.print(f"{successes} of {len(results)} reached; kept in [bold]{out}[/bold]")
     text = json.dumps([dataclasses.asdict(one) for one in results], indent=2) + "\n"
-    write_whole(out, lambda path: path.write_text(text, "utf-8"))
+    write_text_whole(out, text)

@@ -9,7 +9,7 @@ import tyro
 
 from mugato.cli.display import console, progress
 from mugato.system.errors import describe
-from mugato.system.files import write_whole
+from mugato.system.files import write_text_whole
 
 if TYPE_CHECKING:
     from mugato.tasks.references import Reference
@@ -66,7 +66,7 @@ def reference(
         console.print(f"The references are in [bold]{path}[/bold]")
     if page is not None:
         text = references_page(load_references(path))
-        write_whole(page, lambda beside: beside.write_text(text, "utf-8"))
+        write_text_whole(page, text)
     if skipped := len(chosen) - len(due):
         console.print(f"{skipped} were measured before; --again measures them anew")
     if faults:

@@ -21,7 +21,7 @@ from PIL import Image
 
 from mugato.acting.batch_policy import BatchPolicy, InferenceConfig
 from mugato.agent import Agent
-from mugato.system.files import locked, write_whole
+from mugato.system.files import locked, write_text_whole
 from mugato.system.typed_json import read_json
 from mugato.tasks.envs.maze_files import read_maze
 from mugato.tasks.envs.mazes import RENDER_PX, Mazes, look, picture, readable, seen
@@ -224,7 +224,9 @@ def serve_files(agent: MultiNetV2Agent, folder: Path, *, patience_s: float) -> I
                 _remove_answers(answers)
                 # The first may be in the middle of an episode.
                 posed, begun = request if begun else replace(request, step_number=1), True
-                _write(answers / path.name, f'{{"action": {agent.predict(posed).action}}}\n')
+                write_text_whole(
+                    answers / path.name, f'{{"action": {agent.predict(posed).action}}}\n'
+                )
                 answered[path], last = written, time.monotonic()
                 yield request.step_number
             time.sleep(POLL_S)
@@ -233,10 +235,6 @@ def serve_files(agent: MultiNetV2Agent, folder: Path, *, patience_s: float) -> I
 def _remove_answers(folder: Path) -> None:
     for old in folder.glob("step_*.json"):
         old.unlink()
-
-
-def _write(path: Path, text: str) -> None:
-    write_whole(path, lambda beside: beside.write_text(text, "utf-8"))
 
 
 def _new_requests(folder: Path, answered: Mapping[Path, int]) -> list[tuple[Path, int]]:

@@ -16,7 +16,7 @@ from mugato.evaluation.agent_info import AgentInfo, staleness
 from mugato.evaluation.language import AnswerResults, CaptionResults, SourceResults
 from mugato.evaluation.scores import Summary, TaskScores, summary
 from mugato.evaluation.text import TextScores
-from mugato.system.files import write_whole
+from mugato.system.files import write_text_whole
 from mugato.system.machine import describe_machine, git_commit, package_versions
 from mugato.system.typed_json import from_json, read_json
 
@@ -252,4 +252,4 @@ def _source_results(row: Mapping[str, Any], name: str) -> SourceResults:
 def save_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write a file of numbers, whole or not at all."""
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_whole(path, lambda beside: beside.write_text(text, "utf-8"))
+    write_text_whole(path, text)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mugato.system.errors import one_line
-from mugato.system.files import write_whole
+from mugato.system.files import write_text_whole, write_whole
 from mugato.system.typed_json import read_json
 
 CONFIG = "config.json"
@@ -35,7 +35,7 @@ def save_model(model: nn.Module, folder: Path, config: Mapping[str, Any]) -> Non
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Write `config.json`."""
     text = json.dumps(config, indent=2) + "\n"
-    write_whole(folder / CONFIG, lambda path: path.write_text(text))
+    write_text_whole(folder / CONFIG, text)
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:

@@ -22,7 +22,7 @@ from mugato.evaluation.text import TextScores
 from mugato.reports import charts, tables
 from mugato.reports.charts import Bar
 from mugato.reports.scales import MARK, cautions, marked
-from mugato.system.files import write_whole
+from mugato.system.files import write_text_whole
 from mugato.training.run_info import read_metrics
 
 MARKDOWN, HTML, ABLATION = "report.md", "report.html", "ablation.md"
@@ -97,7 +97,7 @@ def ablation_markdown(found: Ablation) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
-    write_whole(path, lambda beside: beside.write_text(text, "utf-8"))
+    write_text_whole(path, text)
 
 
 def data_uri(content: bytes, media_type: str) -> str:

@@ -61,6 +61,11 @@ def remove_unfinished(folder: Path, name: str = "*") -> None:
                 os.close(handle)
 
 
+def write_text_whole(path: Path, text: str) -> None:
+    """Write a text in UTF-8 as `write_whole` does; raises as it does."""
+    write_whole(path, lambda beside: beside.write_text(text, "utf-8"))
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep a folder to oneself, which is made if need be; nothing of the lock is left behind.

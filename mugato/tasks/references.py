@@ -18,7 +18,7 @@ import gymnasium
 import numpy as np
 
 from mugato.system.errors import one_line
-from mugato.system.files import write_whole
+from mugato.system.files import write_text_whole
 from mugato.system.workers import WorkerPool
 from mugato.tasks.conform import NotInSpaceError
 from mugato.tasks.environment import opened
@@ -236,7 +236,7 @@ def save_references(references: Mapping[str, Reference], path: Path) -> None:
         for name, entry in sorted(references.items())
     ]
     text = "{\n" + ",\n".join(lines) + "\n}\n"
-    write_whole(path, lambda beside: beside.write_text(text, "utf-8"))
+    write_text_whole(path, text)
 
 
 def unmeasured(

@@ -14,7 +14,7 @@ from mugato.data.mixture import Mixture
 from mugato.data.source import Source
 from mugato.data.windows import Windows
 from mugato.model.precision import Precision, autocast
-from mugato.system.files import write_whole
+from mugato.system.files import write_text_whole
 from mugato.system.typed_json import from_json, read_json
 from mugato.tokens.batch import Batch
 from mugato.tokens.tokenizer import Tokenizer
@@ -98,4 +98,4 @@ def note_best(run: Path, step: int, losses: Mapping[str, float]) -> None:
     """Write beside the agent that is kept how good it is."""
     told = {"step": step, "loss": fmean(losses.values()), "losses": dict(losses)}
     text = json.dumps(told, indent=1) + "\n"
-    write_whole(run / BEST / BEST_LOSS, lambda path: path.write_text(text, "utf-8"))
+    write_text_whole(run / BEST / BEST_LOSS, text)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mugato.system.files import write_whole
+from mugato.system.files import write_text_whole
 from mugato.system.optional import require
 from mugato.system.typed_json import from_json, within
 from mugato.training.checkpoint import TrainingProgress
@@ -148,7 +148,7 @@ class MetricsWriter:
         self._path, self._events = run / METRICS, run / "tensorboard"
         kept = [r for r in read_metrics(run) if r["step"] <= from_step] if from_step else []
         text = "".join(json.dumps(r) + "\n" for r in kept)
-        write_whole(self._path, lambda beside: beside.write_text(text))
+        write_text_whole(self._path, text)
         self._excepthook, threading.excepthook = threading.excepthook, _report_thread
         with _named(self._events):
             self._board = SummaryWriter(str(self._events), purge_step=from_step + 1)

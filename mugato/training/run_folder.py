@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mugato.model.serialization import CONFIG, WEIGHTS
-from mugato.system.files import locked, remove_unfinished, write_whole
+from mugato.system.files import locked, remove_unfinished, write_text_whole
 from mugato.training.checkpoint import STATE, TrainingProgress, read_progress
 from mugato.training.config import TrainConfig
 from mugato.training.metrics import read_metrics
@@ -78,7 +78,7 @@ def note_job(run: Path) -> None:
     """Write down which job trains in a folder."""
     name = job()
     if name is not None:
-        write_whole(run / JOB, lambda path: path.write_text(name, "utf-8"))
+        write_text_whole(run / JOB, name)
     else:
         (run / JOB).unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from mugato.data.config import DatasetConfig
 from mugato.data.registry import ENVIRONMENT_VERSION, is_source
-from mugato.system.files import write_whole
+from mugato.system.files import write_text_whole
 from mugato.system.typed_json import from_json, read_json
 from mugato.tasks.gymnasium_task import gymnasium_task
 from mugato.tasks.registry import TASKS
@@ -97,7 +97,7 @@ def save_config(config: TrainConfig) -> None:
     """Make the run's folder and keep the resolved configuration in it."""
     config.run.mkdir(parents=True, exist_ok=True)
     text = json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n"
-    write_whole(config.run / TRAIN_CONFIG, lambda path: path.write_text(text, "utf-8"))
+    write_text_whole(config.run / TRAIN_CONFIG, text)
 
 
 def read_config(run: Path) -> TrainConfig:
