@@ -131,7 +131,9 @@ class MultiNetV2Agent:
             {**look(seen(_pixels(one.image))), "mission": readable(one.text_prompt or "")}
             for one in model_inputs
         ]
-        return [self.answer(int(action)) for action in self._rows.select_actions(observations)]
+        return [
+            self.answer(int(action["move"])) for action in self._rows.select_actions(observations)
+        ]
 
     def answer(self, action: int) -> Any:
         """Make what is handed back; the harness's own type where there is a harness."""

@@ -31,7 +31,7 @@ from mugato.evaluation.multinet_v2 import (
 from mugato.spec import spec_of
 from mugato.tasks.domains.mazes import maze_file
 from mugato.tasks.envs.maze_files import read_maze
-from mugato.tasks.envs.mazes import Mazes, look, seen
+from mugato.tasks.envs.mazes import Mazes, WithAims, look, seen
 from tests.agents import tiny_agent
 
 TIERS = Path(__file__).parents[1] / "tasks" / "multinet_v2" / "tiers"
@@ -60,7 +60,7 @@ class ModelInput:
 
 @pytest.fixture(scope="module")
 def agent():
-    env = Mazes()
+    env = WithAims(Mazes())
     return tiny_agent(
         {"mazes-keys": spec_of(env.observation_space, env.action_space)},
         history=1,
@@ -84,7 +84,7 @@ def test_it_answers_as_the_policy_does_and_reads_nothing_that_is_hidden(agent):
     policy = Policy(agent, task="mazes-keys", inference=inference)
     for one in frames(CORRIDOR, 5):
         observation = {**look(seen(one.image)), "mission": one.text_prompt}
-        assert played.predict(one).action == policy.select_action(observation)
+        assert played.predict(one).action == policy.select_action(observation)["move"]
     assert played.model_name == "mugato"
 
 

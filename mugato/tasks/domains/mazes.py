@@ -7,18 +7,20 @@ them, and are played from their files by `maze_file`.
 """
 
 import random
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import gymnasium
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from mugato.tasks.envs.maze_files import read_maze
 from mugato.tasks.envs.maze_generator import LEVELS
-from mugato.tasks.envs.mazes import Mazes
-from mugato.tasks.experts.mazes import Maze, moved, solve
+from mugato.tasks.envs.mazes import Mazes, WithAims
+from mugato.tasks.experts.mazes import Maze, Position, aims, moved, solve
 from mugato.tasks.experts.plans import PlanFollower
-from mugato.tasks.task import ActionFunction, Task
+from mugato.tasks.task import Action, ActionFunction, Task
 
 PREFIX = "maze:"
 LONGEST = 400  # no maze allows more steps
@@ -59,7 +61,7 @@ def maze_file(path: Path) -> Task:
 
 def make_one(maze: Maze, *, render_mode: str | None = None) -> gymnasium.Env:
     """Make the environment of one maze."""
-    return Mazes(maze=maze, render_mode=render_mode)
+    return WithAims(Mazes(maze=maze, render_mode=render_mode))
 
 
 def _make_env(level: str, *, render_mode: str | None = None) -> gymnasium.Env:
@@ -68,7 +70,7 @@ def _make_env(level: str, *, render_mode: str | None = None) -> gymnasium.Env:
         entry_point="mugato.tasks.envs.mazes:Mazes",
         kwargs={"level": level},
     )
-    return gymnasium.make(spec, render_mode=render_mode, disable_env_checker=True)
+    return WithAims(gymnasium.make(spec, render_mode=render_mode, disable_env_checker=True))
 
 
 def make_solver(env: gymnasium.Env) -> ActionFunction:
@@ -82,8 +84,15 @@ def make_solver(env: gymnasium.Env) -> ActionFunction:
         look=lambda: env.get_wrapper_attr("playing"),
         search=lambda maze, position: solve(maze, position, dice),
         moved=moved,
+        say=_answer,
         what="maze",
     )
+
+
+def _answer(maze: Maze, position: Position, actions: Sequence[int]) -> Action:
+    """Say where the way leads, and move."""
+    cells = [divmod(cell, maze.width) for cell in aims(maze, position, actions)]
+    return {"aims": np.array([n for y, x in cells for n in (x, y)]), "move": actions[0]}
 
 
 PACKAGES = ("minigrid",)

@@ -15,6 +15,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.utils import RecordConstructorArgs
 from jaxtyping import UInt8
 from PIL import Image
 
@@ -33,6 +34,7 @@ from mugato.tasks.experts.mazes import (
     KIND,
     LAVA,
     LOCKED,
+    NUM_AIMS,
     OPEN,
     OPEN_GATE,
     SWITCH,
@@ -138,6 +140,23 @@ class Mazes(gymnasium.Env):
         if self.maze is None or self.position is None:
             raise ValueError("reset the environment before its first step")
         return self.maze, self.position
+
+
+class WithAims(gymnasium.ActionWrapper, RecordConstructorArgs):
+    """Let an agent say where it goes before it moves; what it says changes nothing.
+
+    Actions are `aims`, x and y of each of `experts.mazes.aims`, and the `move`, one of `ACTIONS`.
+    """
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        RecordConstructorArgs.__init__(self)
+        gymnasium.ActionWrapper.__init__(self, env)
+        self.action_space = spaces.Dict(
+            aims=spaces.MultiDiscrete([*CANVAS] * NUM_AIMS), move=env.action_space
+        )
+
+    def action(self, action: dict[str, Any]) -> int:
+        return int(action["move"])
 
 
 def readable(mission: str) -> str:

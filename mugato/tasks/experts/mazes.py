@@ -8,7 +8,7 @@ The shortest way to the target: a breadth-first search over the true positions o
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -28,6 +28,7 @@ ENTERABLE = frozenset({EMPTY, GOAL, LAVA, TELEPORTER, OPEN_GATE}) | {
 ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "nothing")
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, NOTHING = range(len(ACTIONS))
 NO_KEY = -1
+NUM_AIMS = 4
 MOST_POSITIONS = 200_000  # a search ends here: half a second to a second
 
 
@@ -287,6 +288,39 @@ def solve(maze: Maze, position: Position, rng: random.Random) -> list[int] | Non
         if (way := shortest_way(maze, after, rng)) is not None:
             return [*turns, DROP, *way]
     return None if maze.keys_vanish else _with_drops(maze, position, rng)
+
+
+def aims(maze: Maze, position: Position, actions: Sequence[int]) -> list[int]:
+    """Return the cells that a way leads to: of what is used next, and on the way there.
+
+    First the cell of the key, door, switch, teleporter, block or target that the way comes to next,
+    then the one half of the moves there, half of these, and half again.
+    """
+    cells = [position.cell]
+    for action in actions:
+        after, front = moved(maze, position, action), _front(maze, position)
+        if _uses(maze, position, action):
+            here = position.cells[position.cell] & KIND in (KEY, SWITCH) and action != DROP
+            cells.append(position.cell if here else front)
+            break
+        if after.cell != position.cell:
+            cells.append(after.cell)
+        position = after
+    moves = len(cells) - 1
+    found = []
+    for _ in range(NUM_AIMS):
+        found.append(cells[moves])
+        moves = (moves + 1) // 2
+    return found
+
+
+def _uses(maze: Maze, position: Position, action: int) -> bool:
+    """Whether an action does more than go to the next cell."""
+    if action != FORWARD:
+        return action not in (LEFT, RIGHT)
+    after, front = moved(maze, position, action), _front(maze, position)
+    is_push = position.cells[front] & KIND in BLOCKS
+    return is_push or after.cell not in (position.cell, front)
 
 
 def _turns_to_drop(maze: Maze, position: Position) -> list[int] | None:
