@@ -31,7 +31,7 @@ from mugato.evaluation.multinet_v2 import (
 from mugato.spec import spec_of
 from mugato.tasks.domains.mazes import maze_file
 from mugato.tasks.envs.maze_files import read_maze
-from mugato.tasks.envs.mazes import Mazes, WithAims, look, seen
+from mugato.tasks.envs.mazes import Mazes, WithAim, look, seen
 from tests.agents import tiny_agent
 
 TIERS = Path(__file__).parents[1] / "tasks" / "multinet_v2" / "tiers"
@@ -60,7 +60,7 @@ class ModelInput:
 
 @pytest.fixture(scope="module")
 def agent():
-    env = WithAims(Mazes())
+    env = WithAim(Mazes())
     return tiny_agent(
         {"mazes-keys": spec_of(env.observation_space, env.action_space)},
         history=1,

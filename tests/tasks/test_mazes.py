@@ -19,7 +19,7 @@ from mugato.tasks.domains.mazes import TASKS, make_solver, maze_file
 from mugato.tasks.envs.maze_files import maze_of, read_maze, task_of
 from mugato.tasks.envs.maze_generator import HEIGHTS, LEVELS, WIDTHS, drawn, new_maze, said
 from mugato.tasks.envs.maze_walls import PUBLIC_WALLS, Draft, wall_form
-from mugato.tasks.envs.mazes import CANVAS, TILE_PX, Mazes, WithAims, look, picture, seen
+from mugato.tasks.envs.mazes import CANVAS, TILE_PX, Mazes, WithAim, look, picture, seen
 from mugato.tasks.experts.mazes import (
     ACTIONS,
     BLOCK,
@@ -41,7 +41,7 @@ from mugato.tasks.experts.mazes import (
     TOGGLE,
     Maze,
     Thing,
-    aims,
+    aim,
     moved,
     solve,
 )
@@ -179,30 +179,27 @@ def test_the_expert_says_what_it_uses(level):
             if action["move"] in (PICKUP, TOGGLE, DROP):
                 x, y, facing = observation["pose"]
                 dx, dy = ((1, 0), (0, 1), (-1, 0), (0, -1))[facing]
-                used = tuple(action["aims"][:2])
+                used = tuple(action["aim"])
                 assert used in ((x, y), (x + dx, y + dy))
 
 
-def test_aims_are_the_next_thing_used_and_the_halves_of_the_way_there():
+def test_an_aim_is_what_the_way_comes_to_next():
     maze = Maze(
         width=12, height=4, walls=frozenset(), start=(1, 1), target=(10, 2), max_steps=99,
         things=(Thing(cell=(9, 1), code=KEY | 1),),
     )  # fmt: skip
-    first = maze.first_position
+    position = maze.first_position
     way = [*[FORWARD] * 7, PICKUP, RIGHT, FORWARD, LEFT, FORWARD, FORWARD]
-    assert [cell % 12 for cell in aims(maze, first, way)] == [9, 5, 3, 2]  # eight moves: 8, 4, 2, 1
-    at_key = first
-    for action in way[:7]:
-        at_key = moved(maze, at_key, action)
-    assert [divmod(cell, 12) for cell in aims(maze, at_key, way[7:])] == [(1, 9)] * 4
-    lifted = moved(maze, at_key, PICKUP)  # down, then two to the right
-    cells = [(2, 10), (2, 9), (2, 8), (2, 8)]
-    assert [divmod(cell, 12) for cell in aims(maze, lifted, way[8:])] == cells
-    assert aims(maze, first, [FORWARD]) == [first.cell + 1] * 4
+    found = []
+    for step, action in enumerate(way):
+        y, x = divmod(aim(maze, position, way[step:]), maze.width)
+        found.append((x, y))
+        position = moved(maze, position, action)
+    assert found == [(9, 1)] * 8 + [(10, 2)] * 5 and maze.outcome(position) == "won"
 
 
 def test_what_is_said_changes_nothing():
-    one, two = WithAims(Mazes("keys")), Mazes("keys")
+    one, two = WithAim(Mazes("keys")), Mazes("keys")
     (seen_1, _), (seen_2, _) = one.reset(seed=3), two.reset(seed=3)
     one.action_space.seed(0)
     for _ in range(30):
@@ -375,5 +372,5 @@ def test_an_episode_of_a_seed_is_the_same_anywhere():
     )
     assert len(one) == len(two) > 10
     for a, b in zip(one.actions, two.actions, strict=True):
-        assert a["move"] == b["move"] and (a["aims"] == b["aims"]).all()
+        assert a["move"] == b["move"] and (a["aim"] == b["aim"]).all()
     assert (one.observations[-1]["image"] == two.observations[-1]["image"]).all()

@@ -17,8 +17,8 @@ from gymnasium.envs.registration import EnvSpec
 
 from mugato.tasks.envs.maze_files import read_maze
 from mugato.tasks.envs.maze_generator import LEVELS
-from mugato.tasks.envs.mazes import Mazes, WithAims
-from mugato.tasks.experts.mazes import Maze, Position, aims, moved, solve
+from mugato.tasks.envs.mazes import Mazes, WithAim
+from mugato.tasks.experts.mazes import Maze, Position, aim, moved, solve
 from mugato.tasks.experts.plans import PlanFollower
 from mugato.tasks.task import Action, ActionFunction, Task
 
@@ -36,7 +36,7 @@ def mazes(level: str, *, episodes: int = 2000) -> Task:
         max_episode_steps=LONGEST,
         failure_return=0.0,
         episodes=episodes,
-        action_noise=0.05,
+        action_noise=0.1,
     )
 
 
@@ -61,7 +61,7 @@ def maze_file(path: Path) -> Task:
 
 def make_one(maze: Maze, *, render_mode: str | None = None) -> gymnasium.Env:
     """Make the environment of one maze."""
-    return WithAims(Mazes(maze=maze, render_mode=render_mode))
+    return WithAim(Mazes(maze=maze, render_mode=render_mode))
 
 
 def _make_env(level: str, *, render_mode: str | None = None) -> gymnasium.Env:
@@ -70,7 +70,7 @@ def _make_env(level: str, *, render_mode: str | None = None) -> gymnasium.Env:
         entry_point="mugato.tasks.envs.mazes:Mazes",
         kwargs={"level": level},
     )
-    return WithAims(gymnasium.make(spec, render_mode=render_mode, disable_env_checker=True))
+    return WithAim(gymnasium.make(spec, render_mode=render_mode, disable_env_checker=True))
 
 
 def make_solver(env: gymnasium.Env) -> ActionFunction:
@@ -91,8 +91,8 @@ def make_solver(env: gymnasium.Env) -> ActionFunction:
 
 def _answer(maze: Maze, position: Position, actions: Sequence[int]) -> Action:
     """Say where the way leads, and move."""
-    cells = [divmod(cell, maze.width) for cell in aims(maze, position, actions)]
-    return {"aims": np.array([n for y, x in cells for n in (x, y)]), "move": actions[0]}
+    y, x = divmod(aim(maze, position, actions), maze.width)
+    return {"aim": np.array([x, y]), "move": actions[0]}
 
 
 PACKAGES = ("minigrid",)

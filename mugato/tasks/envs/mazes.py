@@ -34,7 +34,6 @@ from mugato.tasks.experts.mazes import (
     KIND,
     LAVA,
     LOCKED,
-    NUM_AIMS,
     OPEN,
     OPEN_GATE,
     SWITCH,
@@ -142,18 +141,16 @@ class Mazes(gymnasium.Env):
         return self.maze, self.position
 
 
-class WithAims(gymnasium.ActionWrapper, RecordConstructorArgs):
+class WithAim(gymnasium.ActionWrapper, RecordConstructorArgs):
     """Let an agent say where it goes before it moves; what it says changes nothing.
 
-    Actions are `aims`, x and y of each of `experts.mazes.aims`, and the `move`, one of `ACTIONS`.
+    Actions are the `aim`, x and y of `experts.mazes.aim`, and the `move`, one of `ACTIONS`.
     """
 
     def __init__(self, env: gymnasium.Env) -> None:
         RecordConstructorArgs.__init__(self)
         gymnasium.ActionWrapper.__init__(self, env)
-        self.action_space = spaces.Dict(
-            aims=spaces.MultiDiscrete([*CANVAS] * NUM_AIMS), move=env.action_space
-        )
+        self.action_space = spaces.Dict(aim=spaces.MultiDiscrete(CANVAS), move=env.action_space)
 
     def action(self, action: dict[str, Any]) -> int:
         return int(action["move"])

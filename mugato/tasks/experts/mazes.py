@@ -28,7 +28,6 @@ ENTERABLE = frozenset({EMPTY, GOAL, LAVA, TELEPORTER, OPEN_GATE}) | {
 ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "nothing")
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, NOTHING = range(len(ACTIONS))
 NO_KEY = -1
-NUM_AIMS = 4
 MOST_POSITIONS = 200_000  # a search ends here: half a second to a second
 
 
@@ -290,28 +289,17 @@ def solve(maze: Maze, position: Position, rng: random.Random) -> list[int] | Non
     return None if maze.keys_vanish else _with_drops(maze, position, rng)
 
 
-def aims(maze: Maze, position: Position, actions: Sequence[int]) -> list[int]:
-    """Return the cells that a way leads to: of what is used next, and on the way there.
+def aim(maze: Maze, position: Position, actions: Sequence[int]) -> int:
+    """Return the cell of the key, door, switch, block or teleporter that a way comes to next.
 
-    First the cell of the key, door, switch, teleporter, block or target that the way comes to next,
-    then the one half of the moves there, half of these, and half again.
+    The cell where the way ends if there is none.
     """
-    cells = [position.cell]
     for action in actions:
-        after, front = moved(maze, position, action), _front(maze, position)
         if _uses(maze, position, action):
             here = position.cells[position.cell] & KIND in (KEY, SWITCH) and action != DROP
-            cells.append(position.cell if here else front)
-            break
-        if after.cell != position.cell:
-            cells.append(after.cell)
-        position = after
-    moves = len(cells) - 1
-    found = []
-    for _ in range(NUM_AIMS):
-        found.append(cells[moves])
-        moves = (moves + 1) // 2
-    return found
+            return position.cell if here else _front(maze, position)
+        position = moved(maze, position, action)
+    return position.cell
 
 
 def _uses(maze: Maze, position: Position, action: int) -> bool:
