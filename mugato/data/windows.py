@@ -12,7 +12,8 @@ of the other episode's beginning, then this one from its first timestep on. A pr
 like any others: they count on, and their actions are targets.
 
 What grows with the data set: 8 bytes an episode for the windows that it has, 1 for whether it was
-checked, and what the source itself keeps. Nothing is read at the start but lengths and a few
+checked, how many tokens come before each timestep (of so many episodes with texts as fit into
+`BOUNDS_BYTES`), and what the source itself keeps. Nothing is read at the start but lengths and a few
 episodes, where the source knows its lengths; where it does not, and for documents, each is read
 once.
 """
@@ -42,6 +43,8 @@ from mugato.tokens.tokenizer import Tokenizer
 GOAL_SHARE = 0.5
 # Of each document looked at to learn how many tokens a character has, so many characters.
 PROBE_CHARACTERS = 4000
+# How many tokens stand before each timestep, kept of some 100,000 episodes with texts.
+BOUNDS_BYTES = 2**26
 # Ids of documents that each source keeps: about 16 million tokens.
 DOCUMENT_BYTES = 2**26
 
@@ -162,6 +165,7 @@ class EpisodeWindows(Windows):
     def __init__(self, source: Source, tokenizer: Tokenizer, config: WindowConfig) -> None:
         super().__init__(source, tokenizer, config)
         self._spec, self._history = source.spec, config.history
+        self._text_bounds = ByteCache(max_bytes=BOUNDS_BYTES)
         self._prompt_share = (
             config.prompt_share if source.num_demonstrations > 1 and not self._history else 0.0
         )
@@ -296,6 +300,9 @@ class EpisodeWindows(Windows):
         """Count the tokens before each timestep of an episode, and before its end."""
         if not self._observed_texts and not self._acted_texts:
             return np.arange(self._lengths[item] + 1) * self._per_timestep
+        return self._text_bounds.get(item, lambda: self._read_bounds(item))
+
+    def _read_bounds(self, item: int) -> np.ndarray:
         observed, acted = self._counts(self._episode(item))
         self._check_fits(observed, acted, f"episode {item}")
         return np.concatenate([[0], np.cumsum(observed + acted)])

@@ -22,7 +22,7 @@ EXECUTED = "executed_action"
 COMPRESS_FROM_BYTES = 4096
 COMPRESSION_LEVEL = 1
 # One chunk for a short episode; in a long one a window is read without what is far from it.
-CHUNK_BYTES = 2**20
+CHUNK_BYTES = 2**17
 
 
 @dataclass(frozen=True, kw_only=True)
