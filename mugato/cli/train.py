@@ -262,6 +262,8 @@ class _Display:
             self.status(foretold(report, self._config))
         if report.held_out:
             self.status(held_out(report))
+        if report.returns:
+            self.status(played(report))
         if self._live is not None:
             speed = f"{report.tokens_per_s / 1000:.1f} k tokens/s"
             self._bar.update(self._task, completed=report.progress, step=report.step, speed=speed)
@@ -280,6 +282,12 @@ def held_out(report: StepReport) -> str:
     losses = ", ".join(f"{name} {loss:.3f}" for name, loss in report.held_out.items())
     mean = fmean(report.held_out.values())
     return f"step {report.step}, held out: loss {mean:.3f} ({losses}); the best is kept in best/"
+
+
+def played(report: StepReport) -> str:
+    """Say how the agent plays."""
+    returns = ", ".join(f"{name} {value:.4g}" for name, value in report.returns.items())
+    return f"step {report.step}, played: mean return {returns}"
 
 
 def foretold(report: StepReport, config: TrainConfig) -> str:

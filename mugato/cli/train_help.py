@@ -14,7 +14,7 @@ from mugato.training.config import TrainConfig
 USUAL = (
     "preset", "tasks", "sources", "env", "demonstrations", "history", "resume", "overwrite",
     "dry_run", "run", "init_from", "steps", "max_tokens", "max_seconds", "batch_rows", "held_out",
-    "evaluate_every", "device", "processes", "workers", "compile", "seed",
+    "play_episodes", "evaluate_every", "device", "processes", "workers", "compile", "seed",
 )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from mugato.corrections.recorder import (
 )
 from mugato.data.config import DatasetConfig
 from mugato.evaluation.config import load_agent
+from mugato.evaluation.while_training import Playing
 from mugato.recording.store import is_recorded
 from mugato.tasks.task import Task
 from mugato.training.checkpoint import TrainingProgress
@@ -55,10 +56,12 @@ def train(
     if config.corrections and int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise ValueError("corrections are recorded by one process, and torchrun started several")
     tell = on_status or (lambda line: None)
+    play = Playing.of(config) if config.play_episodes else None
     while True:
         progress = train_part(
-            config, resume=resume, overwrite=overwrite, on_report=on_report, on_status=on_status
-        )
+            config, resume=resume, overwrite=overwrite, on_report=on_report, on_status=on_status,
+            play=play,
+        )  # fmt: skip
         if config.until == 1.0:
             return progress
         try:

@@ -12,10 +12,9 @@ of the other episode's beginning, then this one from its first timestep on. A pr
 like any others: they count on, and their actions are targets.
 
 What grows with the data set: 8 bytes an episode for the windows that it has, 1 for whether it was
-checked, how many tokens come before each timestep (of so many episodes with texts as fit into
-`BOUNDS_BYTES`), and what the source itself keeps. Nothing is read at the start but lengths and a few
-episodes, where the source knows its lengths; where it does not, and for documents, each is read
-once.
+checked, and what the source itself keeps; of episodes with texts how many tokens come before each
+timestep, up to `BOUNDS_BYTES`. Nothing is read at the start but lengths and a few episodes, where
+the source knows its lengths; where it does not, and for documents, each is read once.
 """
 
 from abc import ABC, abstractmethod

@@ -19,8 +19,8 @@ from mugato.training.run_info import RunInfo, read_config
 OVERALL = "all tasks"
 # The recipe is the same whatever these are.
 MAY_DIFFER = (
-    "run", "seed", "processes", "workers", "log_every", "save_every", "evaluate_every", "shards",
-    "profile", "tracker",
+    "run", "seed", "processes", "workers", "log_every", "save_every", "evaluate_every",
+    "play_episodes", "shards", "profile", "tracker",
 )  # fmt: skip
 
 

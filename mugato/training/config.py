@@ -90,6 +90,9 @@ class TrainConfig:
         held_out: this share of each source's episodes, the last of them, is not trained on. Their
             loss is told every `evaluate_every` steps, and the agent with the lowest mean over the
             sources is kept in `best` in the run's folder.
+        play_episodes: so many episodes of each task are played every `evaluate_every` steps, with
+            seeds that nothing is trained or scored on, and their mean return is told; 0 plays none.
+            Goes with `shards=1`, and is no training time.
         evaluate_every: in steps.
     """
 
@@ -126,6 +129,7 @@ class TrainConfig:
     log_every: int = 10
     save_every: int = 500
     held_out: float = 0.0
+    play_episodes: int = 0
     evaluate_every: int = 500
 
     def __post_init__(self) -> None:
@@ -155,8 +159,9 @@ class TrainConfig:
                 f"optimizer.warmup_steps is {self.optimizer.warmup_steps:,}"
             )
         self._check_what_goes_together()
-        if self.workers < 0:
-            raise ValueError(f"workers must be at least 0, got {self.workers}")
+        for name in ("workers", "play_episodes"):
+            if (value := getattr(self, name)) < 0:
+                raise ValueError(f"{name} must be at least 0, got {value}")
         if self.corrections < 0 or not self.correction_share > 0:
             raise ValueError(
                 f"corrections must be at least 0 and correction_share more than 0, got "
@@ -173,6 +178,11 @@ class TrainConfig:
             raise ValueError(
                 f"shards={self.shards} goes with AdamW and without averaged weights: set "
                 "optimizer.muon_lr_factor and optimizer.average_share to 0"
+            )
+        if self.shards > 1 and self.play_episodes:
+            raise ValueError(
+                f"shards={self.shards}: split weights cannot play while they are trained; set "
+                "play_episodes to 0"
             )
         if self.shards > 1 and self.model.sequence_model == "recurrent":
             raise ValueError(

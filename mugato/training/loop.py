@@ -3,10 +3,10 @@
 import dataclasses
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from mugato.training.distributed import DistributedContext
 from mugato.training.held_out import HeldOut, is_best, note_best
 from mugato.training.lora import add_adapters, merged
 from mugato.training.metrics import (
+    Looks,
     MetricsWriter,
     StepReport,
     StepResult,
@@ -50,17 +51,31 @@ from mugato.training.sharding import shard, whole
 MAX_SKIPPED = 20
 
 
+@runtime_checkable
+class Play(Protocol):
+    """Plays tasks with an agent; other processes are sent it."""
+
+    @property
+    def tasks(self) -> Sequence[str]:
+        """What it can play."""
+
+    def __call__(self, agent: Agent, tasks: Sequence[str]) -> Mapping[str, float]:
+        """Return the mean return of each of these tasks; without what cannot be played."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Watch:
-    """Who is told of a run as it goes on.
+    """Who is told of a run as it goes on, or looks for himself.
 
     Attributes:
         on_report: called with each report.
         on_acting: called then with the model that the agent would get; its time does not count.
+        play: plays every `evaluate_every` steps; that does not count, either.
     """
 
     on_report: Callable[[StepReport], None] = lambda report: None
     on_acting: Callable[[TrainingProgress, nn.Module], None] = lambda progress, model: None
+    play: Play | None = None
 
     def tell(self, report: StepReport, progress: TrainingProgress, acting: nn.Module) -> float:
         """Tell them; return the seconds that do not count as training."""
@@ -191,27 +206,31 @@ class _TrainingRun:
                 done = self._fraction(progress)
                 good = progress if result.is_finite else self._last_good(good, progress)
                 is_last = done >= self.config.until
-                found, seconds = self._look_at_held_out(progress.step, is_last=is_last)
+                looks, seconds = self._look(progress.step, watch.play, is_last=is_last)
                 begun += seconds
                 if writer is not None:  # nobody else reports, which empties the sums
                     sums.add(result)
-                    due = found or progress.step % self.config.log_every == 0
+                    due = looks != Looks() or progress.step % self.config.log_every == 0
                     if due and sums.any_finite:
-                        report = sums.report(progress, lr, done, found)
+                        report = sums.report(progress, lr, done, looks)
                         writer.write(report)
                         begun += watch.tell(report, progress, self.learner.acting)
                 if progress.step % self.config.save_every == 0:
                     self.save(progress)
         return progress.before_other_data() if self.config.until <= done < 1 else progress
 
-    def _look_at_held_out(self, step: int, *, is_last: bool) -> tuple[dict[str, float], float]:
-        """Where it is due, return each source's loss, and the seconds that do not count.
-
-        The agent is kept if none was better.
-        """
-        if self.held_out is None or (step % self.config.evaluate_every and not is_last):
-            return {}, 0.0
+    def _look(self, step: int, play: Play | None, *, is_last: bool) -> tuple[Looks, float]:
+        """Where it is due, find out how good the agent is; also the seconds that do not count."""
+        if step % self.config.evaluate_every and not is_last:
+            return Looks(), 0.0
         begun = time.perf_counter()
+        looks = Looks(held_out=self._held_out_losses(step), returns=self._returns(play))
+        return looks, time.perf_counter() - begun
+
+    def _held_out_losses(self, step: int) -> dict[str, float]:
+        """Return each source's loss; the agent is kept if none was better."""
+        if self.held_out is None:
+            return {}
         found = self.held_out.losses(
             self.learner.acting, self.context.device, self.config.precision
         )
@@ -220,7 +239,23 @@ class _TrainingRun:
             if self.context.is_main:
                 self._save_agent(self.config.run / BEST, weights)
                 note_best(self.config.run, step, found)
-        return found, time.perf_counter() - begun
+        return found
+
+    def _returns(self, play: Play | None) -> dict[str, float]:
+        """Play; each process its part of the tasks, with weights of its own."""
+        if play is None:
+            return {}
+        model: Any = self.learner.acting
+        if self.config.lora_rank:
+            model = merged(model)
+        else:  # neither compiled nor touched by what acting keeps
+            model = Gato(self.agent.model.config).to(self.context.device)
+            model.load_state_dict(self.learner.acting.state_dict())
+        tasks, world = list(play.tasks), self.context.world_size
+        agent = dataclasses.replace(self.agent, model=model.eval())
+        own = play(agent, tasks[self.context.rank :: world])
+        found = self.context.gather(tuple(own.get(task) for task in tasks))
+        return {task: value for task, value in zip(tasks, found, strict=True) if value is not None}
 
     def _last_good(self, good: TrainingProgress, now: TrainingProgress) -> TrainingProgress:
         """Return where the weights come from; give the run up if that is long ago."""

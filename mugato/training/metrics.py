@@ -44,6 +44,7 @@ class StepReport:
             is furthest.
         skipped: steps since the beginning whose loss or gradient was not finite.
         held_out: per source the mean loss on what is not trained on, where it was due.
+        returns: per task the mean return of the episodes played, where they were due.
     """
 
     step: int
@@ -58,6 +59,15 @@ class StepReport:
     progress: float
     skipped: int
     held_out: Mapping[str, float] = field(default_factory=dict)
+    returns: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looks:
+    """How good the agent is where it is not trained, as `StepReport` tells; empty in between."""
+
+    held_out: Mapping[str, float] = field(default_factory=dict)
+    returns: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +108,7 @@ class StepSums:
         progress: TrainingProgress,
         lr: float,
         fraction: float,
-        held_out: Mapping[str, float],
+        looks: Looks,
     ) -> StepReport:
         losses = torch.stack([r.losses for r in self._results]).sum(0)
         targets = torch.stack([r.targets for r in self._results]).sum(0)
@@ -120,7 +130,8 @@ class StepSums:
             fill=tokens / (len(self._results) * self._places),
             progress=fraction,
             skipped=progress.skipped,
-            held_out=held_out,
+            held_out=looks.held_out,
+            returns=looks.returns,
         )
         self._start, self._results = progress, []
         return report
@@ -159,6 +170,7 @@ class MetricsWriter:
         values = {f"train/{name}": getattr(report, name) for name in SHOWN}
         values |= {f"loss/{source}": loss for source, loss in report.losses.items()}
         values |= {f"held_out/{source}": loss for source, loss in report.held_out.items()}
+        values |= {f"return/{task}": value for task, value in report.returns.items()}
         with _named(self._events):
             for name, value in values.items():
                 self._board.add_scalar(name, value, report.step)

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -28,7 +28,7 @@ from mugato.training.checkpoint import STATE, TrainingProgress
 from mugato.training.config import TrainConfig
 from mugato.training.distributed import DistributedContext, distributed_context
 from mugato.training.held_out import HeldOut
-from mugato.training.loop import Watch, run_training
+from mugato.training.loop import Play, Watch, run_training
 from mugato.training.metrics import StepReport, tracker_module
 from mugato.training.run_folder import claimed, is_of_this_job
 from mugato.training.setup import (
@@ -87,6 +87,7 @@ def train_part(
     overwrite: bool = False,
     on_report: OnReport | None = None,
     on_status: OnStatus | None = None,
+    play: Play | None = None,
 ) -> TrainingProgress:
     """Train an agent and keep it in the run's folder; stop where corrections are due.
 
@@ -97,6 +98,7 @@ def train_part(
             itself. What the configuration changes is told and kept; not all may be changed.
         overwrite: begin anew where the folder holds a run, which is lost.
         on_report, on_status: called every `log_every` steps; with a line about what is being done.
+        play: see `Watch`.
 
     Raises:
         TrainingInterrupt: after Ctrl-C, SIGTERM or SIGHUP, which end the current step and save.
@@ -108,17 +110,21 @@ def train_part(
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by PyTorch: fewer page faults
     config, count = as_begun(config, resume=resume), num_processes(config)
     events = Events(on_report or (lambda report: None), on_status or (lambda status: None))
-    for line in check_environments(config.datasets):
-        events.tell(f"Warning: {line}")
+    _warn(events, check_environments(config.datasets))
     if count == 1:
-        progress = _train_here(config, resume, overwrite, events)
+        progress = _train_here(config, resume, overwrite, play, events)
     else:
         with claimed(config, resume=resume, overwrite=overwrite):
             pass  # said at once
-        progress = run_in_processes(count, _train_here, (config, resume, overwrite), events)
+        progress = run_in_processes(count, _train_here, (config, resume, overwrite, play), events)
     if progress.fraction(config) < config.until:
         raise TrainingInterrupt(progress, config)
     return progress
+
+
+def _warn(events: Events, lines: Iterable[str]) -> None:
+    for line in lines:
+        events.tell(f"Warning: {line}")
 
 
 def as_restarted(
@@ -153,7 +159,7 @@ def num_processes(config: TrainConfig) -> int:
 
 
 def _train_here(
-    config: TrainConfig, resume: bool, overwrite: bool, events: Events
+    config: TrainConfig, resume: bool, overwrite: bool, play: Play | None, events: Events
 ) -> TrainingProgress:
     """Open the data and train in this process, one of several or alone."""
     with distributed_context(config.device) as context:
@@ -168,8 +174,7 @@ def _train_here(
             sources, apart = open_parts(config.datasets, held_out=config.held_out)
             tokenizer = tokenizer_of(config, sources, resume=resume)
             if context.is_main:
-                for line in data_warnings(config, sources, tokenizer):
-                    tell(f"Warning: {line}")
+                _warn(events, data_warnings(config, sources, tokenizer))
                 for name in sources if config.held_out else ():
                     if name in apart:
                         continue
@@ -189,7 +194,7 @@ def _train_here(
                 context,
                 resume=resume,
                 held_out=held_out,
-                watch=Watch(on_report=tell),
+                watch=Watch(on_report=tell, play=play),
             )
 
 

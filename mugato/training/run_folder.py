@@ -23,7 +23,7 @@ JOB = "torchrun.txt"  # the job that trains here, if torchrun started it
 MAY_CHANGE = (
     "optimizer", "loss", "steps", "max_tokens", "max_seconds", "processes", "workers", "precision",
     "compile", "checkpoint_activations", "log_every", "save_every", "shards", "profile", "tracker",
-    "evaluate_every", "device",
+    "evaluate_every", "play_episodes", "device",
 )  # fmt: skip
 
 

@@ -67,8 +67,8 @@ def test_all_that_is_asked_of_training_stands_in_that_comparison():
         "run", "init_from", "datasets", "mixing", "model", "optimizer", "correction_share",
         "microbatches",
         "processes", "workers", "precision", "compile", "checkpoint_activations", "seed",
-        "log_every", "save_every", "evaluate_every", "shards", "profile", "tracker",
-        "device",
+        "log_every", "save_every", "evaluate_every", "play_episodes", "shards", "profile",
+        "tracker", "device",
     }  # fmt: skip
     assert {f.name for f in dataclasses.fields(preset("small"))} == {*TRAINING, *machine}
 
