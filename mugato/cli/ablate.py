@@ -15,6 +15,7 @@ def ablate(
     tasks: tuple[str, ...] | None = None,
     episodes: int = 20,
     workers: int = 2,
+    device: str = "auto",
 ) -> None:
     """Score an agent without a prompt, with the right demonstration and with a wrong one.
 
@@ -25,6 +26,7 @@ def ablate(
         tasks: only these; all that the agent was trained on if not given.
         episodes: per task and condition, on seeds from 3,000,000 that no demonstration uses.
         workers: processes.
+        device: "auto" (a CUDA GPU, else the processor), "cpu", "cuda", "cuda:1" or "mps".
     """
     from mugato.cli.at_hand import at_hand
     from mugato.evaluation.ablation import ablate as ablate_run
@@ -32,7 +34,7 @@ def ablate(
     from mugato.reports.render import ABLATION, ablation_markdown, write_text
 
     run = at_hand(run)
-    config = EvaluationConfig(tasks=tasks, episodes=episodes, workers=workers)
+    config = EvaluationConfig(tasks=tasks, episodes=episodes, workers=workers, device=device)
     with display.progress("ablating") as show:
         found = ablate_run(run, config, on_progress=show, command=typed_command())
     text = ablation_markdown(found)

@@ -222,7 +222,7 @@ def tune_if_played(config: TrainConfig) -> None:
 
         console.print("Finding out by playing how it acts best (--no-tune leaves that out)")
         try:
-            tune_and_show(config.run, TuningConfig())
+            tune_and_show(config.run, TuningConfig(device=config.device))
         except ValueError as error:  # the agent is trained, and acts as it was taught
             console.print(f"[red]Not tuned: {escape(str(error))}[/red]", highlight=False)
 

@@ -20,6 +20,7 @@ def tune(
     tasks: tuple[str, ...] | None = None,
     episodes: int = 16,
     workers: int = 2,
+    device: str = "auto",
 ) -> None:
     """Find how an agent acts best in each task, and keep that; `mugato train` does so too.
 
@@ -33,11 +34,13 @@ def tune(
         tasks: only these; all that the agent was trained on if not given.
         episodes: of each way.
         workers: processes.
+        device: "auto" (a CUDA GPU, else the processor), "cpu", "cuda", "cuda:1" or "mps".
     """
     from mugato.cli.at_hand import at_hand
     from mugato.evaluation.tuning import TuningConfig
 
-    tune_and_show(at_hand(run), TuningConfig(tasks=tasks, episodes=episodes, workers=workers))
+    config = TuningConfig(tasks=tasks, episodes=episodes, workers=workers, device=device)
+    tune_and_show(at_hand(run), config)
 
 
 def tune_and_show(run: Path, config: "TuningConfig") -> None:

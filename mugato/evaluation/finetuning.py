@@ -17,6 +17,7 @@ from mugato.evaluation.evaluate import evaluate
 from mugato.evaluation.results import EvaluationResults, Provenance, read_results, save_json
 from mugato.evaluation.scores import TaskScores
 from mugato.evaluation.trainings import TrainingsScore
+from mugato.model.devices import AUTO
 from mugato.model.gato import read_sizes
 from mugato.training.checkpoint import STATE, read_progress
 from mugato.training.config import TrainConfig
@@ -52,6 +53,7 @@ class FinetuneConfig:
         scratch: whether fresh weights are trained beside.
         evaluation_episodes: that each plays.
         workers: processes, to play.
+        device: "auto" (a CUDA GPU, else the processor), "cpu", "cuda", "cuda:1" or "mps".
     """
 
     out: Path = Path("runs/finetune")
@@ -64,6 +66,7 @@ class FinetuneConfig:
     scratch: bool = True
     evaluation_episodes: int = 50
     workers: int = 2
+    device: str = AUTO
 
     def __post_init__(self) -> None:
         for name in ("episodes", "seeds"):
@@ -178,6 +181,7 @@ def training(
         lora_rank=config.lora_rank if goes_on else 0,
         max_tokens=config.max_tokens,
         batch_rows=config.batch_rows,
+        device=config.device,
         seed=seed,
     )
 
@@ -205,8 +209,9 @@ def _scores(run: TrainConfig, config: FinetuneConfig) -> TaskScores:
     """Play, unless these weights have played as often already."""
     [name] = [dataset.name for dataset in run.datasets]
     asked = EvaluationConfig(
-        tasks=[name], episodes=config.evaluation_episodes, workers=config.workers, videos=False
-    )
+        tasks=[name], episodes=config.evaluation_episodes, workers=config.workers, videos=False,
+        device=config.device,
+    )  # fmt: skip
     results = _played(run.run, asked.episodes) or evaluate(run.run, asked)
     if name not in results.tasks:
         raise ValueError(f"{name} could not be played: {'; '.join(results.problems.values())}")

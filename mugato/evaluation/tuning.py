@@ -24,6 +24,7 @@ from mugato.evaluation.jobs import (
 )
 from mugato.evaluation.references import tabled_reference
 from mugato.evaluation.results import Provenance, save_json
+from mugato.model.devices import AUTO
 from mugato.system.jobs import Job
 from mugato.tasks.task import TUNING_SEEDS, Task
 from mugato.training.run_info import RunInfo
@@ -49,12 +50,14 @@ class TuningConfig:
         episodes: episodes of each way of each task.
         first_seed: seed of the first episode, of those for tuning.
         workers: processes of one thread each.
+        device: "auto" (a CUDA GPU, else the processor), "cpu", "cuda", "cuda:1" or "mps".
     """
 
     tasks: Sequence[str] | None = None
     episodes: int = 16
     first_seed: int = TUNING_SEEDS.start
     workers: int = 2
+    device: str = AUTO
 
     def __post_init__(self) -> None:
         if self.first_seed not in TUNING_SEEDS:
@@ -67,7 +70,7 @@ class TuningConfig:
         """Return the same as a configuration of an evaluation; raises ValueError as that does."""
         return EvaluationConfig(
             tasks=self.tasks, episodes=self.episodes, first_seed=self.first_seed,
-            workers=self.workers, videos=False,
+            workers=self.workers, videos=False, device=self.device,
         )  # fmt: skip
 
 

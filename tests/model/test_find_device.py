@@ -96,6 +96,10 @@ def test_exact_sums_of_an_apple_gpu_are_kept_on_the_processor(apple, monkeypatch
 
 
 def test_every_command_that_has_a_device_refuses_one_that_is_not_there(no_gpu, tmp_path):
+    from mugato.cli.ablate import ablate
+    from mugato.cli.tune import tune
+    from mugato.data.config import DatasetConfig
+    from mugato.evaluation.finetuning import FinetuneConfig, training
     from mugato.training.run import train_part
 
     agent = tiny_agent({"walk": spec_of(spaces.Discrete(3), spaces.Discrete(2))})
@@ -111,6 +115,12 @@ def test_every_command_that_has_a_device_refuses_one_that_is_not_there(no_gpu, t
         play("walk", agent=tmp_path / "agent", device="mps")
     with refused:
         inference_config(EvaluationConfig(device="mps"))
+    for command in (tune, ablate):
+        with refused:
+            command(tmp_path / "agent", device="mps")
+    config = FinetuneConfig(device="mps", episodes=(0,))
+    assert training(tmp_path / "agent", DatasetConfig(name="walk"), config, episodes=0,
+                    start="agent", seed=0).device == "mps"  # fmt: skip
     with refused:
         train_part(make_config(tmp_path / "run", device="mps"))
 
