@@ -87,10 +87,10 @@ def target_losses(
     Args:
         output: what lies between the last hidden states and the table; it sees scored ones alone.
     """
-    is_target = scored = targets.loss_mask.flatten()
+    rows: Any = targets.places
     if config.observation_weight:
-        scored = scored | targets.observation_mask.flatten()
-    rows = torch.nonzero(scored).squeeze(1)
+        is_target = targets.loss_mask.flatten()
+        rows = torch.nonzero(is_target | targets.observation_mask.flatten()).squeeze(1)
     sources = targets.sources.flatten()[rows]
     losses = linear_cross_entropy(
         output(hidden.flatten(0, 1)[rows]),

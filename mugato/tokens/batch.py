@@ -66,12 +66,19 @@ class Targets(_Tensors):
         loss_mask: where it counts, see `TokenSequence`.
         observation_mask: where it belongs to an observation.
         sources: index of each token's data source, for metrics.
+        places: where `loss_mask` is set, counted row by row: found where the batch is made, since a
+            GPU that is asked has to be waited for.
     """
 
     ids: Int[Tensor, "B L"]
     loss_mask: Bool[Tensor, "B L"]
     observation_mask: Bool[Tensor, "B L"]
     sources: Int[Tensor, "B L"]
+    places: Int[Tensor, " N"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.places is None:
+            object.__setattr__(self, "places", self.loss_mask.flatten().nonzero().squeeze(1))
 
 
 @dataclass(frozen=True, kw_only=True)
