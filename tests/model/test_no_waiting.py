@@ -1,5 +1,7 @@
 """A step that would wait for a GPU's values fails on tensors that have none."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,8 @@ def batch_and_model(monkeypatch: pytest.MonkeyPatch):
     batch = pack([encode(episode, spec, tokenizer)], length=64)
     # "meta" knows no autocast, whose flag is asked for.
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda device=None: False)
-    return batch, Gato(tiny_config(tokenizer.vocab)).train()
+    config = dataclasses.replace(tiny_config(tokenizer.vocab), sequence_model="rotary")
+    return batch, Gato(config).train()
 
 
 def test_forward_and_backward_wait_for_nothing(batch_and_model):
