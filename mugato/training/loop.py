@@ -58,9 +58,11 @@ class Play(Protocol):
     @property
     def tasks(self) -> Sequence[str]:
         """What it can play."""
+        ...
 
     def __call__(self, agent: Agent, tasks: Sequence[str]) -> Mapping[str, float]:
         """Return the mean return of each of these tasks; without what cannot be played."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -150,7 +150,7 @@ class WithAim(gymnasium.ActionWrapper, RecordConstructorArgs):
     def __init__(self, env: gymnasium.Env) -> None:
         RecordConstructorArgs.__init__(self)
         gymnasium.ActionWrapper.__init__(self, env)
-        self.action_space = spaces.Dict(aim=spaces.MultiDiscrete(CANVAS), move=env.action_space)
+        self.action_space = spaces.Dict(aim=spaces.MultiDiscrete([*CANVAS]), move=env.action_space)
 
     def action(self, action: dict[str, Any]) -> int:
         return int(action["move"])
