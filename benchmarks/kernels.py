@@ -1,11 +1,11 @@
 """What a training step asks of a GPU, counted where there is none: kernels, waits, graphs.
 
 On tensors without values (the "meta" device) the model takes the way it takes on a GPU, and
-whatever would have to wait for a value is an error: that a step runs says that it waits nowhere.
+whatever would have to wait for a value is an error: that these passes run says that they wait
+nowhere. All is in fp32; autocast would add casts.
 Counted are the operations of a forward and a backward pass and of clipping that are no mere views,
 each about one kernel where nothing is compiled; and the graphs that `torch.compile` makes of the
-sequence model, with what each of them holds. The optimiser (fused: a kernel or two) and the step's
-one wait, for what it reports, come on top.
+sequence model. The optimiser and what the training loop itself asks for come on top.
 
     python benchmarks/kernels.py [--sizes micro small baseline] [--batches control text]
 """
@@ -19,6 +19,7 @@ from model import _batch, _config
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mugato.model.gato import Gato
+from mugato.model.loss import CHUNK_ROWS
 
 VIEWS = {
     "view", "_unsafe_view", "reshape", "t", "transpose", "permute", "expand", "slice", "select",
@@ -72,6 +73,7 @@ def main() -> None:
     options = parser.parse_args()
     no_autocast: Any = lambda device=None: False  # noqa: E731  (which "meta" does not know)
     torch.is_autocast_enabled = no_autocast
+    CHUNK_ROWS["meta"] = CHUNK_ROWS["cuda"]
     for size in options.sizes:
         for batch in options.batches:
             print(count(argparse.Namespace(size=size, batch=batch, rows=2, tiles=64)), flush=True)

@@ -296,7 +296,10 @@ def aim(maze: Maze, position: Position, actions: Sequence[int]) -> int:
     """
     for action in actions:
         if _uses(maze, position, action):
-            here = position.cells[position.cell] & KIND in (KEY, SWITCH) and action != DROP
+            here = (action, position.cells[position.cell] & KIND) in (
+                (TOGGLE, SWITCH),
+                (PICKUP, KEY),
+            )
             return position.cell if here else _front(maze, position)
         position = moved(maze, position, action)
     return position.cell
